@@ -1,0 +1,159 @@
+//! The list of event types: name, stored code, and what each carries.
+
+use super::*;
+use crate::codec::{self, CodecError};
+use serde::{Serialize, ser::SerializeStruct};
+
+/// A name or a stored code that is no event type of this version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown event type {0}")]
+pub struct UnknownType(pub String);
+
+macro_rules! event_types {
+    ($($code:literal $name:literal $variant:ident($fields:ty)),+ $(,)?) => {
+        /// What an event says: its type with its fields.
+        ///
+        /// Codes are stored: they are never reused and never change. New types go at the end with the next code.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum EventBody {
+            $(#[doc = concat!("`", $name, "`")] $variant($fields),)+
+        }
+
+        impl EventBody {
+            /// Every type's name, in the order of the codes.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            /// The type's name, such as `job.submitted`.
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+
+            /// The number under which the type is stored.
+            pub const fn code(&self) -> u16 {
+                match self {
+                    $(Self::$variant(_) => $code,)+
+                }
+            }
+
+            /// The name of the type that is stored under `code`.
+            pub const fn name_of(code: u16) -> Option<&'static str> {
+                match code {
+                    $($code => Some($name),)+
+                    _ => None,
+                }
+            }
+
+            /// The stored form of the fields.
+            ///
+            /// # Errors
+            /// Where a field cannot be encoded.
+            pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+                match self {
+                    $(Self::$variant(fields) => codec::encode(fields),)+
+                }
+            }
+
+            /// Reads the stored form back. `schema` is the number that stood beside it; all types have had one form
+            /// so far, number 1.
+            ///
+            /// # Errors
+            /// Where the bytes are no such event.
+            pub fn decode(code: u16, schema: u8, bytes: &[u8]) -> Result<Self, CodecError> {
+                match (code, schema) {
+                    $(($code, 1) => codec::decode::<$fields>(bytes).map(Self::$variant),)+
+                    _ => Err(CodecError::UnknownType { code, schema }),
+                }
+            }
+
+            /// The fields as JSON text: an event's `data`.
+            pub fn data_json(&self) -> String {
+                fn text<T: Serialize>(fields: &T) -> String {
+                    serde_json::to_string(fields).unwrap_or_else(|_| "null".into())
+                }
+                match self {
+                    $(Self::$variant(fields) => text(fields),)+
+                }
+            }
+
+            /// Writes the fields as the field `data` of an envelope.
+            pub(super) fn serialize_data<S: SerializeStruct>(&self, out: &mut S) -> Result<(), S::Error> {
+                match self {
+                    $(Self::$variant(fields) => out.serialize_field("data", fields),)+
+                }
+            }
+
+            /// Reads an event's `data` back, as exports and blobs hold it.
+            ///
+            /// # Errors
+            /// Where `data` is not what the type carries.
+            pub fn from_data_json(name: &str, data: &str) -> Result<Self, CodecError> {
+                match name {
+                    $($name => serde_json::from_str::<$fields>(data)
+                        .map(Self::$variant)
+                        .map_err(|error| CodecError::Json { name: $name, message: error.to_string() }),)+
+                    _ => Err(CodecError::UnknownName(name.chars().take(80).collect())),
+                }
+            }
+        }
+    };
+}
+
+event_types! {
+    1 "job.submitted" JobSubmitted(JobSubmitted),
+    2 "job.started" JobStarted(JobStarted),
+    3 "job.retry_scheduled" JobRetryScheduled(JobRetryScheduled),
+    4 "job.continued" JobContinued(JobContinued),
+    5 "job.waiting" JobWaiting(JobWaiting),
+    6 "job.resumed" JobResumed(JobResumed),
+    7 "job.phase_entered" JobPhaseEntered(JobPhaseEntered),
+    8 "job.logged" JobLogged(JobLogged),
+    9 "job.emitted" JobEmitted(JobEmitted),
+    10 "job.signalled" JobSignalled(JobSignalled),
+    11 "job.cancel_requested" JobCancelRequested(JobCancelRequested),
+    12 "job.completed" JobCompleted(JobCompleted),
+    13 "job.failed" JobFailed(JobFailed),
+    14 "job.cancelled" JobCancelled(JobCancelled),
+    15 "job.timed_out" JobTimedOut(JobTimedOut),
+    16 "step.started" StepStarted(StepStarted),
+    17 "step.finished" StepFinished(StepFinished),
+    18 "step.retry_scheduled" StepRetryScheduled(StepRetryScheduled),
+    19 "session.created" SessionCreated(SessionCreated),
+    20 "session.turn_started" SessionTurnStarted(SessionTurn),
+    21 "session.turn_ended" SessionTurnEnded(SessionTurn),
+    22 "session.closed" SessionClosed(SessionClosed),
+    23 "chat.message_added" ChatMessageAdded(ChatMessageAdded),
+    24 "chat.message_queued" ChatMessageQueued(ChatMessageQueued),
+    25 "chat.message_dropped" ChatMessageDropped(ChatMessageDropped),
+    26 "chat.started" ChatStarted(ChatStarted),
+    27 "chat.retry_scheduled" ChatRetryScheduled(ChatRetryScheduled),
+    28 "chat.delta" ChatDelta(ChatDelta),
+    29 "chat.finished" ChatFinished(ChatFinished),
+    30 "chat.compacted" ChatCompacted(ChatCompacted),
+    31 "tool.started" ToolStarted(ToolStarted),
+    32 "tool.finished" ToolFinished(ToolFinished),
+    33 "tool.approval_requested" ToolApprovalRequested(ToolApprovalRequested),
+    34 "tool.approval_decided" ToolApprovalDecided(ToolApprovalDecided),
+    35 "process.started" ProcessStarted(ProcessStarted),
+    36 "process.output" ProcessOutput(ProcessOutput),
+    37 "process.backgrounded" ProcessBackgrounded(ProcessBackgrounded),
+    38 "process.exited" ProcessExited(ProcessExited),
+    39 "workspace.created" WorkspaceCreated(WorkspaceCreated),
+    40 "workspace.collision_detected" WorkspaceCollisionDetected(WorkspaceCollisionDetected),
+    41 "file.changed" FileChanged(FileChanged),
+    42 "schedule.set" ScheduleSet(ScheduleSet),
+    43 "schedule.fired" ScheduleFired(ScheduleFired),
+    44 "schedule.removed" ScheduleRemoved(ScheduleRemoved),
+    45 "runner.started" RunnerStarted(RunnerStarted),
+    46 "runner.stopped" RunnerStopped(RunnerStopped),
+    47 "queue.paused" QueuePaused(QueueChanged),
+    48 "queue.resumed" QueueResumed(QueueChanged),
+}
+
+impl EventBody {
+    /// Whether this ends its stream: nothing may be appended behind it.
+    pub const fn is_terminal(&self) -> bool {
+        matches!(self, Self::JobCompleted(_) | Self::JobFailed(_) | Self::JobCancelled(_) | Self::JobTimedOut(_))
+    }
+}

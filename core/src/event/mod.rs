@@ -1,0 +1,20 @@
+//! Events: the envelope (`envelope`), the streams they stand in (`stream`), and what each type carries (`body` lists
+//! the types; `job`, `step`, `chat`, `process` and `system` hold their fields). Nothing here reads or writes anything.
+
+mod body;
+mod chat;
+mod envelope;
+mod job;
+mod process;
+mod step;
+mod stream;
+mod system;
+
+pub use body::{EventBody, UnknownType};
+pub use chat::*;
+pub use envelope::{Event, NewEvent};
+pub use job::*;
+pub use process::*;
+pub use step::*;
+pub use stream::{InvalidStream, StreamId};
+pub use system::*;

@@ -1,0 +1,88 @@
+//! What the events of a step carry. A step is one durable operation of a script.
+
+use crate::{
+    codec::{Decode, Encode},
+    error_info::ErrorInfo,
+    id::{Hash, JobId},
+    json::Json,
+};
+use serde::{Deserialize, Serialize};
+
+/// `step.started`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct StepStarted {
+    /// The run of the job, as in `job.started`.
+    pub run: u32,
+    /// The call path.
+    pub path: String,
+    /// The last segment's name, without its count.
+    pub name: String,
+    /// What kind of operation: `step`, `exec`, `sleep`, ...
+    pub kind: String,
+    /// blake3 of kind, inputs and options.
+    pub spec_hash: Hash,
+    /// 1-based.
+    pub attempt: u32,
+    /// The operation's inputs and options.
+    pub input: Json,
+}
+
+/// How an attempt at a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// As wanted.
+    Ok,
+    /// It failed.
+    Error,
+    /// Its time was up.
+    TimedOut,
+    /// Its branch, or its job, was cancelled.
+    Cancelled,
+    /// The runner died while it was being performed.
+    Interrupted,
+    /// It was not wanted.
+    Skipped,
+}
+
+/// `step.finished`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct StepFinished {
+    /// The run of the job.
+    pub run: u32,
+    /// The call path.
+    pub path: String,
+    /// The attempt that ended.
+    pub attempt: u32,
+    /// How.
+    pub outcome: StepOutcome,
+    /// What the script gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+    /// Why it failed. A failure can have both: a command's captured output, and its exit code as an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorInfo>,
+    /// From start to end.
+    pub latency_ms: u64,
+    /// Whether the result was taken from an earlier run.
+    pub cached: bool,
+    /// From which job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_from: Option<JobId>,
+}
+
+/// `step.retry_scheduled`: stands right behind the failed attempt's `step.finished`, in the same append. An attempt
+/// that no such event follows was the last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct StepRetryScheduled {
+    /// The run of the job.
+    pub run: u32,
+    /// The call path.
+    pub path: String,
+    /// The attempt that failed.
+    pub attempt: u32,
+    /// How long from this event to the next attempt.
+    pub wait_ms: u64,
+    /// Why it failed.
+    pub error: ErrorInfo,
+}

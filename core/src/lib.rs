@@ -1,0 +1,9 @@
+//! Events, the log that holds them, and everything that is derived from them alone: pure state machines. No tasks, no
+//! clock, no network, no randomness: time and seeds are arguments.
+
+pub mod codec;
+pub mod error_info;
+pub mod event;
+pub mod id;
+pub mod json;
+pub mod time;
