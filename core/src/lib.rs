@@ -5,5 +5,6 @@ pub mod codec;
 pub mod error_info;
 pub mod event;
 pub mod id;
+pub mod journal;
 pub mod json;
 pub mod time;
