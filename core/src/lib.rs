@@ -5,6 +5,7 @@ pub mod codec;
 pub mod error_info;
 pub mod event;
 pub mod id;
+pub mod journal;
 pub mod json;
 pub mod log;
 pub mod storage;
