@@ -2,8 +2,10 @@
 //! clock, no network, no randomness: time and seeds are arguments.
 
 pub mod codec;
+pub mod decide;
 pub mod error_info;
 pub mod event;
 pub mod id;
 pub mod json;
+pub mod projection;
 pub mod time;
