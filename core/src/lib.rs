@@ -7,5 +7,7 @@ pub mod error_info;
 pub mod event;
 pub mod id;
 pub mod json;
+pub mod log;
 pub mod projection;
+pub mod storage;
 pub mod time;

@@ -14,6 +14,7 @@ mod open_step;
 mod pending;
 mod processes;
 mod queues;
+mod views;
 
 pub use all::Projection;
 pub use approvals::OpenApproval;
@@ -26,3 +27,4 @@ pub use open_step::OpenStep;
 pub use pending::{Approval, Child, Pending, Signal};
 pub use processes::{ProcessState, Processes};
 pub use queues::{KeyCounts, QueueState, Queues};
+pub use views::{Views, ViewsOptions};
