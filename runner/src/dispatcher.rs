@@ -128,8 +128,8 @@ impl Dispatcher {
         let now = self.now();
         let inner = self.inner.clone();
         inner.views.with(|projection| {
-            for name in projection.paused_queues() {
-                self.queue(&Arc::from(name)).paused = true;
+            for (name, queue) in projection.queues().iter() {
+                self.queue(name).paused = queue.paused;
             }
             for job in projection.live_jobs() {
                 if let Some(parent) = &job.submitted.parent {
@@ -144,7 +144,7 @@ impl Dispatcher {
                     JobStatus::Waiting => {
                         self.hold_key(job);
                         self.set_timer(job.id, job.next_due());
-                        if job.has_work(now) {
+                        if job.has_work(now, projection) {
                             self.enqueue(Place::of(job), Ready::Resume);
                         }
                     }
@@ -450,4 +450,3 @@ impl Dispatcher {
         }
     }
 }
-
