@@ -35,7 +35,18 @@ fn branches_are_groups_and_inner_operations_stand_under_their_step() {
         step("review/right/build", "step", 2, "{}"),
         step("review/right/build@2/deep/x/exec", "exec", 1, "{}"),
     ]);
-    insta::assert_snapshot!(tree, @"");
+    insta::assert_snapshot!(tree, @r#"
+    scan exec Completed
+    review (group) Running
+      review/left (group) Completed
+        review/left/exec exec Completed
+      review/right (group) Running
+        review/right/build step Running
+          review/right/build@1/exec exec Failed
+          review/right/build@2/deep (group) Running
+            review/right/build@2/deep/x (group) Running
+              review/right/build@2/deep/x/exec exec Running
+    "#);
 }
 
 #[test]
@@ -70,7 +81,14 @@ fn a_group_ends_as_its_last_step_and_a_combinator_where_any_branch_has() {
         finished("p/a/exec:2", 1, StepOutcome::Ok),
         finished("p/b/exec", 1, StepOutcome::Error),
     ];
-    insta::assert_snapshot!(tree(bodies), @"");
+    insta::assert_snapshot!(tree(bodies), @r#"
+    p (group) Completed
+      p/a (group) Completed
+        p/a/exec exec Failed
+        p/a/exec:2 exec Completed
+      p/b (group) Failed
+        p/b/exec exec Failed
+    "#);
 }
 
 #[test]
@@ -91,5 +109,66 @@ fn the_tree_as_json_says_what_each_waits_for() {
         step("wait_for", "wait_for", 1, r#"{"signal":"go"}"#),
         finished("wait_for", 1, StepOutcome::Ok),
     ]));
-    insta::assert_snapshot!(serde_json::to_string_pretty(&state).unwrap(), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&state).unwrap(), @r#"
+    {
+      "run": 1,
+      "phase": "Ask",
+      "phases": [
+        "Ask"
+      ],
+      "steps": [
+        {
+          "path": "ask",
+          "name": "ask",
+          "kind": null,
+          "status": "running",
+          "phase": "Ask",
+          "started_at": "2025-10-09T08:53:24.000000Z",
+          "cached": false,
+          "steps": [
+            {
+              "path": "ask/approve",
+              "name": "approve",
+              "kind": "approve",
+              "status": "running",
+              "phase": "Ask",
+              "started_at": "2025-10-09T08:53:24.000000Z",
+              "attempts": [
+                {
+                  "attempt": 1,
+                  "started_at": "2025-10-09T08:53:24.000000Z"
+                }
+              ],
+              "cached": false,
+              "waiting": {
+                "for": "approval",
+                "step": "ask/approve",
+                "title": "Ship it?",
+                "until": "2025-10-09T08:53:25.000000Z"
+              }
+            }
+          ]
+        },
+        {
+          "path": "wait_for",
+          "name": "wait_for",
+          "kind": "wait_for",
+          "status": "completed",
+          "phase": "Ask",
+          "started_at": "2025-10-09T08:53:25.000000Z",
+          "ended_at": "2025-10-09T08:53:26.000000Z",
+          "attempts": [
+            {
+              "attempt": 1,
+              "started_at": "2025-10-09T08:53:25.000000Z",
+              "ended_at": "2025-10-09T08:53:26.000000Z",
+              "outcome": "ok",
+              "latency_ms": 5
+            }
+          ],
+          "cached": false
+        }
+      ]
+    }
+    "#);
 }

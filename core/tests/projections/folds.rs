@@ -119,7 +119,43 @@ fn a_job_is_shown_as_the_interface_says() {
         step("a/wait_for", "wait_for", 1, r#"{"signal":"go"}"#),
         waiting(WaitKind::Signal),
     ]);
-    insta::assert_snapshot!(serde_json::to_string_pretty(&state.view()).unwrap(), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&state.view()).unwrap(), @r#"
+    {
+      "id": "01010101-0101-0101-0000-000000000001",
+      "state": "waiting",
+      "workflow": "build",
+      "script_hash": "0000000000000000000000000000000000000000000000000000000000000000",
+      "args": {"n":1},
+      "labels": {
+        "team": "a"
+      },
+      "queue": "default",
+      "priority": 0,
+      "attempt": 1,
+      "phase": "Scan",
+      "waiting": {
+        "for": "signal"
+      },
+      "parent": {
+        "job": "01010101-0101-0101-0000-000000000009",
+        "step": "workflow"
+      },
+      "submitted_at": "2025-10-09T08:53:21.000000Z",
+      "started_at": "2025-10-09T08:53:22.000000Z",
+      "version": 5,
+      "usage": {
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "cached_tokens": 0,
+        "reasoning_tokens": 0
+      },
+      "steps": {
+        "total": 1,
+        "running": 1,
+        "cached": 0
+      }
+    }
+    "#);
 }
 
 #[test]
