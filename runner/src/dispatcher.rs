@@ -219,10 +219,14 @@ impl Dispatcher {
                 };
                 self.enqueue_start(place, submitted.run_at, event.time);
             }
-            EventBody::JobRetryScheduled(retry) => {
+            // The task of the failed attempt may not have left yet: then `left` sees to it.
+            EventBody::JobRetryScheduled(retry) if !self.residents.contains_key(&job) => {
                 self.set_timer(job, Some(event.time.plus_ms(retry.wait_ms)));
             }
-            EventBody::JobSignalled(_) | EventBody::ToolApprovalDecided(_) | EventBody::JobCancelRequested(_) => {
+            EventBody::JobSignalled(_)
+            | EventBody::ToolApprovalDecided(_)
+            | EventBody::JobCancelRequested(_)
+            | EventBody::ProcessExited(_) => {
                 self.wake(&job);
             }
             body if body.is_terminal() => {
@@ -257,7 +261,15 @@ impl Dispatcher {
         self.release_place(&job);
         let Some(resident) = self.residents.remove(&job) else { return };
         match leave {
-            Leave::Ended => self.release_key(&job),
+            Leave::Ended => {
+                self.release_key(&job);
+                if let Ok(Some(state)) = self.inner.views.job(&job)
+                    && state.status == JobStatus::Queued
+                {
+                    let now = self.now();
+                    self.enqueue_start(Place::of(&state), state.not_before(), now);
+                }
+            }
             Leave::Evicted { due } => {
                 self.set_timer(job, due);
                 // A poke that the task did not see any more must not be lost.

@@ -26,7 +26,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
-pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " luau ", "0.12");
+pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
 
 /// How long a shutdown waits for the tasks of jobs.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);

@@ -167,7 +167,8 @@ impl ActiveJob {
             cached: false,
             cached_from: None,
         };
-        let mut events = vec![self.step_event(EventBody::StepFinished(finished.clone()), path)];
+        let started = open.position;
+        let mut events = vec![self.step_event(EventBody::StepFinished(finished.clone()), path).cause(started)];
         if let Some(wait_ms) = wait_ms {
             let error = finished.error.clone().unwrap_or_else(|| ErrorInfo::new("step_failed", "the attempt failed"));
             let retry = StepRetryScheduled { run: self.run, path: path.to_string(), attempt, wait_ms, error };

@@ -455,7 +455,7 @@ impl ActiveJob {
     /// `continue_as`: the next run begins with a fresh history.
     async fn continue_as(&mut self, args: Json) -> Result<Worked, Stop> {
         let mut events = self.cancel_open_steps();
-        self.performers.abort_all();
+        self.performers.shutdown().await;
         self.run += 1;
         events.push(EventBody::JobContinued(JobContinued { run: self.run, args: args.clone() }).into());
         let appended = self.append(events).await?;
