@@ -96,7 +96,7 @@ fn queues() {
     let paused = EventBody::QueuePaused(QueueChanged { queue: "q".into() });
     let mut all = Projection::new();
     assert_eq!(decide_resume(all.queues(), "q"), []);
-    assert_eq!(decide_pause(all.queues(), "q"), [paused.clone()]);
+    assert_eq!(decide_pause(all.queues(), "q"), std::slice::from_ref(&paused));
     for event in sequence([(StreamId::System, vec![paused.into()])]) {
         all.apply(&event);
     }
