@@ -120,7 +120,8 @@ fn every_room_and_file_of_the_map_is_there() {
         assert!(text.contains(&format!("`{room}/")) || text.contains(&format!("`{room}`")), "{room} is not on the map");
     }
     for quoted in text.split('`').skip(1).step_by(2) {
-        let looks_like_a_path = quoted.contains('/') && ROOMS.iter().any(|room| quoted.starts_with(&format!("{room}/")));
+        let looks_like_a_path =
+            quoted.contains('/') && ROOMS.iter().any(|room| quoted.starts_with(&format!("{room}/")));
         if looks_like_a_path && !quoted.contains(['*', '<', ' ']) {
             assert!(workspace().join(quoted).exists(), "ARCHITECTURE.md names {quoted}, which is not there");
         }
