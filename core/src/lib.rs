@@ -6,4 +6,6 @@ pub mod error_info;
 pub mod event;
 pub mod id;
 pub mod json;
+pub mod log;
+pub mod storage;
 pub mod time;
