@@ -6,6 +6,7 @@ pub mod decide;
 pub mod error_info;
 pub mod event;
 pub mod id;
+pub mod journal;
 pub mod json;
 pub mod log;
 pub mod projection;
