@@ -2,3 +2,4 @@
 //! runner's, never made here.
 
 pub mod config;
+pub mod feed;
