@@ -212,4 +212,3 @@ fn joined(mut texts: impl ExactSizeIterator<Item = Bytes>) -> Bytes {
     texts.for_each(|text| all.extend_from_slice(&text));
     all.freeze()
 }
-

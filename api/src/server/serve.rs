@@ -194,9 +194,7 @@ fn filter(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallibl
         .unify()
 }
 
-fn pieces<B: Buf>(
-    body: impl futures_util::Stream<Item = Result<B, warp::Error>> + Send + 'static,
-) -> BodyStream {
+fn pieces<B: Buf>(body: impl futures_util::Stream<Item = Result<B, warp::Error>> + Send + 'static) -> BodyStream {
     body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining()))).boxed()
 }
 
@@ -217,7 +215,7 @@ struct AddressFile(PathBuf);
 impl AddressFile {
     fn write(path: PathBuf, addr: SocketAddr) -> Result<Self, ServeError> {
         let text = serde_json::json!({
-            "url": url(addr), "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION"),
+            "address": url(addr), "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION"),
         });
         // Whoever reads it sees the old one or the new one, never half of one.
         let draft = path.with_extension("json.new");
