@@ -160,7 +160,7 @@ impl Follow {
         tokio::select! {
             alive = changed => Ok(alive),
             () = due => Ok(true),
-            _ = self.stop.wait_for(|stopped| *stopped) => Ok(false),
+            () = stopped(&mut self.stop) => Ok(false),
         }
     }
 
@@ -201,6 +201,10 @@ impl Drop for Follow {
     fn drop(&mut self) {
         self.hub.stats.closed();
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
 /// One text as it is, shared with all who give it; several put together, for fewer writes.

@@ -25,16 +25,16 @@ enum Media {
 
 /// `GET /v1/events`
 pub async fn all(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    give(&app, &request, Scope::All).await
+    give(&app, request, Scope::All).await
 }
 
 /// `GET /v1/jobs/{id}/events`
 pub async fn of_job(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let id: JobId = request.segment(0, "no_such_job")?;
-    give(&app, &request, Scope::Job(id)).await
+    give(&app, request, Scope::Job(id)).await
 }
 
-async fn give(app: &App, request: &Request, scope: Scope) -> Result<Response, Problem> {
+async fn give(app: &App, request: Request, scope: Scope) -> Result<Response, Problem> {
     let media = media(request.head.headers.get_all(header::ACCEPT).iter())?;
     let query = &request.query;
     let filter = Filter {
@@ -45,7 +45,7 @@ async fn give(app: &App, request: &Request, scope: Scope) -> Result<Response, Pr
     };
     let follow = query.boolean("follow")?;
     let limit = query.whole("limit", 1, u64::MAX)?;
-    let after = after(request)?;
+    let after = after(&request)?;
     let refused = |error| refuse(error, &scope);
     let reader = app.feeds.reader(scope.clone(), filter, after).map_err(refused)?;
     match media {

@@ -3,7 +3,6 @@
 use super::{
     app::App,
     problem::Problem,
-    query::invalid,
     reply::{self, Response},
     request::Request,
     submit,
