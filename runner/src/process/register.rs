@@ -130,18 +130,22 @@ impl Register {
             changed.as_mut().enable();
             let running = self.of_job(job);
             running.iter().for_each(&stop);
-            let mut state = self.state();
-            let mut starting = false;
-            for other in state.starting.values_mut().filter(|starting| starting.job == Some(*job)) {
-                other.unwanted = true;
-                starting = true;
-            }
-            if running.is_empty() && !starting {
+            if !self.reject_starting(|starting| starting.job == Some(*job)) && running.is_empty() {
                 return;
             }
-            drop(state);
             changed.await;
         }
+    }
+
+    /// Tells those that are being started and fit that nobody wants them. Gives whether there are any.
+    fn reject_starting(&self, fits: impl Fn(&Starting) -> bool) -> bool {
+        let mut state = self.state();
+        let mut any = false;
+        for starting in state.starting.values_mut().filter(|starting| fits(starting)) {
+            starting.unwanted = true;
+            any = true;
+        }
+        any
     }
 
     /// Forgets how a job's processes ended.
@@ -158,12 +162,9 @@ impl Register {
             changed.as_mut().enable();
             let running = self.running();
             running.iter().for_each(&stop);
-            let mut state = self.state();
-            state.starting.values_mut().for_each(|starting| starting.unwanted = true);
-            if running.is_empty() && state.starting.is_empty() {
+            if !self.reject_starting(|_| true) && running.is_empty() {
                 return;
             }
-            drop(state);
             changed.await;
         }
     }
