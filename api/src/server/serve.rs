@@ -221,7 +221,7 @@ struct AddressFile(PathBuf);
 impl AddressFile {
     fn write(path: PathBuf, addr: SocketAddr) -> Result<Self, ServeError> {
         let text = serde_json::json!({
-            "address": url(addr), "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION"),
+            "address": url(addr), "url": url(addr), "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION"),
         });
         // Whoever reads it sees the old one or the new one, never half of one.
         let draft = path.with_extension("json.new");

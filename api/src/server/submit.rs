@@ -123,9 +123,8 @@ pub fn refused(error: SubmitError) -> Problem {
                 None => problem,
             }
         }
-        SubmitError::DoesNotCompile(problems) => {
-            Problem::bad_request("does_not_compile", text).errors(problems.into_iter().map(script_error).collect())
-        }
+        SubmitError::DoesNotCompile(problems) => Problem::bad_request("script_does_not_compile", text)
+            .errors(problems.into_iter().map(script_error).collect()),
         SubmitError::InvalidArgs(errors) => {
             let errors = errors.into_iter().map(|e| FieldError::new(args_path(&e.path), e.message)).collect();
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_args", text).errors(errors)
@@ -157,6 +156,7 @@ pub fn command_refused(error: CommandError, job: &dyn std::fmt::Display) -> Prob
         CommandError::Conflict(error) => Problem::of(StatusCode::CONFLICT, &error),
         CommandError::Invalid(error) => Problem::of(StatusCode::BAD_REQUEST, &error),
         CommandError::Unavailable(error) => unavailable(&error),
+        CommandError::Submit(error) => refused(error),
     }
 }
 
