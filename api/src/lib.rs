@@ -1,1 +1,4 @@
-//! placeholder
+//! How moonlog is reached: the configuration, HTTP with its feeds, and the command line. Decisions about jobs are the
+//! runner's, never made here.
+
+pub mod config;

@@ -5,5 +5,8 @@ pub mod codec;
 pub mod error_info;
 pub mod event;
 pub mod id;
+pub mod journal;
 pub mod json;
+pub mod log;
+pub mod storage;
 pub mod time;

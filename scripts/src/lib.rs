@@ -1,1 +1,13 @@
-//! placeholder
+//! The Luau host: sandbox, call paths, replay and the script library. A script is run until it waits; what it asks for
+//! comes out as events, what it waits for goes in as events. No I/O of a job's own, no clock: both are the runner's.
+
+mod engine;
+mod library;
+mod limits;
+pub mod replay;
+mod run;
+
+pub use engine::{Engine, EngineOptions};
+pub use library::{Broken, Entry, Library, Origin, Problem, SchemaError, Workflow, WorkflowInfo, check, prepare_args};
+pub use limits::Limits;
+pub use run::{Input, Run, RunError, RunSpec, RunState, Slice, StopHandle};

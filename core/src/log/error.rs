@@ -1,0 +1,79 @@
+//! Why the log cannot be opened, read or written.
+
+use crate::{codec::CodecError, id::Hash, storage::StorageError};
+use std::{fmt, sync::Arc};
+
+/// A write or a sync failed: what the storage holds is uncertain, so nothing is appended until restart. What was
+/// durable is still served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the log takes no more events since a write failed: {reason}{}", if *.disk_full { "; free disk space and restart" } else { "; restart" })]
+pub struct Poisoned {
+    /// What failed.
+    pub reason: Arc<str>,
+    /// Whether the disk was full.
+    pub disk_full: bool,
+}
+
+/// The log was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log is closed")]
+pub struct Stopped;
+
+/// Stored bytes that are not what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The position of the first event that is affected.
+    pub position: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at position {}: {}", self.position, self.what)
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Stored bytes are damaged.
+    #[error("the log is damaged {0}; run `moonlog verify`, and restore the data folder from a copy")]
+    Damaged(Damage),
+    /// A blob's bytes are not those of its name.
+    #[error("blob {hash} is damaged: {what}")]
+    Blob {
+        /// The blob.
+        hash: Hash,
+        /// What is wrong.
+        what: String,
+    },
+    /// An event is of a type that this version does not know.
+    #[error("the event at position {position} cannot be read: {source}")]
+    Event {
+        /// Where it stands.
+        position: u64,
+        /// Why.
+        source: CodecError,
+    },
+}
+
+/// Why the log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Stored bytes are damaged, not only at the end.
+    #[error("the log is damaged {0}; run `moonlog verify` for all of it, and restore the data folder from a copy")]
+    Damaged(Damage),
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(ReadError),
+    /// The writer's thread could not be started.
+    #[error("cannot start the log's writer: {0}")]
+    Thread(std::io::Error),
+}

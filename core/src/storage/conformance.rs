@@ -1,0 +1,1 @@
+//! What every storage must do, run against each.

@@ -1,0 +1,15 @@
+//! Where bytes are kept: named key spaces behind a seam (`interface`), with one implementation on sled (`sled`, the only
+//! file that names it) and one in memory whose faults tests choose (`memory`). What the bytes mean is not known here.
+
+mod folder;
+mod interface;
+mod memory;
+mod sled;
+
+#[cfg(test)]
+mod conformance;
+
+pub use folder::FORMAT_VERSION;
+pub use interface::{Direction, Entry, Space, Storage, StorageError, Write};
+pub use memory::{Fault, MemoryStorage};
+pub use sled::{SledOptions, SledStorage, open_sled};

@@ -1,0 +1,1 @@
+//! The operation's input.

@@ -1,0 +1,12 @@
+//! The operation `http`: one request of a script (`request`), within what the configuration allows (`policy`), and
+//! never to an address that is not public (`address`, `resolver`).
+
+mod address;
+mod input;
+mod policy;
+mod request;
+mod resolver;
+
+pub use address::is_public;
+pub use policy::{AllowedNetwork, HttpOptions, HttpPolicy};
+pub use request::perform;

@@ -1,0 +1,1 @@
+//! Looks names up, and keeps addresses away that are not allowed.

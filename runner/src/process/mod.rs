@@ -1,0 +1,29 @@
+//! Processes: started through a small host process (`host`), each recorded by a task of its own (`recorder`) that
+//! reads its output no faster than the log takes it, and found again in a register (`processes`). `exec` performs
+//! scripts' operations on them. Nothing here decides when a job ends; it only sees to it that no process outlives it.
+
+mod capture;
+mod environment;
+pub mod exec;
+mod head_tail;
+mod host;
+mod output_text;
+mod process;
+mod processes;
+mod recorded;
+mod recorder;
+mod register;
+mod search;
+mod signal_name;
+mod spawn_error;
+mod spec;
+
+pub use capture::Captured;
+pub use environment::NON_INTERACTIVE;
+pub use head_tail::{HeadTail, Truncation};
+pub use host::host_main;
+pub use process::{OutputView, Process};
+pub use processes::Processes;
+pub use recorded::lost;
+pub use search::{Found, Match, SearchOptions};
+pub use spec::{HostCommand, Owner, ProcessLimits, ProcessOptions, ProcessSpec};

@@ -1,0 +1,247 @@
+//! Which secrets exist, and where each may go.
+
+use super::{Scrubber, forms::forms_of};
+use aho_corasick::{AhoCorasick, MatchKind};
+use moonlog_core::error_info::ErrorInfo;
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// What a placeholder begins and ends with; between them stands the secret's name.
+const OPEN: &str = "⟦secret:";
+const CLOSE: &str = "⟧";
+
+/// A shorter value would turn every output into stars, so it is refused.
+const VALUE_MIN_BYTES: usize = 4;
+
+/// Where one secret comes from and may go: `[secrets.NAME]` of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SecretSource {
+    /// The variable of the server's environment that holds its value.
+    pub env: String,
+    /// The hosts that requests may carry it to; `*.example.com` takes in every subdomain.
+    pub hosts: Vec<String>,
+    /// The commands that may get it, by file name or by path.
+    pub commands: Vec<String>,
+}
+
+/// Where a secret is about to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// The environment or the input of this command.
+    Command(&'a str),
+    /// The headers of a request to this host.
+    Host(&'a str),
+}
+
+struct Secret {
+    source: SecretSource,
+    value: Option<String>,
+}
+
+/// The secrets that scripts may name. The values stay in here.
+#[derive(Default)]
+pub struct Secrets {
+    by_name: BTreeMap<String, Secret>,
+    scrubbed: Option<Arc<Forms>>,
+}
+
+/// Every form of every value, as one automaton.
+pub(super) struct Forms {
+    pub(super) automaton: AhoCorasick,
+    pub(super) forms: Vec<Vec<u8>>,
+    pub(super) longest: usize,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
+
+impl Secrets {
+    /// Reads the values of the given secrets from the server's environment.
+    pub fn from_env(sources: BTreeMap<String, SecretSource>) -> Self {
+        Self::new(sources, |variable| std::env::var(variable).ok())
+    }
+
+    /// The given secrets, with the values that `value_of` finds for their variables.
+    pub fn new(sources: BTreeMap<String, SecretSource>, value_of: impl Fn(&str) -> Option<String>) -> Self {
+        let by_name: BTreeMap<_, _> = sources
+            .into_iter()
+            .map(|(name, source)| {
+                let value = value_of(&source.env).filter(|value| !value.is_empty());
+                (name, Secret { source, value })
+            })
+            .collect();
+        let mut forms: Vec<Vec<u8>> = by_name
+            .values()
+            .filter_map(|secret| secret.value.as_deref())
+            .filter(|value| value.len() >= VALUE_MIN_BYTES)
+            .flat_map(forms_of)
+            .collect();
+        forms.sort();
+        forms.dedup();
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&forms).ok();
+        let longest = forms.iter().map(Vec::len).max().unwrap_or(0);
+        let scrubbed =
+            automaton.filter(|_| !forms.is_empty()).map(|automaton| Arc::new(Forms { automaton, forms, longest }));
+        Self { by_name, scrubbed }
+    }
+
+    /// The variables that values come from: no child may see them.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.by_name.values().map(|secret| secret.source.env.as_str())
+    }
+
+    /// Whether `text` holds a placeholder.
+    pub fn mentioned_in(text: &str) -> bool {
+        text.contains(OPEN)
+    }
+
+    /// `text` with its placeholders replaced by their values.
+    ///
+    /// # Errors
+    /// `unknown_secret`, `secret_not_set`, `secret_too_short`, or `secret_not_allowed` in that place.
+    pub fn resolve(&self, text: &str, place: Place<'_>) -> Result<String, ErrorInfo> {
+        let mut resolved = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once(OPEN) {
+            let Some((name, after)) = after.split_once(CLOSE) else {
+                return Err(ErrorInfo::new("unknown_secret", "a secret's placeholder was cut: pass it on whole"));
+            };
+            resolved.push_str(before);
+            resolved.push_str(self.value(name, place)?);
+            rest = after;
+        }
+        resolved.push_str(rest);
+        Ok(resolved)
+    }
+
+    fn value(&self, name: &str, place: Place<'_>) -> Result<&str, ErrorInfo> {
+        let Some(secret) = self.by_name.get(name) else {
+            return Err(ErrorInfo::new(
+                "unknown_secret",
+                format!("there is no secret `{name}`: list it under [secrets.{name}] in the configuration"),
+            ));
+        };
+        if !secret.source.allows(place) {
+            let (what, key) = match place {
+                Place::Command(command) => (format!("the command `{command}`"), "commands"),
+                Place::Host(host) => (format!("the host `{host}`"), "hosts"),
+            };
+            return Err(ErrorInfo::new(
+                "secret_not_allowed",
+                format!("the secret `{name}` may not go to {what}: add it to `{key}` under [secrets.{name}]"),
+            ));
+        }
+        match secret.value.as_deref() {
+            None => Err(ErrorInfo::new(
+                "secret_not_set",
+                format!("the secret `{name}` has no value: set {} in the server's environment", secret.source.env),
+            )),
+            Some(value) if value.len() < VALUE_MIN_BYTES => Err(ErrorInfo::new(
+                "secret_too_short",
+                format!("the secret `{name}` has under {VALUE_MIN_BYTES} bytes, too few to keep it out of the log"),
+            )),
+            Some(value) => Ok(value),
+        }
+    }
+
+    /// A scrubber for one stream of output.
+    pub fn scrubber(&self) -> Scrubber {
+        Scrubber::new(self.scrubbed.clone())
+    }
+
+    /// `text` without any value.
+    pub fn scrub(&self, text: &str) -> String {
+        match &self.scrubbed {
+            None => text.to_owned(),
+            Some(forms) => forms.automaton.replace_all(text, &vec![super::scrubber::STARS; forms.forms.len()]),
+        }
+    }
+
+    /// Whether there is a value to scrub at all.
+    pub fn any_value(&self) -> bool {
+        self.scrubbed.is_some()
+    }
+}
+
+impl SecretSource {
+    fn allows(&self, place: Place<'_>) -> bool {
+        match place {
+            Place::Command(command) => {
+                let name = command.rsplit('/').next().unwrap_or(command);
+                // A path is allowed by its path; a name also where it was found through PATH.
+                self.commands.iter().any(|allowed| allowed == command || (!command.contains('/') && allowed == name))
+            }
+            Place::Host(host) => self.hosts.iter().any(|allowed| match allowed.strip_prefix("*.") {
+                Some(domain) => host
+                    .len()
+                    .checked_sub(domain.len() + 1)
+                    .is_some_and(|at| host.as_bytes()[at] == b'.' && host[at + 1..].eq_ignore_ascii_case(domain)),
+                None => host.eq_ignore_ascii_case(allowed),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets() -> Secrets {
+        let source = |env: &str| SecretSource {
+            env: env.into(),
+            hosts: vec!["api.example.com".into(), "*.example.org".into()],
+            commands: vec!["git".into(), "/opt/bin/deploy".into()],
+        };
+        let sources = [("GITHUB", "TOKEN"), ("UNSET", "NOTHING"), ("SHORT", "ONE")]
+            .map(|(name, env)| (name.to_owned(), source(env)))
+            .into();
+        Secrets::new(sources, |variable| match variable {
+            "TOKEN" => Some("hunter2-hunter2".into()),
+            "ONE" => Some("1".into()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_placeholder_becomes_its_value_only_where_it_may_go() {
+        let secrets = secrets();
+        let text = "Bearer ⟦secret:GITHUB⟧!";
+        for (place, allowed) in [
+            (Place::Command("git"), true),
+            (Place::Command("/opt/bin/deploy"), true),
+            (Place::Command("/tmp/git"), false),
+            (Place::Command("deploy"), false),
+            (Place::Command("curl"), false),
+            (Place::Host("API.example.com"), true),
+            (Place::Host("a.b.example.org"), true),
+            (Place::Host("example.org"), false),
+            (Place::Host("evilexample.org"), false),
+            (Place::Host("example.com"), false),
+        ] {
+            match secrets.resolve(text, place) {
+                Ok(resolved) => assert!(allowed && resolved == "Bearer hunter2-hunter2!", "{place:?}: {resolved}"),
+                Err(error) => assert!(!allowed && error.code == "secret_not_allowed", "{place:?}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_resolved_says_why() {
+        let secrets = secrets();
+        for (text, code) in [
+            ("⟦secret:NOPE⟧", "unknown_secret"),
+            ("⟦secret:UNSET⟧", "secret_not_set"),
+            ("⟦secret:SHORT⟧", "secret_too_short"),
+            ("⟦secret:GITHUB", "unknown_secret"),
+        ] {
+            assert_eq!(secrets.resolve(text, Place::Command("git")).unwrap_err().code, code, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_prints_a_value() {
+        assert!(!format!("{:?}", secrets()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,10 @@
+//! The script library: workflows by name, from folders and from inside the binary; what a script says of itself
+//! (`check`), and its arguments against its schema (`args`).
+
+mod args;
+mod check;
+mod discover;
+
+pub use args::{SchemaError, prepare_args};
+pub use check::{Problem, WorkflowInfo, check};
+pub use discover::{Broken, Entry, Library, Origin, Workflow};
