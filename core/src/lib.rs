@@ -2,11 +2,13 @@
 //! clock, no network, no randomness: time and seeds are arguments.
 
 pub mod codec;
+pub mod decide;
 pub mod error_info;
 pub mod event;
 pub mod id;
 pub mod journal;
 pub mod json;
 pub mod log;
+pub mod projection;
 pub mod storage;
 pub mod time;

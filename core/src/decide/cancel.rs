@@ -1,0 +1,53 @@
+//! Cancelling a job, and closing what it leaves open.
+
+use super::Refusal;
+use crate::{
+    error_info::ErrorInfo,
+    event::{EventBody, JobCancelRequested, JobCancelled, NewEvent, StepFinished, StepOutcome},
+    projection::{JobState, JobStatus},
+    time::Timestamp,
+};
+use std::{cmp::Reverse, sync::Arc};
+
+/// Asks a job to end. A queued job has nothing open and ends at once; any other is asked, and ends when its runner
+/// has closed what is open.
+///
+/// # Errors
+/// Where the job has ended.
+pub fn decide_cancel(job: &JobState, reason: Option<String>) -> Result<Vec<EventBody>, Refusal> {
+    if job.status.is_ended() {
+        return Err(Refusal::Ended { job: job.id, status: job.status });
+    }
+    let mut events = Vec::new();
+    if job.cancel_requested.is_none() {
+        events.push(EventBody::JobCancelRequested(JobCancelRequested { reason: reason.clone() }));
+    }
+    if job.status == JobStatus::Queued {
+        let first = job.cancel_requested.as_ref().map(|request| request.reason.clone());
+        events.push(EventBody::JobCancelled(JobCancelled { reason: first.unwrap_or(reason) }));
+    }
+    Ok(events)
+}
+
+/// The `step.finished` of every step that is open, inner steps before those around them: what has to stand before a
+/// run's end, and, with [`StepOutcome::Interrupted`], what a dead runner left.
+pub fn close_steps(job: &JobState, outcome: StepOutcome, error: Option<&ErrorInfo>, now: Timestamp) -> Vec<NewEvent> {
+    let mut open: Vec<_> = job.open_steps.iter().collect();
+    open.sort_by_key(|(path, step)| (Reverse(path.matches('/').count()), step.position));
+    open.into_iter()
+        .map(|(path, step)| {
+            let finished = StepFinished {
+                run: step.run,
+                path: path.to_string(),
+                attempt: step.attempt,
+                outcome,
+                output: None,
+                error: error.cloned(),
+                latency_ms: now.ms_since(step.started_at),
+                cached: false,
+                cached_from: None,
+            };
+            NewEvent::new(EventBody::StepFinished(finished)).step(Some(Arc::clone(path))).cause(step.position)
+        })
+        .collect()
+}

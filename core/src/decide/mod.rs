@@ -1,0 +1,16 @@
+//! Commands: what they lead to, given where things stand. Each is a pure function from state and command to events,
+//! or to a refusal; an event that says nothing new is left out, so that sending a command twice does it once.
+
+mod approval;
+mod cancel;
+mod queue;
+mod refusal;
+mod retry;
+mod signal;
+
+pub use approval::decide_approval;
+pub use cancel::{close_steps, decide_cancel};
+pub use queue::{decide_pause, decide_resume};
+pub use refusal::Refusal;
+pub use retry::decide_retry;
+pub use signal::decide_signal;

@@ -1,0 +1,67 @@
+//! Why a command is refused.
+
+use crate::{error_info::ErrorInfo, id::JobId, projection::JobStatus};
+
+/// A command that cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The job has ended.
+    #[error("job {job} has ended: it is {status}")]
+    Ended {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        status: JobStatus,
+    },
+    /// The job has not ended.
+    #[error("job {job} has not ended: it is {status}; cancel it first, or wait for it")]
+    NotEnded {
+        /// The job.
+        job: JobId,
+        /// Where it stands.
+        status: JobStatus,
+    },
+    /// The job never asked for this approval.
+    #[error("job {job} asks for no approval `{id}`; GET /v1/approvals lists those that are open")]
+    NoSuchApproval {
+        /// The job.
+        job: JobId,
+        /// What was given.
+        id: String,
+    },
+    /// The approval was decided, or the step that asked has ended.
+    #[error("approval `{id}` of job {job} is decided already")]
+    AlreadyDecided {
+        /// The job.
+        job: JobId,
+        /// The approval.
+        id: String,
+    },
+    /// A field of the command is no good.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl Refusal {
+    /// The stable code of the error.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Ended { .. } => "job_ended",
+            Self::NotEnded { .. } => "job_not_ended",
+            Self::NoSuchApproval { .. } => "no_such_approval",
+            Self::AlreadyDecided { .. } => "already_decided",
+            Self::Invalid { .. } => "invalid_request",
+        }
+    }
+}
+
+impl From<Refusal> for ErrorInfo {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code(), refusal.to_string())
+    }
+}

@@ -1,0 +1,147 @@
+//! Everything that a server keeps in memory of its log.
+
+use super::{IdempotencyKeys, JobState, KeyCounts, OpenApproval, Processes, Queues};
+use crate::{
+    event::{Event, EventBody, StreamId},
+    id::JobId,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The fold of the log's events, in the order of their positions.
+///
+/// Jobs stay here until they have ended and a checkpoint has stored them. Cloning is cheap beside its size: what is
+/// large is shared, and copied when it changes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Projection {
+    pub(super) applied: u64,
+    pub(super) jobs: BTreeMap<JobId, Arc<JobState>>,
+    pub(super) queues: Queues,
+    pub(super) processes: Processes,
+    pub(super) keys: IdempotencyKeys,
+}
+
+impl Projection {
+    /// The state before the first event.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Folds the next event. An event that was folded before changes nothing.
+    pub fn apply(&mut self, event: &Event) {
+        if event.position <= self.applied {
+            return;
+        }
+        self.applied = event.position;
+        if event.process.is_some() {
+            self.processes.apply(event);
+        }
+        match (&event.stream, &event.body) {
+            (StreamId::Job(_), EventBody::JobSubmitted(_)) => self.job_submitted(event),
+            (StreamId::Job(id), _) => self.job_event(id, event),
+            (_, EventBody::QueuePaused(change)) => self.queues.set_paused(&change.queue, true),
+            (_, EventBody::QueueResumed(change)) => self.queues.set_paused(&change.queue, false),
+            _ => {}
+        }
+    }
+
+    fn job_submitted(&mut self, event: &Event) {
+        let Some(job) = JobState::from_submitted(event) else { return };
+        self.keys.submitted(job.id, &job.submitted);
+        if let Some(parent) = &job.submitted.parent {
+            self.change_parent(&parent.job, event.position, |state| {
+                state.child_submitted(job.id, &parent.step, event.position);
+            });
+        }
+        // A snapshot may hold a state of this job that is newer than the rest of it.
+        if !self.jobs.contains_key(&job.id) {
+            self.queues.enter(&job);
+            self.jobs.insert(job.id, Arc::new(job));
+        }
+    }
+
+    fn job_event(&mut self, id: &JobId, event: &Event) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        if event.position <= job.applied || job.status.is_ended() {
+            return;
+        }
+        if !moves(&event.body) {
+            Arc::make_mut(job).apply(event);
+            return;
+        }
+        self.queues.leave(job);
+        Arc::make_mut(job).apply(event);
+        self.queues.enter(job);
+        if let (true, Some(parent)) = (job.status.is_ended(), job.submitted.parent.clone()) {
+            let child = job.id;
+            self.change_parent(&parent.job, event.position, |state| state.child_ended(child, event.position));
+        }
+    }
+
+    fn change_parent(&mut self, parent: &JobId, position: u64, change: impl FnOnce(&mut JobState)) {
+        match self.jobs.get_mut(parent) {
+            Some(state) if !state.status.is_ended() && state.applied < position => change(Arc::make_mut(state)),
+            _ => {}
+        }
+    }
+
+    /// The position of the last event that was folded.
+    pub const fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The job, unless it ended before the last checkpoint.
+    pub fn job(&self, id: &JobId) -> Option<&Arc<JobState>> {
+        self.jobs.get(id)
+    }
+
+    /// The jobs that have not ended, oldest first.
+    pub fn live_jobs(&self) -> impl DoubleEndedIterator<Item = &Arc<JobState>> {
+        self.jobs.values().filter(|job| !job.status.is_ended())
+    }
+
+    /// The queued jobs of a queue, in the order in which they should start. Some may not start yet: see
+    /// [`JobState::not_before`].
+    pub fn queued<'a>(&'a self, queue: &str) -> impl Iterator<Item = &'a Arc<JobState>> + use<'a> {
+        self.queues.get(queue).into_iter().flat_map(|queue| queue.queued()).filter_map(|id| self.jobs.get(&id))
+    }
+
+    /// The queues that are paused or have jobs.
+    pub const fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// How many jobs with this concurrency key have begun and not ended.
+    pub fn with_key(&self, key: &str) -> KeyCounts {
+        self.queues.with_key(key)
+    }
+
+    /// The processes that run, and the last that ended.
+    pub const fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    /// The idempotency keys that were used since the last checkpoint.
+    pub const fn keys(&self) -> &IdempotencyKeys {
+        &self.keys
+    }
+
+    /// The approvals that wait for a decision, oldest first.
+    pub fn approvals(&self) -> Vec<OpenApproval> {
+        let mut approvals: Vec<_> = self.live_jobs().flat_map(|job| job.open_approvals()).collect();
+        approvals.sort_by_key(|approval| approval.position);
+        approvals
+    }
+}
+
+/// Whether the event changes where its job stands, and so what its queue counts.
+const fn moves(body: &EventBody) -> bool {
+    body.is_terminal()
+        || matches!(
+            body,
+            EventBody::JobStarted(_)
+                | EventBody::JobContinued(_)
+                | EventBody::JobRetryScheduled(_)
+                | EventBody::JobWaiting(_)
+                | EventBody::JobResumed(_)
+        )
+}

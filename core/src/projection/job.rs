@@ -1,0 +1,494 @@
+//! The state of one job, folded from its stream, and from the first and the last event of its children's.
+
+use super::{Approval, Child, OpenStep, Pending, Projection, Signal};
+use crate::{
+    codec::{Decode, Encode},
+    error_info::ErrorInfo,
+    event::{Event, EventBody, JobCancelRequested, JobSubmitted, JobUsage, JobWaiting, StepFinished, StepOutcome},
+    id::{JobId, ProcessId},
+    json::Json,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// It waits for its first start, or for its next attempt.
+    Queued,
+    /// It runs.
+    Running,
+    /// All its open operations wait.
+    Waiting,
+    /// It returned.
+    Completed,
+    /// It threw, or could not go on.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// It took too long.
+    TimedOut,
+}
+
+impl JobStatus {
+    /// Every status.
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Running, Self::Waiting, Self::Completed, Self::Failed, Self::Cancelled, Self::TimedOut];
+
+    /// Whether nothing more can happen to the job.
+    pub const fn is_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut)
+    }
+
+    /// Its name, as in `state`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
+impl fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for JobStatus {
+    type Err = super::InvalidFilter;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|status| status.name() == text).ok_or_else(|| super::InvalidFilter::state(text))
+    }
+}
+
+/// How many steps a job has had, over all its runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct StepCounts {
+    /// Begun, a step with several attempts counted once.
+    pub total: u64,
+    /// Begun and not ended.
+    pub running: u64,
+    /// Ended with a result of an earlier job's.
+    pub cached: u64,
+}
+
+/// What is known of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobState {
+    /// The job.
+    pub id: JobId,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// What was submitted.
+    pub submitted: Arc<JobSubmitted>,
+    /// The position of `job.submitted`.
+    pub submitted_position: u64,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The attempt that runs or ran last; 0 before the first.
+    pub attempt: u32,
+    /// The run that runs or ran last; 0 before the first.
+    pub run: u32,
+    /// When that run began: the time of its `job.started` or `job.continued`.
+    pub run_started_at: Option<Timestamp>,
+    /// The version of the event that began that run.
+    pub run_started_version: u64,
+    /// The phase that was entered last in that run.
+    pub phase: Option<Arc<str>>,
+    /// What it waits for, where it is waiting.
+    pub waiting: Option<Box<JobWaiting>>,
+    /// The version of the last event in its stream.
+    pub version: u64,
+    /// The position of that event.
+    pub position: u64,
+    /// The position of the last event that changed this state; beyond `position` where a child's did.
+    pub applied: u64,
+    /// What it has used.
+    pub usage: JobUsage,
+    /// How many steps it has had.
+    pub steps: StepCounts,
+    /// What it returned.
+    pub result: Option<Json>,
+    /// Why it ended otherwise, or why its last attempt failed.
+    pub error: Option<Box<ErrorInfo>>,
+    /// When its next attempt is due, where it is queued for one.
+    pub retry_at: Option<Timestamp>,
+    /// The request to cancel it, where there is one.
+    pub cancel_requested: Option<Box<JobCancelRequested>>,
+    /// The arguments that `continue_as` gave to the run, where it did.
+    pub continued_args: Option<Json>,
+    /// The open steps of the run, by call path.
+    pub open_steps: BTreeMap<Arc<str>, Arc<OpenStep>>,
+    /// What waits to be used; `None` where nothing does.
+    pub pending: Option<Box<Pending>>,
+    /// The step that the last event closed, in case the next one schedules its next attempt.
+    pub(super) closing: Option<Box<(Arc<str>, Arc<OpenStep>)>>,
+}
+
+impl JobState {
+    /// The state after `job.submitted`, or `None` for any other event.
+    pub fn from_submitted(event: &Event) -> Option<Self> {
+        let EventBody::JobSubmitted(submitted) = &event.body else { return None };
+        Some(Self {
+            id: event.job?,
+            status: JobStatus::Queued,
+            submitted: Arc::new(submitted.clone()),
+            submitted_position: event.position,
+            submitted_at: event.time,
+            started_at: None,
+            ended_at: None,
+            attempt: 0,
+            run: 0,
+            run_started_at: None,
+            run_started_version: 0,
+            phase: None,
+            waiting: None,
+            version: event.version,
+            position: event.position,
+            applied: event.position,
+            usage: JobUsage::default(),
+            steps: StepCounts::default(),
+            result: None,
+            error: None,
+            retry_at: None,
+            cancel_requested: None,
+            continued_args: None,
+            open_steps: BTreeMap::new(),
+            pending: None,
+            closing: None,
+        })
+    }
+
+    /// The state after these events of the job's stream, the first of which is `job.submitted`. What only other
+    /// streams tell, the job's children, is missing.
+    pub fn fold<E: AsRef<Event>>(events: impl IntoIterator<Item = E>) -> Option<Self> {
+        let mut events = events.into_iter();
+        let mut state = Self::from_submitted(events.next()?.as_ref())?;
+        for event in events {
+            state.apply(event.as_ref());
+        }
+        Some(state)
+    }
+
+    /// The arguments of the current run.
+    pub fn args(&self) -> &Json {
+        self.continued_args.as_ref().unwrap_or(&self.submitted.args)
+    }
+
+    /// Folds the next event of the job's stream.
+    pub fn apply(&mut self, event: &Event) {
+        self.version = event.version;
+        self.position = event.position;
+        self.applied = event.position;
+        let closing = self.closing.take();
+        match &event.body {
+            EventBody::StepStarted(step) => {
+                let path = match &event.step {
+                    Some(path) if **path == *step.path => path.clone(),
+                    _ => step.path.as_str().into(),
+                };
+                self.steps.total += u64::from(step.attempt == 1);
+                self.open_steps.insert(path, Arc::new(OpenStep::new(step, event.time, event.position)));
+                self.steps.running = self.open_steps.len() as u64;
+            }
+            EventBody::StepFinished(finished) => self.step_finished(finished),
+            EventBody::StepRetryScheduled(retry) => {
+                if let Some(closing) = closing.filter(|closing| *closing.0 == *retry.path) {
+                    let (path, mut step) = *closing;
+                    Arc::make_mut(&mut step).retry_at = Some(event.time.plus_ms(retry.wait_ms));
+                    self.open_steps.insert(path, step);
+                    self.steps.running = self.open_steps.len() as u64;
+                }
+            }
+            EventBody::ProcessStarted(_) => {
+                if let Some(process) = event.process {
+                    self.pending_mut().processes.insert(process);
+                }
+            }
+            EventBody::ProcessExited(_) => {
+                if let Some(process) = event.process {
+                    self.use_up(|pending| {
+                        pending.processes.remove(&process);
+                    });
+                }
+            }
+            EventBody::JobStarted(started) => {
+                self.status = JobStatus::Running;
+                self.attempt = started.attempt;
+                self.started_at.get_or_insert(event.time);
+                self.retry_at = None;
+                self.error = None;
+                // An attempt starts from what was submitted, whatever `continue_as` gave to the one before.
+                self.continued_args = None;
+                self.begin_run(started.run, event);
+            }
+            EventBody::JobContinued(continued) => {
+                self.status = JobStatus::Running;
+                self.continued_args = Some(continued.args.clone());
+                self.begin_run(continued.run, event);
+            }
+            EventBody::JobRetryScheduled(retry) => {
+                self.status = JobStatus::Queued;
+                self.waiting = None;
+                self.retry_at = Some(event.time.plus_ms(retry.wait_ms));
+                self.error = Some(Box::new(retry.error.clone()));
+                self.close_steps();
+            }
+            EventBody::JobWaiting(waiting) => {
+                self.status = JobStatus::Waiting;
+                self.waiting = Some(Box::new(waiting.clone()));
+            }
+            EventBody::JobResumed(_) => {
+                self.status = JobStatus::Running;
+                self.waiting = None;
+            }
+            EventBody::JobPhaseEntered(phase) => self.phase = Some(phase.title.as_str().into()),
+            EventBody::JobSignalled(signalled) => {
+                let signal = Signal { name: signalled.name.as_str().into(), position: event.position };
+                let key = signalled.idempotency_key.as_ref().map(|key| crate::id::Hash::of(key.as_bytes()));
+                let pending = self.pending_mut();
+                pending.signals.push_back(signal);
+                pending.signal_keys.extend(key);
+            }
+            EventBody::JobCancelRequested(request) => {
+                self.cancel_requested.get_or_insert_with(|| Box::new(request.clone()));
+            }
+            EventBody::ToolApprovalRequested(request) => {
+                let (time, position, step) = (event.time, event.position, event.step.clone());
+                self.pending_mut().request(request, step.as_deref(), time, position);
+            }
+            EventBody::ToolApprovalDecided(decided) => self.use_up(|pending| pending.decide(decided)),
+            EventBody::ToolFinished(tool) => self.use_up(|pending| pending.settle(&tool.call_id)),
+            EventBody::ChatFinished(chat) => {
+                self.usage.prompt_tokens += chat.usage.prompt_tokens;
+                self.usage.completion_tokens += chat.usage.completion_tokens;
+                self.usage.cached_tokens += chat.usage.cached_tokens;
+                self.usage.reasoning_tokens += chat.usage.reasoning_tokens;
+            }
+            EventBody::JobCompleted(completed) => {
+                self.result = Some(completed.result.clone());
+                self.usage = completed.usage.clone();
+                self.end(JobStatus::Completed, event.time, None);
+            }
+            EventBody::JobFailed(failed) => self.end(JobStatus::Failed, event.time, Some(failed.error.clone())),
+            EventBody::JobCancelled(cancelled) => {
+                let message = cancelled.reason.as_deref().unwrap_or("the job was cancelled");
+                self.end(JobStatus::Cancelled, event.time, Some(ErrorInfo::new("cancelled", message)));
+            }
+            EventBody::JobTimedOut(timed_out) => {
+                let message = format!("the job reached its limit {}", timed_out.limit);
+                self.end(JobStatus::TimedOut, event.time, Some(ErrorInfo::new("timed_out", message)));
+            }
+            // Of no concern to the job's state; listed so that a new type makes one think.
+            EventBody::JobSubmitted(_)
+            | EventBody::JobLogged(_)
+            | EventBody::JobEmitted(_)
+            | EventBody::SessionCreated(_)
+            | EventBody::SessionTurnStarted(_)
+            | EventBody::SessionTurnEnded(_)
+            | EventBody::SessionClosed(_)
+            | EventBody::ChatMessageAdded(_)
+            | EventBody::ChatMessageQueued(_)
+            | EventBody::ChatMessageDropped(_)
+            | EventBody::ChatStarted(_)
+            | EventBody::ChatRetryScheduled(_)
+            | EventBody::ChatDelta(_)
+            | EventBody::ChatCompacted(_)
+            | EventBody::ToolStarted(_)
+            | EventBody::ProcessOutput(_)
+            | EventBody::ProcessBackgrounded(_)
+            | EventBody::WorkspaceCreated(_)
+            | EventBody::WorkspaceCollisionDetected(_)
+            | EventBody::FileChanged(_)
+            | EventBody::ScheduleSet(_)
+            | EventBody::ScheduleFired(_)
+            | EventBody::ScheduleRemoved(_)
+            | EventBody::RunnerStarted(_)
+            | EventBody::RunnerStopped(_)
+            | EventBody::QueuePaused(_)
+            | EventBody::QueueResumed(_) => {}
+        }
+    }
+
+    /// Folds the `job.submitted` of a child.
+    pub(super) fn child_submitted(&mut self, child: JobId, step: &str, position: u64) {
+        self.applied = position;
+        self.pending_mut().children.push(Child { job: child, step: step.into(), ended: false });
+    }
+
+    /// Folds the terminal event of a child.
+    pub(super) fn child_ended(&mut self, child: JobId, position: u64) {
+        self.applied = position;
+        let open_steps = std::mem::take(&mut self.open_steps);
+        self.use_up(|pending| {
+            pending.children.iter_mut().filter(|c| c.job == child).for_each(|c| c.ended = true);
+            pending.children.retain(|c| !c.ended || open_steps.contains_key(&*c.step));
+        });
+        self.open_steps = open_steps;
+    }
+
+    fn begin_run(&mut self, run: u32, event: &Event) {
+        self.run = run;
+        self.run_started_at = Some(event.time);
+        self.run_started_version = event.version;
+        self.waiting = None;
+        self.phase = None;
+        self.close_steps();
+        self.use_up(Pending::begin_run);
+    }
+
+    fn close_steps(&mut self) {
+        self.open_steps = BTreeMap::new();
+        self.steps.running = 0;
+    }
+
+    fn step_finished(&mut self, finished: &StepFinished) {
+        self.steps.cached += u64::from(finished.cached);
+        let Some((path, step)) = self.open_steps.remove_entry(finished.path.as_str()) else { return };
+        self.steps.running = self.open_steps.len() as u64;
+        if self.pending.is_some() {
+            match &*step.kind {
+                "wait_for" if finished.outcome == StepOutcome::Ok => {
+                    let signal = step.signal().unwrap_or_default();
+                    self.use_up(|pending| pending.consume_signal(&signal));
+                }
+                "approve" => self.use_up(|pending| pending.settle(&path)),
+                "workflow" => self.use_up(|pending| pending.children.retain(|c| !c.ended || *c.step != *path)),
+                _ => {}
+            }
+        }
+        if !matches!(finished.outcome, StepOutcome::Ok | StepOutcome::Skipped) {
+            self.closing = Some(Box::new((path, step)));
+        }
+    }
+
+    fn end(&mut self, status: JobStatus, time: Timestamp, error: Option<ErrorInfo>) {
+        self.status = status;
+        self.ended_at = Some(time);
+        self.error = error.map(Box::new);
+        self.waiting = None;
+        self.retry_at = None;
+        self.pending = None;
+        self.close_steps();
+    }
+
+    fn pending_mut(&mut self) -> &mut Pending {
+        self.pending.get_or_insert_default()
+    }
+
+    /// Changes what is pending, and lets go of it when nothing is left.
+    fn use_up(&mut self, change: impl FnOnce(&mut Pending)) {
+        if let Some(pending) = &mut self.pending {
+            change(pending);
+            if pending.is_empty() {
+                self.pending = None;
+            }
+        }
+    }
+}
+
+/// What a job waits for, and whether it is there.
+impl JobState {
+    /// When the job has to end by its own limit: `timeout_ms` after its first start.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        Some(self.started_at?.plus_ms(self.submitted.limits.timeout_ms?))
+    }
+
+    /// Before when a queued job must not start: its `run_at`, then the time of its next attempt.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.retry_at.or(self.submitted.run_at)
+    }
+
+    /// The first time at which something is due although nothing happens: a start, the end of a sleep, a timeout.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        match self.status {
+            JobStatus::Queued => self.not_before().into_iter().chain(self.deadline()).min(),
+            JobStatus::Running | JobStatus::Waiting => {
+                self.open_steps.values().filter_map(|step| step.due()).chain(self.deadline()).min()
+            }
+            _ => None,
+        }
+    }
+
+    /// What the job waits for: of its waiting operations the one that began first. `None` where an operation is being
+    /// performed, or none is open. Steps that hold others, and waits on the script's own branches, wait for those.
+    pub fn waits_for(&self) -> Option<JobWaiting> {
+        let mut first: Option<(u64, JobWaiting)> = None;
+        for (path, step) in &self.open_steps {
+            if matches!(&*step.kind, "step" | "wait") && step.retry_at.is_none() {
+                continue;
+            }
+            let waiting = step.waits_for(path)?;
+            if first.as_ref().is_none_or(|(position, _)| step.position < *position) {
+                first = Some((step.position, waiting));
+            }
+        }
+        first.map(|(_, waiting)| waiting)
+    }
+
+    /// Whether something that the waiting job waits for is there: a time has come, a signal, a decision, a child's or
+    /// a process's end, or a request to cancel it.
+    pub fn has_work(&self, now: Timestamp, all: &Projection) -> bool {
+        self.cancel_requested.is_some()
+            || self.deadline().is_some_and(|deadline| deadline <= now)
+            || self.open_steps.iter().any(|(path, step)| self.step_has_work(path, step, now, all))
+    }
+
+    /// The same of one of its open steps.
+    pub fn step_has_work(&self, path: &str, step: &OpenStep, now: Timestamp, all: &Projection) -> bool {
+        if step.due().is_some_and(|due| due <= now) {
+            return true;
+        }
+        if step.retry_at.is_some() {
+            return false;
+        }
+        match &*step.kind {
+            "wait_for" => match (&self.pending, step.signal()) {
+                (Some(pending), Some(name)) => pending.signal(&name).is_some(),
+                _ => false,
+            },
+            "approve" => self.approval(path).is_some_and(|approval| approval.decided.is_some()),
+            "workflow" => self.pending.as_ref().and_then(|p| p.child_of(path)).is_some_and(|child| child.ended),
+            "process_wait" => match step.process().and_then(|id| id.parse::<ProcessId>().ok()) {
+                Some(process) => !all.processes().is_running(&process),
+                None => true,
+            },
+            "sleep" | "step" | "wait" => false,
+            // What is performed rather than waited for is work by itself.
+            _ => true,
+        }
+    }
+
+    /// The oldest signal called `name` that was not consumed.
+    pub fn pending_signal(&self, name: &str) -> Option<&Signal> {
+        self.pending.as_ref()?.signal(name)
+    }
+
+    /// The approval with this id whose step is open.
+    pub fn approval(&self, call_id: &str) -> Option<&Approval> {
+        self.pending.as_ref()?.approval(call_id)
+    }
+
+    /// Children that have not ended.
+    pub fn live_children(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.pending.iter().flat_map(|p| &p.children).filter(|child| !child.ended).map(|child| child.job)
+    }
+
+    /// Processes of the job's own that run.
+    pub fn running_processes(&self) -> impl Iterator<Item = ProcessId> + '_ {
+        self.pending.iter().flat_map(|p| p.processes.iter().copied())
+    }
+}

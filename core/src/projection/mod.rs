@@ -1,0 +1,30 @@
+//! What is derived from events alone. Each projection is a pure fold: it cannot fail, has no clock and does no I/O.
+//! `job` folds one job, `flow` its steps as a tree, `queues`, `processes`, `idempotency` and `approvals` what their
+//! names say; `all` is the fold of everything a server keeps. `views` holds that for readers, and with `rows`,
+//! `job_row` and `snapshot` it is the one part here that stores anything: derived data, which can be deleted.
+
+mod all;
+mod approvals;
+mod filter;
+mod flow;
+mod idempotency;
+mod job;
+mod job_view;
+mod open_step;
+mod pending;
+mod processes;
+mod queues;
+mod views;
+
+pub use all::Projection;
+pub use approvals::OpenApproval;
+pub use filter::{InvalidFilter, JobFilter, LabelFilter, Page};
+pub use flow::{FlowState, FlowStep, StepAttempt, StepStatus};
+pub use idempotency::{IdempotencyKeys, KeyUse};
+pub use job::{JobState, JobStatus, StepCounts};
+pub use job_view::JobView;
+pub use open_step::OpenStep;
+pub use pending::{Approval, Child, Pending, Signal};
+pub use processes::{ProcessState, Processes};
+pub use queues::{KeyCounts, QueueState, Queues};
+pub use views::{Views, ViewsOptions};

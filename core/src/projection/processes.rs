@@ -1,0 +1,148 @@
+//! Processes: those that run, and the last that ended.
+
+use crate::{
+    codec::{Decode, Encode},
+    event::{Event, EventBody, ProcessExited, ProcessStarted, StreamId},
+    id::{JobId, ProcessId, SessionId},
+    time::Timestamp,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// How many ended processes are remembered.
+const ENDED_MAX: usize = 1_000;
+
+/// What is known of a process.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct ProcessState {
+    /// The process.
+    pub id: ProcessId,
+    /// The stream that holds its events.
+    pub stream: StreamId,
+    /// The job that started it.
+    pub job: Option<JobId>,
+    /// The session it belongs to.
+    pub session: Option<SessionId>,
+    /// The step that started it.
+    pub step: Option<Arc<str>>,
+    /// What was started.
+    pub started: Arc<ProcessStarted>,
+    /// When.
+    pub started_at: Timestamp,
+    /// The position of `process.started`.
+    pub started_position: u64,
+    /// Whether nobody waits for it.
+    pub background: bool,
+    /// Bytes of recorded output so far; all that it wrote, once it has ended.
+    pub output_bytes: u64,
+    /// How it ended.
+    pub exited: Option<ProcessExited>,
+    /// When.
+    pub exited_at: Option<Timestamp>,
+    /// The position of its last event.
+    pub position: u64,
+}
+
+impl ProcessState {
+    /// Whether it has not ended.
+    pub const fn is_running(&self) -> bool {
+        self.exited.is_none()
+    }
+}
+
+/// All processes that run, and the last [`ENDED_MAX`] that ended.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct Processes {
+    running: BTreeMap<ProcessId, Arc<ProcessState>>,
+    ended: BTreeMap<ProcessId, Arc<ProcessState>>,
+    /// The ended ones in the order in which they ended.
+    ended_order: VecDeque<ProcessId>,
+}
+
+impl Processes {
+    pub(super) fn apply(&mut self, event: &Event) {
+        let Some(id) = event.process else { return };
+        if let EventBody::ProcessStarted(started) = &event.body {
+            let state = ProcessState {
+                id,
+                stream: event.stream.clone(),
+                job: event.job,
+                session: event.session,
+                step: event.step.clone(),
+                started: Arc::new(started.clone()),
+                started_at: event.time,
+                started_position: event.position,
+                background: started.background,
+                output_bytes: 0,
+                exited: None,
+                exited_at: None,
+                position: event.position,
+            };
+            self.running.insert(id, Arc::new(state));
+            return;
+        }
+        let Some(process) = self.running.get_mut(&id) else { return };
+        let process = Arc::make_mut(process);
+        process.position = event.position;
+        match &event.body {
+            EventBody::ProcessOutput(output) => {
+                let text = output.text.as_ref().map_or(0, |text| text.len() as u64);
+                let binary = output.base64.as_ref().map_or(0, |text| base64_len(text));
+                process.output_bytes += text + binary;
+            }
+            EventBody::ProcessBackgrounded(_) => process.background = true,
+            EventBody::ProcessExited(exited) => {
+                process.output_bytes = exited.output_bytes;
+                // The tail stays in the log: here it would be held for every process that ever passed the cap.
+                process.exited = Some(ProcessExited { tail: None, ..exited.clone() });
+                process.exited_at = Some(event.time);
+                self.end(id);
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, id: ProcessId) {
+        let Some(process) = self.running.remove(&id) else { return };
+        self.ended.insert(id, process);
+        self.ended_order.push_back(id);
+        while self.ended_order.len() > ENDED_MAX {
+            if let Some(oldest) = self.ended_order.pop_front() {
+                self.ended.remove(&oldest);
+            }
+        }
+    }
+
+    /// The process, where it runs or has ended lately.
+    pub fn get(&self, id: &ProcessId) -> Option<&Arc<ProcessState>> {
+        self.running.get(id).or_else(|| self.ended.get(id))
+    }
+
+    /// Whether the process is known to run.
+    pub fn is_running(&self, id: &ProcessId) -> bool {
+        self.running.contains_key(id)
+    }
+
+    /// Those that run, newest first.
+    pub fn running(&self) -> impl Iterator<Item = &Arc<ProcessState>> {
+        self.running.values().rev()
+    }
+
+    /// Those that ended, newest end first.
+    pub fn ended(&self) -> impl Iterator<Item = &Arc<ProcessState>> {
+        self.ended_order.iter().rev().filter_map(|id| self.ended.get(id))
+    }
+
+    /// Those that the job started and that run, in whatever stream they stand.
+    pub fn of_job(&self, job: JobId) -> impl Iterator<Item = &Arc<ProcessState>> {
+        self.running.values().filter(move |process| process.job == Some(job))
+    }
+}
+
+/// How many bytes a base64 text stands for.
+fn base64_len(text: &str) -> u64 {
+    let digits = text.bytes().rev().skip_while(|byte| *byte == b'=').count() as u64;
+    digits * 3 / 4
+}
