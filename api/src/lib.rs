@@ -1,4 +1,5 @@
 //! How moonlog is reached: the configuration, HTTP with its feeds, and the command line. Decisions about jobs are the
 //! runner's, never made here.
 
+pub mod cli;
 pub mod config;

@@ -123,7 +123,6 @@ pub struct Run {
     #[arg(long, short)]
     pub quiet: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -149,7 +148,6 @@ pub struct Jobs {
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -159,7 +157,6 @@ pub struct Show {
     /// The job: its id, or the end of one that no other job has
     pub job: String,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -205,7 +202,6 @@ pub struct Approve {
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -234,7 +230,6 @@ pub struct Events {
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -254,7 +249,6 @@ pub struct Replay {
     #[arg(long)]
     pub step: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -275,7 +269,6 @@ pub struct Import {
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -283,7 +276,6 @@ pub struct Import {
 #[derive(Debug, Args)]
 pub struct Verify {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -296,7 +288,6 @@ pub struct Workflows {
     #[arg(long, requires = "name")]
     pub source: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -307,7 +298,6 @@ pub struct Check {
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 
@@ -315,7 +305,6 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Config {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type; a comment here would become help text")]
     pub format: Format,
 }
 

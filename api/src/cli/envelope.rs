@@ -48,6 +48,31 @@ impl Envelope {
         serde_json::from_str(line).map_err(|error| format!("this is no event: {error}"))
     }
 
+    /// The stream it stands in.
+    pub const fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    /// When it was appended.
+    pub const fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The call path that it is about.
+    pub fn step(&self) -> Option<&str> {
+        self.step.as_deref()
+    }
+
+    /// Its data, as JSON text.
+    pub fn data(&self) -> &str {
+        self.data.get()
+    }
+
     /// The blob that has to be fetched before the event can be read.
     pub fn blob(&self) -> Option<BlobRef> {
         serde_json::from_str(self.data.get()).ok()

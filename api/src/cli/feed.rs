@@ -1,7 +1,7 @@
 //! A job's or the log's feed, followed over broken connections: no event is missed and none comes twice.
 
 use super::{
-    client::{Client, segment},
+    client::{Client, segment, with_query},
     envelope::Envelope,
     failure::{Failure, Status},
     sse::Parser,
@@ -113,17 +113,14 @@ impl Feed {
             None => "/v1/events".to_owned(),
         };
         let limit = self.query.limit.map(|limit| (limit - self.given).to_string());
-        let query: Vec<(&str, &str)> = [
-            ("types", self.query.types.as_deref()),
-            ("after", self.cursor.as_deref()),
-            ("limit", limit.as_deref()),
-            ("follow", Some(if self.query.follow { "true" } else { "false" })),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.map(|value| (name, value)))
-        .collect();
-        let request =
-            self.client.request(Method::GET, &path).query(&query).header(header::ACCEPT, "text/event-stream");
+        let query = [
+            ("types", self.query.types.as_deref().unwrap_or_default()),
+            ("after", self.cursor.as_deref().unwrap_or_default()),
+            ("limit", limit.as_deref().unwrap_or_default()),
+            ("follow", if self.query.follow { "true" } else { "false" }),
+        ];
+        let request = self.client.request(Method::GET, &with_query(&path, &query));
+        let request = request.header(header::ACCEPT, "text/event-stream");
         let response = self.client.send(request).await?;
         Ok((response.status() != StatusCode::NO_CONTENT).then_some(response))
     }

@@ -9,6 +9,7 @@ mod bundle;
 mod client;
 mod commands;
 mod connect;
+mod context;
 mod dispatch;
 mod duration;
 mod envelope;

@@ -34,3 +34,9 @@ pub fn columns() -> usize {
         _ => 100,
     }
 }
+
+/// Says something to the person, beside the output.
+pub fn note(text: &str) {
+    // Where nobody reads standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -74,6 +74,21 @@ impl JobTree {
         lines.push(Line(ALWAYS, drawing.header()));
         fit(lines, layout)
     }
+
+    /// All of the tree, for a job that is looked at and not watched.
+    pub fn whole(&self, now: Timestamp, columns: usize, paint: Paint) -> Vec<String> {
+        let now = self.end.as_ref().map_or(now, |(time, _)| *time);
+        let drawing = Drawing { tree: self, now, paint, ended: true };
+        let mut lines = vec![Line(ALWAYS, drawing.header())];
+        for (at, phase) in self.phases.iter().enumerate() {
+            lines.extend(drawing.phase_heading(at).map(|text| Line(ALWAYS, text)));
+            for &root in &phase.roots {
+                drawing.every_node(root, usize::from(at > 0) + 1, &mut lines);
+            }
+        }
+        lines.extend(drawing.notices().into_iter().map(|text| Line(ALWAYS, text)));
+        fit(lines, Layout { rows: usize::MAX, columns, paint })
+    }
 }
 
 struct Drawing<'a> {
@@ -102,7 +117,7 @@ impl Drawing<'_> {
         self.paint.put(look, mark).into_owned()
     }
 
-    /// `⠋ repo-report 0a3d6b6f2f11 · running · 12/15 steps · 3.2s`
+    /// `⠋ repo-report running · 3.2s · 12/15 steps · 019ab0c2-...`
     fn header(&self) -> String {
         let tree = self.tree;
         let (mark, state) = match &tree.end {
@@ -114,6 +129,7 @@ impl Drawing<'_> {
         };
         let (done, all) = tree.steps();
         let mut parts = vec![state];
+        parts.extend(tree.submitted_at.map(|time| duration::between(time, self.now)));
         if tree.attempt > 1 {
             parts.push(format!("attempt {}", tree.attempt));
         }
@@ -127,9 +143,9 @@ impl Drawing<'_> {
             let noun = if tree.processes_started == 1 { "process" } else { "processes" };
             parts.push(format!("{} {noun}", tree.processes_started));
         }
-        parts.extend(tree.submitted_at.map(|time| duration::between(time, self.now)));
+        parts.push(tree.id.clone());
         let name = self.paint.put(Look::Bold, &tree.workflow).into_owned();
-        format!("{mark} {name} {}", self.dim(&format!("{} · {}", tree.id, parts.join(" · "))))
+        format!("{mark} {name} {}", self.dim(&parts.join(" · ")))
     }
 
     fn live_state(&self) -> String {
@@ -180,6 +196,13 @@ impl Drawing<'_> {
             for &child in &node.children {
                 self.node(child, depth + 1, lines);
             }
+        }
+    }
+
+    fn every_node(&self, at: usize, depth: usize, lines: &mut Vec<Line>) {
+        self.step(at, &self.tree.nodes[at].name, depth, lines);
+        for &child in &self.tree.nodes[at].children {
+            self.every_node(child, depth + 1, lines);
         }
     }
 

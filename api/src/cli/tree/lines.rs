@@ -14,7 +14,7 @@ use moonlog_core::{
 pub fn line(tree: &JobTree, event: &Event) -> Option<String> {
     let (what, text) = words(tree, event)?;
     let since = tree.submitted_at.map_or(0, |start| event.time.ms_since(start));
-    Some(format!("[{:>6}.{}s] {what:<9} {text}", since / 1000, since % 1000 / 100).trim_end().to_owned())
+    Some(format!("[{:>4}.{}s] {what:<9} {text}", since / 1000, since % 1000 / 100).trim_end().to_owned())
 }
 
 fn words(tree: &JobTree, event: &Event) -> Option<(&'static str, String)> {

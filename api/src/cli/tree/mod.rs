@@ -8,5 +8,8 @@ mod lines;
 mod model;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use model::{End, JobTree};
-pub use watch::{Ending, Show, watch};
+pub use watch::{Show, watch};
