@@ -1,9 +1,22 @@
-//! Dispatches jobs and performs what scripts ask for: it starts processes, sends requests, waits, and appends what
-//! happened. Scripts are decided upon in `scripts`, states in `core`; nothing here knows routes or command lines.
+//! The runner: takes jobs from their queues, drives their scripts, performs what these ask for, and appends what
+//! happened. It is one more client of the log: it reads projections and writes through commands. What the log holds
+//! decides; what is in memory here can be lost at any moment.
 
+mod command;
+mod dispatcher;
 pub mod http;
+mod job;
+mod options;
 pub mod process;
+mod projector;
+mod request;
+mod runner;
 pub mod secret;
 mod step_result;
+mod submit;
+mod waiters;
 
+pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
+pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};
+pub use runner::{QueueView, Runner};
 pub use step_result::StepResult;

@@ -1,5 +1,6 @@
 //! What is said when a script does not ask for what its journal holds.
 
+use crate::event::EventBody;
 use std::fmt;
 
 /// A script that is replayed asked for something else than what was recorded.
@@ -31,10 +32,28 @@ impl fmt::Display for Mismatch {
             write!(f, " ({script}:{line})")?;
         }
         f.write_str(
-            "\n  A script must do the same operations in the same order whenever it is given the same results: take time \
-             from now(), randomness from math.random, everything else from operations; put what may differ into a step.",
+            "\n  A script must do the same operations in the same order whenever it is given the same results: take \
+             time from now(), randomness from math.random, everything else from operations; put what may differ into \
+             a step. A journal replays with the script that wrote it.",
         )
     }
 }
 
 impl std::error::Error for Mismatch {}
+
+/// What a script did, in words.
+pub fn describe(body: &EventBody) -> String {
+    const SHOWN_CHARS: usize = 200;
+    let text = match body {
+        EventBody::StepStarted(step) => format!("step `{}` ({}) with input {}", step.path, step.kind, step.input),
+        EventBody::StepFinished(step) => format!("the end of step `{}`, attempt {}", step.path, step.attempt),
+        EventBody::JobPhaseEntered(phase) => format!("phase({:?})", phase.title),
+        EventBody::JobLogged(log) => format!("log({:?}, {:?})", log.message, log.level),
+        EventBody::JobEmitted(emitted) => format!("emit({:?}, {})", emitted.name, emitted.value),
+        other => other.name().to_owned(),
+    };
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

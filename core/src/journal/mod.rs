@@ -1,8 +1,12 @@
 //! The journal: what a job's events of one run say its script asked for and was given, in order. A script that is run
 //! again is matched against it. Nothing here runs a script, and nothing here reads a log: events come as arguments.
 
+mod cursor;
+mod entry;
 mod key;
 mod mismatch;
 
+pub use cursor::{Close, Delivery, Journal, Offer, RecordedFinish};
+pub use entry::{Entry, Met, Role};
 pub use key::idempotency_key;
-pub use mismatch::Mismatch;
+pub use mismatch::{Mismatch, describe};

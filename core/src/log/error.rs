@@ -20,7 +20,7 @@ pub struct Poisoned {
 pub struct Stopped;
 
 /// Stored bytes that are not what was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Damage {
     /// The position of the first event that is affected.
     pub position: u64,

@@ -1,31 +1,47 @@
 //! The way in to the log.
 
 use super::{
-    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Poisoned, ReadError, StreamWatch, VerifyReport,
+    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Poisoned, ReadError, StreamHead, StreamWatch,
+    VerifyReport,
+    open::open,
+    prepare::{Prepared, check_blob_size, cut, fit_one_frame, prepare},
+    sequencer::{Intake, Sequencer},
+    shared::{Shared, lock},
+    tail::Tail,
+    verify::verify_up_to,
+    waiters::{Answer, Waiters},
+    watches::Watches,
+    writer::Writer,
 };
 use crate::{
     event::{Event, StreamId},
     id::Hash,
     storage::Storage,
 };
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+use tokio::sync::{Notify, watch};
 
-/// A log. Clones are the same log.
+/// How many times as much may wait as [`Log::ready`] lets through, before appends are refused.
+const OVERLOAD_FACTOR: usize = 4;
+
+/// A log. Clones are the same log; when the last is gone, it is closed.
 #[derive(Clone)]
 pub struct Log {
-    storage: Arc<dyn Storage>,
+    shared: Arc<Shared>,
+    writer: Arc<WriterThread>,
 }
 
-/// The end of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamHead {
-    /// The last event's version.
-    pub version: u64,
-    /// The last event's position.
-    pub position: u64,
-    /// Whether that event ended the stream.
-    pub closed: bool,
+/// Closes the log when the last handle is gone.
+struct WriterThread {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Log {
@@ -33,8 +49,31 @@ impl Log {
     ///
     /// # Errors
     /// Where the log is damaged elsewhere, or the storage fails.
-    pub fn open(_storage: Arc<dyn Storage>, _options: LogOptions) -> Result<(Self, OpenReport), OpenError> {
-        todo!()
+    pub fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<(Self, OpenReport), OpenError> {
+        let opened = open(&storage, &options)?;
+        let shared = Arc::new(Shared {
+            storage,
+            clock: options.clock,
+            pending_max_bytes: options.pending_max_bytes,
+            blob_max_bytes: options.blob_max_bytes,
+            index_flush_events: options.index_flush_events,
+            sequencer: Mutex::new(Sequencer::new(opened.head, opened.time)),
+            work: Condvar::new(),
+            pending_bytes: AtomicUsize::new(0),
+            drained: Notify::new(),
+            tail: RwLock::new(Tail::new(options.tail_cache_bytes)),
+            index: opened.index,
+            head: AtomicU64::new(opened.head),
+            head_watch: watch::Sender::new(opened.head),
+            watches: Arc::new(Watches::default()),
+            waiters: Waiters::default(),
+            poisoned: OnceLock::new(),
+        });
+        let writer = Writer::new(shared.clone(), opened.chain);
+        let thread = thread::Builder::new().name("moonlog-writer".into()).spawn(|| writer.run());
+        let thread = Mutex::new(Some(thread.map_err(OpenError::Thread)?));
+        let writer = Arc::new(WriterThread { shared: shared.clone(), thread });
+        Ok((Self { shared, writer }, opened.report))
     }
 
     /// Gives the events their places and hands them over to be written. Returns at once, before they are durable;
@@ -42,8 +81,9 @@ impl Log {
     ///
     /// # Errors
     /// Where the stream is not as expected, or the log takes nothing.
-    pub fn append(&self, _append: Append) -> Result<Appended, AppendError> {
-        todo!()
+    pub fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let mut appended = self.append_all(vec![append])?;
+        appended.pop().ok_or(AppendError::Stopped)
     }
 
     /// The same for several appends: all of them or none. A stream that occurs more than once is checked as the
@@ -51,8 +91,12 @@ impl Log {
     ///
     /// # Errors
     /// As [`Self::append`].
-    pub fn append_all(&self, _appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
-        todo!()
+    pub fn append_all(&self, appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
+        let max_bytes = self.shared.blob_max_bytes;
+        let prepared = appends.into_iter().map(|append| prepare(append, max_bytes));
+        let mut prepared = prepared.collect::<Result<Vec<_>, _>>()?;
+        fit_one_frame(&mut prepared, max_bytes)?;
+        self.place(prepared, true)
     }
 
     /// The same for a sequence of events that may be too large to be stored together: it is cut in pieces between
@@ -61,60 +105,78 @@ impl Log {
     ///
     /// # Errors
     /// As [`Self::append`].
-    pub fn append_long(&self, _append: Append) -> Result<Appended, AppendError> {
-        todo!()
+    pub fn append_long(&self, append: Append) -> Result<Appended, AppendError> {
+        let max_bytes = self.shared.blob_max_bytes;
+        let pieces = cut(prepare(append, max_bytes)?, max_bytes)?;
+        let appended = self.place(pieces, false)?;
+        match (appended.first(), appended.last()) {
+            (Some(first), Some(last)) => Ok(Appended { first_position: first.first_position, ..*last }),
+            _ => Err(AppendError::Stopped),
+        }
     }
 
     /// Returns when not too much waits to be written. For those who would rather wait than be refused.
     pub async fn ready(&self) {
-        todo!()
+        loop {
+            let drained = self.shared.drained.notified();
+            if self.shared.pending_bytes.load(Ordering::Acquire) <= self.shared.pending_max_bytes {
+                return;
+            }
+            drained.await;
+        }
     }
 
     /// Returns when everything up to `position` is durable.
     ///
     /// # Errors
     /// Where a write failed, so that it never will be.
-    pub async fn durable(&self, _position: u64) -> Result<(), Poisoned> {
-        todo!()
+    pub async fn durable(&self, position: u64) -> Result<(), Poisoned> {
+        match self.wait_for(position) {
+            Ok(answer) => answer,
+            Err(waiter) => waiter.await.unwrap_or_else(|_| Err(self.never())),
+        }
     }
 
     /// The same for a thread that runs no tasks.
     ///
     /// # Errors
     /// As [`Self::durable`].
-    pub fn durable_blocking(&self, _position: u64) -> Result<(), Poisoned> {
-        todo!()
+    pub fn durable_blocking(&self, position: u64) -> Result<(), Poisoned> {
+        match self.wait_for(position) {
+            Ok(answer) => answer,
+            Err(waiter) => waiter.blocking_recv().unwrap_or_else(|_| Err(self.never())),
+        }
     }
 
     /// The last durable position; 0 in an empty log.
     pub fn head(&self) -> u64 {
-        todo!()
+        self.shared.head()
     }
 
     /// The last durable position, as it grows.
     pub fn watch_head(&self) -> watch::Receiver<u64> {
-        todo!()
+        self.shared.head_watch.subscribe()
     }
 
     /// Wakes for durable events in one stream.
-    pub fn watch_stream(&self, _stream: &StreamId) -> StreamWatch {
-        todo!()
+    pub fn watch_stream(&self, stream: &StreamId) -> StreamWatch {
+        self.shared.watches.watch(stream)
     }
 
     /// At most `limit` durable events behind position `after`, oldest first.
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub fn read(&self, _after: u64, _limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
-        todo!()
+    pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
+        self.shared.read(after, limit)
     }
 
     /// At most `limit` durable events before position `before`, newest first.
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub fn read_back(&self, _before: u64, _limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
-        todo!()
+    pub fn read_back(&self, before: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
+        self.shared.read_back(before, limit)
     }
 
     /// At most `limit` durable events of a stream behind version `after_version`, oldest first.
@@ -123,11 +185,11 @@ impl Log {
     /// Where they cannot be read.
     pub fn read_stream(
         &self,
-        _stream: &StreamId,
-        _after_version: u64,
-        _limit: usize,
+        stream: &StreamId,
+        after_version: u64,
+        limit: usize,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
-        todo!()
+        self.shared.read_stream(stream, after_version.saturating_add(1), limit)
     }
 
     /// At most `limit` durable events of a stream before version `before_version`, newest first.
@@ -136,64 +198,73 @@ impl Log {
     /// Where they cannot be read.
     pub fn read_stream_back(
         &self,
-        _stream: &StreamId,
-        _before_version: u64,
-        _limit: usize,
+        stream: &StreamId,
+        before_version: u64,
+        limit: usize,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
-        todo!()
+        self.shared.read_stream_back(stream, before_version, limit)
     }
 
     /// The durable event at `position`.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn event(&self, _position: u64) -> Result<Option<Arc<Event>>, ReadError> {
-        todo!()
+    pub fn event(&self, position: u64) -> Result<Option<Arc<Event>>, ReadError> {
+        self.shared.event(position)
     }
 
     /// The durable end of a stream; `None` where it has no event.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn stream_head(&self, _stream: &StreamId) -> Result<Option<StreamHead>, ReadError> {
-        todo!()
+    pub fn stream_head(&self, stream: &StreamId) -> Result<Option<StreamHead>, ReadError> {
+        self.shared.index.head(stream)
     }
 
     /// The position of a stream's durable event `version`.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn position_of(&self, _stream: &StreamId, _version: u64) -> Result<Option<u64>, ReadError> {
-        todo!()
+    pub fn position_of(&self, stream: &StreamId, version: u64) -> Result<Option<u64>, ReadError> {
+        if version == 0 {
+            return Ok(None);
+        }
+        Ok(self.shared.index.positions(stream, version, 1)?.pop())
     }
 
     /// The version that a stream had at `position`: that of its last durable event there or before, 0 for none.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn version_at(&self, _stream: &StreamId, _position: u64) -> Result<u64, ReadError> {
-        todo!()
+    pub fn version_at(&self, stream: &StreamId, position: u64) -> Result<u64, ReadError> {
+        self.shared.index.version_at(stream, position)
     }
 
     /// Stores bytes under their hash, durable before any event that is appended after this returns.
     ///
     /// # Errors
     /// Where they are too large, or the log takes nothing.
-    pub fn put_blob(&self, _bytes: Vec<u8>) -> Result<Hash, AppendError> {
-        todo!()
+    pub fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, AppendError> {
+        check_blob_size(bytes.len(), self.shared.blob_max_bytes)?;
+        let hash = Hash::of(&bytes);
+        let mut sequencer = self.take_in()?;
+        let before = sequencer.pending.bytes;
+        sequencer.push_blob(hash, bytes);
+        self.hand_over(sequencer, before);
+        Ok(hash)
     }
 
     /// The bytes with this hash.
     ///
     /// # Errors
     /// Where they cannot be read, or are damaged.
-    pub fn blob(&self, _hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
-        todo!()
+    pub fn blob(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        super::blobs::read_blob(&*self.shared.storage, hash)
     }
 
     /// What keeps the log; for data that is derived from it.
     pub fn storage(&self) -> &Arc<dyn Storage> {
-        &self.storage
+        &self.shared.storage
     }
 
     /// Walks the durable log and checks what can be checked.
@@ -201,16 +272,110 @@ impl Log {
     /// # Errors
     /// Where the storage cannot be read at all. Damage is in the report.
     pub fn verify(&self) -> Result<VerifyReport, ReadError> {
-        super::verify(&*self.storage)
+        verify_up_to(&*self.shared.storage, self.head())
     }
 
     /// Why the log takes no more events, where it does not.
     pub fn is_poisoned(&self) -> Option<Poisoned> {
-        todo!()
+        self.shared.poisoned.get().cloned()
     }
 
     /// Writes what waits, brings the index up to date, and stops. Reads are still served.
     pub fn close(&self) {
-        todo!()
+        self.writer.close();
+    }
+
+    /// Gives prepared events their places, and hands them over to the writer.
+    fn place(&self, appends: Vec<Prepared>, one_frame: bool) -> Result<Vec<Appended>, AppendError> {
+        if appends.is_empty() {
+            return Ok(Vec::new());
+        }
+        let streams: HashSet<StreamId> = appends.iter().map(|append| append.stream.clone()).collect();
+        loop {
+            let mut sequencer = self.take_in()?;
+            let (unknown, mark) = sequencer.unknown(&streams);
+            if unknown.is_empty() {
+                let before = sequencer.pending.bytes;
+                sequencer.thin_out(self.head(), &streams);
+                let appended = sequencer.place(appends, one_frame, (self.shared.clock)());
+                self.hand_over(sequencer, before);
+                return appended;
+            }
+            // Reading the index may take a moment: nobody else has to wait for that.
+            drop(sequencer);
+            let look_up = |stream: StreamId| match self.shared.index.head(&stream) {
+                Ok(head) => Ok((stream, head)),
+                Err(error) => Err(AppendError::Unreadable { stream, message: error.to_string() }),
+            };
+            let heads = unknown.into_iter().map(look_up).collect::<Result<_, _>>()?;
+            lock(&self.shared.sequencer).learn(mark, heads);
+        }
+    }
+
+    /// The sequencer, where it takes more.
+    fn take_in(&self) -> Result<MutexGuard<'_, Sequencer>, AppendError> {
+        let sequencer = lock(&self.shared.sequencer);
+        sequencer.check_intake()?;
+        let pending_bytes = self.shared.pending_bytes.load(Ordering::Acquire);
+        let max_bytes = OVERLOAD_FACTOR * self.shared.pending_max_bytes;
+        if pending_bytes > max_bytes {
+            return Err(AppendError::Overloaded { pending_bytes: pending_bytes as u64, max_bytes: max_bytes as u64 });
+        }
+        Ok(sequencer)
+    }
+
+    /// Counts what was added since `before`, and wakes the writer.
+    fn hand_over(&self, sequencer: MutexGuard<'_, Sequencer>, before: usize) {
+        self.shared.pending_bytes.fetch_add(sequencer.pending.bytes - before, Ordering::AcqRel);
+        let wake = sequencer.writer_idle;
+        drop(sequencer);
+        if wake {
+            self.shared.work.notify_one();
+        }
+    }
+
+    /// The answer, where it is known already; else who will bring it.
+    fn wait_for(&self, position: u64) -> Result<Answer, tokio::sync::oneshot::Receiver<Answer>> {
+        if position <= self.head() {
+            return Ok(Ok(()));
+        }
+        let waiter = self.shared.waiters.register(position);
+        // It may have come in between, and then nobody would wake this waiter.
+        if position <= self.head() {
+            return Ok(Ok(()));
+        }
+        match self.is_poisoned() {
+            Some(poisoned) => Ok(Err(poisoned)),
+            None => Err(waiter),
+        }
+    }
+
+    /// Why a position that nobody will reach is not durable.
+    fn never(&self) -> Poisoned {
+        self.is_poisoned().unwrap_or_else(|| Poisoned { reason: "the log was closed".into(), disk_full: false })
+    }
+}
+
+impl WriterThread {
+    fn close(&self) {
+        let mut sequencer = lock(&self.shared.sequencer);
+        if matches!(sequencer.intake, Intake::Open) {
+            sequencer.intake = Intake::Stopped;
+        }
+        drop(sequencer);
+        self.shared.work.notify_one();
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's writer panicked");
+        }
+        self.shared.watches.stop();
+        self.shared.waiters.failed(&Poisoned { reason: "the log was closed".into(), disk_full: false });
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        self.close();
     }
 }

@@ -4,15 +4,32 @@
 //! events mean, but for which of them close a stream.
 
 mod append;
+mod blobs;
 mod error;
+mod frame;
 mod handle;
+mod index;
+mod open;
 mod options;
+mod prepare;
+mod reader;
+mod record;
+mod sequencer;
+mod shared;
+mod tail;
 mod verify;
+mod waiters;
 mod watches;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use append::{Append, AppendError, Appended, Expected};
 pub use error::{Damage, OpenError, Poisoned, ReadError, Stopped};
-pub use handle::{Log, StreamHead};
+pub use frame::FRAME_MAX_BYTES;
+pub use handle::Log;
+pub use index::StreamHead;
 pub use options::{Clock, LogOptions, OpenReport};
 pub use verify::{VerifyReport, verify};
 pub use watches::StreamWatch;

@@ -1,10 +1,28 @@
-//! Walks the whole log and checks what can be checked.
+//! Walks the whole log and checks what can be checked: hashes and their chain, that positions and versions have no
+//! gaps, that times do not go back, that nothing stands behind a stream's end, and that every record can be read and
+//! every blob is there.
 
-use super::{Damage, ReadError};
-use crate::{id::Hash, storage::Storage};
+use super::{
+    Damage, ReadError,
+    blobs::read_blob,
+    frame::{Frame, frame_key, position_of_key},
+    record::{Record, StoredBody, StoredEvent, read_record},
+};
+use crate::{
+    event::StreamId,
+    id::Hash,
+    storage::{Direction, Space, Storage},
+    time::Timestamp,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Bound,
+};
+
+const FRAMES_AT_ONCE: usize = 16;
 
 /// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct VerifyReport {
     /// The last event's position.
     pub head: u64,
@@ -35,6 +53,164 @@ impl VerifyReport {
 ///
 /// # Errors
 /// Where the storage cannot be read at all. Damage is in the report.
-pub fn verify(_storage: &dyn Storage) -> Result<VerifyReport, ReadError> {
-    todo!()
+pub fn verify(storage: &dyn Storage) -> Result<VerifyReport, ReadError> {
+    verify_up_to(storage, u64::MAX)
+}
+
+/// The same for what is durable, while more is being written.
+pub fn verify_up_to(storage: &dyn Storage, head: u64) -> Result<VerifyReport, ReadError> {
+    let mut walk = Walk::new(storage);
+    let mut from = Bound::Unbounded;
+    let to = if head == u64::MAX { Bound::Unbounded } else { Bound::Included(frame_key(head)) };
+    loop {
+        let entries = storage.scan(Space::Frames, from, to.clone(), Direction::Forward, FRAMES_AT_ONCE)?;
+        let Some((last, _)) = entries.last() else { break };
+        from = Bound::Excluded(last.clone());
+        for (key, value) in entries {
+            walk.frame(&key, value)?;
+        }
+    }
+    if head != u64::MAX && walk.next <= head {
+        walk.damage(walk.next, format!("positions {} to {head} are missing", walk.next));
+    }
+    Ok(walk.finish())
+}
+
+struct Walk<'a> {
+    storage: &'a dyn Storage,
+    /// The position that comes next, if none is missing.
+    next: u64,
+    /// The last sound frame's hash; `None` behind a damaged one, whose own is not to be trusted.
+    chain: Option<Hash>,
+    time: Timestamp,
+    /// Each stream's last version, and whether it ended.
+    streams: HashMap<StreamId, (u64, bool)>,
+    blobs: HashSet<Hash>,
+    /// Whether records were lost, so that gaps in versions are no news.
+    lost: bool,
+    report: VerifyReport,
+}
+
+impl<'a> Walk<'a> {
+    fn new(storage: &'a dyn Storage) -> Self {
+        let report = VerifyReport {
+            head: 0,
+            events: 0,
+            removed: 0,
+            frames: 0,
+            streams: 0,
+            blobs: 0,
+            chain: Hash::ZERO,
+            damage: Vec::new(),
+        };
+        Self {
+            storage,
+            next: 1,
+            chain: Some(Hash::ZERO),
+            time: Timestamp::from_micros(i64::MIN),
+            streams: HashMap::new(),
+            blobs: HashSet::new(),
+            lost: false,
+            report,
+        }
+    }
+
+    fn frame(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), ReadError> {
+        let named = position_of_key(key).unwrap_or(self.next);
+        let frame = match Frame::read(key, value) {
+            Ok(frame) => frame,
+            Err(bad) => {
+                self.damage(named, format!("the record batch: {}", bad.what()));
+                // The next key tells where the batch ends.
+                (self.chain, self.lost, self.next) = (None, true, 0);
+                return Ok(());
+            }
+        };
+        let first = frame.first_position;
+        if self.next != 0 && first != self.next {
+            self.lost = true;
+            let what = if first > self.next {
+                format!("positions {} to {} are missing", self.next, first - 1)
+            } else {
+                format!("positions {first} to {} are there twice", self.next - 1)
+            };
+            self.damage(self.next.min(first), what);
+        } else if self.chain.is_some_and(|chain| chain != frame.previous) {
+            self.damage(first, "the record batch does not follow on the one before it".into());
+        }
+        for position in first..=frame.last_position() {
+            if let Some(record) = frame.record(position) {
+                self.record(position, record)?;
+            }
+        }
+        self.next = frame.last_position() + 1;
+        self.chain = Some(frame.hash);
+        self.report.chain = frame.hash;
+        self.report.frames += 1;
+        self.report.head = frame.last_position();
+        Ok(())
+    }
+
+    fn record(&mut self, position: u64, record: &[u8]) -> Result<(), ReadError> {
+        match read_record(record) {
+            Ok(Record::Removed { stream, version, .. }) => {
+                self.report.removed += 1;
+                self.version(position, stream, version, false);
+            }
+            Ok(Record::Event(event)) => {
+                self.report.events += 1;
+                if event.time < self.time {
+                    self.damage(position, "its time is before that of the event before it".into());
+                }
+                self.time = event.time;
+                self.version(position, event.stream.clone(), event.version, event.closes);
+                self.body(position, event)?;
+            }
+            Err(what) => self.damage(position, what),
+        }
+        Ok(())
+    }
+
+    fn version(&mut self, position: u64, stream: StreamId, version: u64, closes: bool) {
+        let (before, closed) = self.streams.get(&stream).copied().unwrap_or_default();
+        if version != before + 1 && !(self.lost && version > before) {
+            self.damage(position, format!("{stream} goes from version {before} to {version}"));
+        } else if closed {
+            self.damage(position, format!("{stream} goes on behind its end at version {before}"));
+        }
+        self.streams.insert(stream, (version, closes));
+    }
+
+    fn body(&mut self, position: u64, event: StoredEvent<'_>) -> Result<(), ReadError> {
+        let mut data = None;
+        if let StoredBody::Blob(hash, bytes) = event.body {
+            self.blobs.insert(hash);
+            match read_blob(self.storage, &hash) {
+                Ok(Some(blob)) if blob.len() as u64 == bytes => data = String::from_utf8(blob).ok(),
+                Ok(Some(blob)) => {
+                    self.damage(position, format!("blob {hash} has {} bytes, expected {bytes}", blob.len()))
+                }
+                Ok(None) => self.damage(position, format!("blob {hash} is missing")),
+                Err(ReadError::Blob { what, .. }) => self.damage(position, format!("blob {hash}: {what}")),
+                Err(error) => return Err(error),
+            }
+            if data.is_none() {
+                return Ok(());
+            }
+        }
+        if let Err(error) = event.decode(position, data.as_deref()) {
+            self.damage(position, error.to_string());
+        }
+        Ok(())
+    }
+
+    fn damage(&mut self, position: u64, what: String) {
+        self.report.damage.push(Damage { position, what });
+    }
+
+    fn finish(mut self) -> VerifyReport {
+        self.report.streams = self.streams.len() as u64;
+        self.report.blobs = self.blobs.len() as u64;
+        self.report
+    }
 }

@@ -1,11 +1,11 @@
 //! Everything that a server keeps in memory of its log.
 
-use super::{IdempotencyKeys, JobState, KeyCounts, OpenApproval, Processes, Queues};
+use super::{IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, Processes, Queues};
 use crate::{
     event::{Event, EventBody, StreamId},
     id::JobId,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 /// The fold of the log's events, in the order of their positions.
 ///
@@ -18,6 +18,8 @@ pub struct Projection {
     pub(super) queues: Queues,
     pub(super) processes: Processes,
     pub(super) keys: IdempotencyKeys,
+    /// About how much the ended jobs take up that are still here, in bytes.
+    pub(super) ended_bytes: usize,
 }
 
 impl Projection {
@@ -71,7 +73,12 @@ impl Projection {
         self.queues.leave(job);
         Arc::make_mut(job).apply(event);
         self.queues.enter(job);
-        if let (true, Some(parent)) = (job.status.is_ended(), job.submitted.parent.clone()) {
+        if !job.status.is_ended() {
+            return;
+        }
+        self.ended_bytes += size_of::<JobState>() + job.args().as_str().len();
+        self.ended_bytes += job.result.as_ref().map_or(0, |result| result.as_str().len());
+        if let Some(parent) = job.submitted.parent.clone() {
             let child = job.id;
             self.change_parent(&parent.job, event.position, |state| state.child_ended(child, event.position));
         }
@@ -82,6 +89,27 @@ impl Projection {
             Some(state) if !state.status.is_ended() && state.applied < position => change(Arc::make_mut(state)),
             _ => {}
         }
+    }
+
+    /// Lets go of the ended jobs and the keys that a checkpoint of `stored` has stored.
+    pub(super) fn forget(&mut self, stored: &Self) {
+        for job in stored.jobs.values().filter(|job| job.status.is_ended()) {
+            self.jobs.remove(&job.id);
+        }
+        self.keys.forget(&stored.keys);
+        self.ended_bytes = self.ended_bytes.saturating_sub(stored.ended_bytes);
+    }
+
+    /// Whether all of this comes from events up to `head`; a log that lost its end has less than was folded.
+    pub(super) fn is_within(&self, head: u64) -> bool {
+        self.applied <= head && self.jobs.values().all(|job| job.applied <= head)
+    }
+
+    /// At most `limit` of the jobs here that fit, newest first, from behind `cursor` on.
+    pub(super) fn jobs_before(&self, cursor: Option<JobId>, filter: &JobFilter, limit: usize) -> Vec<Arc<JobState>> {
+        let to = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let jobs = self.jobs.range((Bound::Unbounded, to)).rev().map(|(_, job)| job);
+        jobs.filter(|job| filter.fits(job)).take(limit).cloned().collect()
     }
 
     /// The position of the last event that was folded.

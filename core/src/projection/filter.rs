@@ -1,8 +1,12 @@
 //! Which jobs a list shows, and its pages.
 
 use super::{JobState, JobStatus};
-use crate::{event::JobSubmitted, id::JobId, time::Timestamp};
-use std::str::FromStr;
+use crate::{
+    codec::{Decode, Encode},
+    id::JobId,
+    time::Timestamp,
+};
+use std::{collections::BTreeMap, str::FromStr};
 
 /// A filter that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,19 +67,53 @@ pub struct JobFilter {
 impl JobFilter {
     /// Whether the job is wanted.
     pub fn fits(&self, job: &JobState) -> bool {
-        self.fits_parts(job.status, job.submitted_at, &job.submitted)
+        let parent = job.submitted.parent.as_ref().map(|parent| parent.job);
+        self.fits_facts(job.status, job.submitted_at, &job.submitted.workflow, parent, &job.submitted.labels)
     }
 
-    /// The same, of the parts that a filter asks for.
-    pub(super) fn fits_parts(&self, status: JobStatus, submitted_at: Timestamp, submitted: &JobSubmitted) -> bool {
+    pub(super) fn fits_stored(&self, job: &FilterParts) -> bool {
+        self.fits_facts(job.status, job.submitted_at, &job.workflow, job.parent, &job.labels)
+    }
+
+    fn fits_facts(
+        &self,
+        status: JobStatus,
+        submitted_at: Timestamp,
+        workflow: &str,
+        parent: Option<JobId>,
+        labels: &BTreeMap<String, String>,
+    ) -> bool {
         self.state.is_none_or(|state| state == status)
             && self.since.is_none_or(|since| submitted_at >= since)
-            && self.workflow.as_ref().is_none_or(|workflow| *workflow == submitted.workflow)
-            && self.parent.is_none_or(|parent| submitted.parent.as_ref().is_some_and(|p| p.job == parent))
-            && self.label.as_ref().is_none_or(|label| match (submitted.labels.get(&label.key), &label.value) {
+            && self.workflow.as_ref().is_none_or(|wanted| *wanted == *workflow)
+            && self.parent.is_none_or(|wanted| parent == Some(wanted))
+            && self.label.as_ref().is_none_or(|label| match (labels.get(&label.key), &label.value) {
                 (Some(is), Some(wanted)) => is == wanted,
                 (is, _) => is.is_some(),
             })
+    }
+}
+
+/// What a filter asks of a job. Stored in front of an ended job's row, so that a list reads no more of those that it
+/// leaves out.
+#[derive(Encode, Decode)]
+pub(super) struct FilterParts {
+    status: JobStatus,
+    submitted_at: Timestamp,
+    workflow: String,
+    parent: Option<JobId>,
+    labels: BTreeMap<String, String>,
+}
+
+impl FilterParts {
+    pub(super) fn of(job: &JobState) -> Self {
+        Self {
+            status: job.status,
+            submitted_at: job.submitted_at,
+            workflow: job.submitted.workflow.clone(),
+            parent: job.submitted.parent.as_ref().map(|parent| parent.job),
+            labels: job.submitted.labels.clone(),
+        }
     }
 }
 

@@ -6,14 +6,14 @@ use crate::{
     projection::OpenStep,
     time::Timestamp,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 /// Where a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
     /// Its next attempt is still to begin.
@@ -101,7 +101,6 @@ pub struct FlowStep {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FlowState {
     run: u32,
-    phase: Option<Arc<str>>,
     phases: Vec<Arc<str>>,
     nodes: Vec<Node>,
     by_path: HashMap<Arc<str>, usize>,
@@ -143,11 +142,7 @@ impl FlowState {
         match &event.body {
             EventBody::JobStarted(started) => self.begin_run(started.run),
             EventBody::JobContinued(continued) => self.begin_run(continued.run),
-            EventBody::JobPhaseEntered(entered) => {
-                let phase: Arc<str> = entered.title.as_str().into();
-                self.phases.push(phase.clone());
-                self.phase = Some(phase);
-            }
+            EventBody::JobPhaseEntered(entered) => self.phases.push(entered.title.as_str().into()),
             EventBody::StepStarted(started) => {
                 let index = self.node(&started.path, event.time);
                 let node = &mut self.nodes[index];
@@ -202,9 +197,18 @@ impl FlowState {
         (0..self.nodes.len()).filter(|index| self.nodes[*index].parent.is_none()).map(|i| self.shown(i)).collect()
     }
 
+    /// The phases that were entered, in order.
+    pub fn phases(&self) -> &[Arc<str>] {
+        &self.phases
+    }
+
     /// How many steps stand at each status, groups not counted.
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        todo!()
+    pub fn counts(&self) -> BTreeMap<StepStatus, u64> {
+        let mut counts = BTreeMap::new();
+        for step in self.nodes.iter().filter_map(|node| node.step.as_ref()) {
+            *counts.entry(step.status).or_insert(0) += 1;
+        }
+        counts
     }
 
     fn begin_run(&mut self, run: u32) {
@@ -216,11 +220,111 @@ impl FlowState {
         self.nodes[index].step.as_mut()
     }
 
-    fn node(&mut self, _path: &str, _time: Timestamp) -> usize {
-        todo!()
+    /// The node at `path`, made where there is none, with the groups above it.
+    fn node(&mut self, path: &str, time: Timestamp) -> usize {
+        if let Some(index) = self.by_path.get(path) {
+            return *index;
+        }
+        let parent = path.rsplit_once('/').map(|(above, _)| match self.by_path.get(above) {
+            Some(index) => *index,
+            None => self.node(without_attempt(above), time),
+        });
+        let index = self.nodes.len();
+        let path: Arc<str> = path.into();
+        self.by_path.insert(path.clone(), index);
+        let phase = self.phases.last().cloned();
+        self.nodes.push(Node { path, parent, children: Vec::new(), step: None, phase, started_at: time });
+        if let Some(parent) = parent {
+            self.nodes[parent].children.push(index);
+        }
+        index
     }
 
-    fn shown(&self, _index: usize) -> FlowStep {
-        todo!()
+    fn shown(&self, index: usize) -> FlowStep {
+        let node = &self.nodes[index];
+        let steps: Vec<_> = node.children.iter().map(|child| self.shown(*child)).collect();
+        let mut shown = FlowStep {
+            path: node.path.clone(),
+            name: String::new(),
+            kind: None,
+            status: StepStatus::Running,
+            phase: node.phase.clone(),
+            started_at: node.started_at,
+            ended_at: None,
+            attempts: Vec::new(),
+            cached: false,
+            waiting: None,
+            steps,
+        };
+        match &node.step {
+            Some(step) => {
+                shown.name = step.name.clone();
+                shown.kind = Some(step.kind.clone());
+                shown.status = step.status;
+                shown.attempts = step.attempts.clone();
+                shown.cached = step.cached;
+                if step.is_open() {
+                    shown.waiting = step.open.as_ref().and_then(|open| open.waits_for(&node.path));
+                } else {
+                    shown.ended_at = step.attempts.last().and_then(|attempt| attempt.ended_at);
+                }
+            }
+            None => {
+                shown.name = node.path.rsplit('/').next().unwrap_or_default().to_owned();
+                shown.status = group_status(&shown.steps);
+                if !shown.status.is_open() {
+                    shown.ended_at = shown.steps.iter().filter_map(|step| step.ended_at).max();
+                }
+            }
+        }
+        shown
+    }
+}
+
+impl Step {
+    fn is_open(&self) -> bool {
+        self.status.is_open()
+    }
+}
+
+impl StepStatus {
+    /// Whether something is still to come.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+/// `review@2` is what the second attempt at `review` holds: it stands under `review`.
+fn without_attempt(path: &str) -> &str {
+    match path.rsplit_once('@') {
+        Some((step, attempt)) if !attempt.is_empty() && attempt.bytes().all(|b| b.is_ascii_digit()) => step,
+        _ => path,
+    }
+}
+
+/// Where a group stands. The log does not say it, so it follows from what is in the group: a branch ends as its last
+/// step did, since what fails before that was handled; a combinator has done its work where any of its branches has.
+fn group_status(steps: &[FlowStep]) -> StepStatus {
+    if steps.iter().any(|step| step.status.is_open()) {
+        return StepStatus::Running;
+    }
+    let last = |steps: &mut dyn Iterator<Item = &FlowStep>| {
+        steps.max_by_key(|step| (step.ended_at, step.started_at)).map(|step| step.status)
+    };
+    match last(&mut steps.iter().filter(|step| step.kind.is_some())) {
+        Some(status) => status,
+        None if steps.iter().any(|step| step.status == StepStatus::Completed) => StepStatus::Completed,
+        None => last(&mut steps.iter()).unwrap_or(StepStatus::Running),
+    }
+}
+
+impl Serialize for FlowState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("FlowState", 4)?;
+        out.serialize_field("run", &self.run)?;
+        out.serialize_field("phase", &self.phases.last())?;
+        out.serialize_field("phases", &self.phases)?;
+        out.serialize_field("steps", &self.steps())?;
+        out.end()
     }
 }

@@ -1,74 +1,16 @@
 //! The state of one job, folded from its stream, and from the first and the last event of its children's.
 
-use super::{Approval, Child, OpenStep, Pending, Projection, Signal};
+use super::{Child, JobStatus, OpenStep, Pending, Signal};
 use crate::{
     codec::{Decode, Encode},
     error_info::ErrorInfo,
     event::{Event, EventBody, JobCancelRequested, JobSubmitted, JobUsage, JobWaiting, StepFinished, StepOutcome},
-    id::{JobId, ProcessId},
+    id::{Hash, JobId},
     json::Json,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode)]
-#[serde(rename_all = "snake_case")]
-pub enum JobStatus {
-    /// It waits for its first start, or for its next attempt.
-    Queued,
-    /// It runs.
-    Running,
-    /// All its open operations wait.
-    Waiting,
-    /// It returned.
-    Completed,
-    /// It threw, or could not go on.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
-    /// It took too long.
-    TimedOut,
-}
-
-impl JobStatus {
-    /// Every status.
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Running, Self::Waiting, Self::Completed, Self::Failed, Self::Cancelled, Self::TimedOut];
-
-    /// Whether nothing more can happen to the job.
-    pub const fn is_ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut)
-    }
-
-    /// Its name, as in `state`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::TimedOut => "timed_out",
-        }
-    }
-}
-
-impl fmt::Display for JobStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for JobStatus {
-    type Err = super::InvalidFilter;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|status| status.name() == text).ok_or_else(|| super::InvalidFilter::state(text))
-    }
-}
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How many steps a job has had, over all its runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
@@ -258,7 +200,7 @@ impl JobState {
             EventBody::JobPhaseEntered(phase) => self.phase = Some(phase.title.as_str().into()),
             EventBody::JobSignalled(signalled) => {
                 let signal = Signal { name: signalled.name.as_str().into(), position: event.position };
-                let key = signalled.idempotency_key.as_ref().map(|key| crate::id::Hash::of(key.as_bytes()));
+                let key = signalled.idempotency_key.as_ref().map(|key| Hash::of(key.as_bytes()));
                 let pending = self.pending_mut();
                 pending.signals.push_back(signal);
                 pending.signal_keys.extend(key);
@@ -397,98 +339,5 @@ impl JobState {
                 self.pending = None;
             }
         }
-    }
-}
-
-/// What a job waits for, and whether it is there.
-impl JobState {
-    /// When the job has to end by its own limit: `timeout_ms` after its first start.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        Some(self.started_at?.plus_ms(self.submitted.limits.timeout_ms?))
-    }
-
-    /// Before when a queued job must not start: its `run_at`, then the time of its next attempt.
-    pub fn not_before(&self) -> Option<Timestamp> {
-        self.retry_at.or(self.submitted.run_at)
-    }
-
-    /// The first time at which something is due although nothing happens: a start, the end of a sleep, a timeout.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        match self.status {
-            JobStatus::Queued => self.not_before().into_iter().chain(self.deadline()).min(),
-            JobStatus::Running | JobStatus::Waiting => {
-                self.open_steps.values().filter_map(|step| step.due()).chain(self.deadline()).min()
-            }
-            _ => None,
-        }
-    }
-
-    /// What the job waits for: of its waiting operations the one that began first. `None` where an operation is being
-    /// performed, or none is open. Steps that hold others, and waits on the script's own branches, wait for those.
-    pub fn waits_for(&self) -> Option<JobWaiting> {
-        let mut first: Option<(u64, JobWaiting)> = None;
-        for (path, step) in &self.open_steps {
-            if matches!(&*step.kind, "step" | "wait") && step.retry_at.is_none() {
-                continue;
-            }
-            let waiting = step.waits_for(path)?;
-            if first.as_ref().is_none_or(|(position, _)| step.position < *position) {
-                first = Some((step.position, waiting));
-            }
-        }
-        first.map(|(_, waiting)| waiting)
-    }
-
-    /// Whether something that the waiting job waits for is there: a time has come, a signal, a decision, a child's or
-    /// a process's end, or a request to cancel it.
-    pub fn has_work(&self, now: Timestamp, all: &Projection) -> bool {
-        self.cancel_requested.is_some()
-            || self.deadline().is_some_and(|deadline| deadline <= now)
-            || self.open_steps.iter().any(|(path, step)| self.step_has_work(path, step, now, all))
-    }
-
-    /// The same of one of its open steps.
-    pub fn step_has_work(&self, path: &str, step: &OpenStep, now: Timestamp, all: &Projection) -> bool {
-        if step.due().is_some_and(|due| due <= now) {
-            return true;
-        }
-        if step.retry_at.is_some() {
-            return false;
-        }
-        match &*step.kind {
-            "wait_for" => match (&self.pending, step.signal()) {
-                (Some(pending), Some(name)) => pending.signal(&name).is_some(),
-                _ => false,
-            },
-            "approve" => self.approval(path).is_some_and(|approval| approval.decided.is_some()),
-            "workflow" => self.pending.as_ref().and_then(|p| p.child_of(path)).is_some_and(|child| child.ended),
-            "process_wait" => match step.process().and_then(|id| id.parse::<ProcessId>().ok()) {
-                Some(process) => !all.processes().is_running(&process),
-                None => true,
-            },
-            "sleep" | "step" | "wait" => false,
-            // What is performed rather than waited for is work by itself.
-            _ => true,
-        }
-    }
-
-    /// The oldest signal called `name` that was not consumed.
-    pub fn pending_signal(&self, name: &str) -> Option<&Signal> {
-        self.pending.as_ref()?.signal(name)
-    }
-
-    /// The approval with this id whose step is open.
-    pub fn approval(&self, call_id: &str) -> Option<&Approval> {
-        self.pending.as_ref()?.approval(call_id)
-    }
-
-    /// Children that have not ended.
-    pub fn live_children(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.pending.iter().flat_map(|p| &p.children).filter(|child| !child.ended).map(|child| child.job)
-    }
-
-    /// Processes of the job's own that run.
-    pub fn running_processes(&self) -> impl Iterator<Item = ProcessId> + '_ {
-        self.pending.iter().flat_map(|p| p.processes.iter().copied())
     }
 }

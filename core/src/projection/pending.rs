@@ -134,11 +134,6 @@ impl Pending {
     }
 }
 
-/// Whether `request` was asked by a script's own `approve`; otherwise a tool call asks.
-pub(super) fn is_script_approval(request: &ToolApprovalRequested) -> bool {
-    request.name == "approve"
-}
-
 /// The title of an approval, as its input gives it.
 pub(super) fn title(input: &Json) -> Option<String> {
     #[derive(serde::Deserialize)]

@@ -13,6 +13,8 @@ use std::{
 
 /// How many ended processes are remembered.
 const ENDED_MAX: usize = 1_000;
+/// How much their command lines may take up together, in bytes.
+const ENDED_MAX_BYTES: usize = 4 << 20;
 
 /// What is known of a process.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -52,13 +54,14 @@ impl ProcessState {
     }
 }
 
-/// All processes that run, and the last [`ENDED_MAX`] that ended.
-#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+/// All processes that run, and the last that ended: at most 1,000, fewer where their command lines are long.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Processes {
     running: BTreeMap<ProcessId, Arc<ProcessState>>,
     ended: BTreeMap<ProcessId, Arc<ProcessState>>,
     /// The ended ones in the order in which they ended.
     ended_order: VecDeque<ProcessId>,
+    ended_bytes: usize,
 }
 
 impl Processes {
@@ -105,14 +108,35 @@ impl Processes {
     }
 
     fn end(&mut self, id: ProcessId) {
-        let Some(process) = self.running.remove(&id) else { return };
-        self.ended.insert(id, process);
-        self.ended_order.push_back(id);
-        while self.ended_order.len() > ENDED_MAX {
-            if let Some(oldest) = self.ended_order.pop_front() {
-                self.ended.remove(&oldest);
-            }
+        if let Some(process) = self.running.remove(&id) {
+            self.remember(process);
         }
+    }
+
+    fn remember(&mut self, process: Arc<ProcessState>) {
+        self.ended_bytes += process.started.command_bytes();
+        self.ended_order.push_back(process.id);
+        self.ended.insert(process.id, process);
+        while self.ended_order.len() > ENDED_MAX || (self.ended_bytes > ENDED_MAX_BYTES && self.ended_order.len() > 1) {
+            let Some(oldest) = self.ended_order.pop_front().and_then(|oldest| self.ended.remove(&oldest)) else {
+                return;
+            };
+            self.ended_bytes -= oldest.started.command_bytes();
+        }
+    }
+
+    /// Puts back what [`Self::iter`] gave, in its order.
+    pub(super) fn restore(&mut self, process: ProcessState) {
+        if process.is_running() {
+            self.running.insert(process.id, Arc::new(process));
+        } else {
+            self.remember(Arc::new(process));
+        }
+    }
+
+    /// Those that run, then those that ended, oldest end first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<ProcessState>> {
+        self.running.values().chain(self.ended_order.iter().filter_map(|id| self.ended.get(id)))
     }
 
     /// The process, where it runs or has ended lately.
@@ -138,6 +162,12 @@ impl Processes {
     /// Those that the job started and that run, in whatever stream they stand.
     pub fn of_job(&self, job: JobId) -> impl Iterator<Item = &Arc<ProcessState>> {
         self.running.values().filter(move |process| process.job == Some(job))
+    }
+}
+
+impl ProcessStarted {
+    fn command_bytes(&self) -> usize {
+        self.command.len() + self.args.iter().map(String::len).sum::<usize>()
     }
 }
 

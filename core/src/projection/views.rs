@@ -1,86 +1,220 @@
 //! The one read model of a server: the projection behind a lock, with what it has stored.
 
-use super::{JobFilter, JobState, JobView, KeyUse, Page, Projection};
+use super::{
+    JobFilter, JobState, JobView, KeyUse, Page, Projection, job_row,
+    rows::{self, RowError},
+    snapshot::{self, SaveError, Stored},
+};
 use crate::{
-    event::Event,
+    event::{Event, StreamId},
     id::JobId,
     log::{Log, ReadError},
+    storage::{Storage, StorageError},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc, Mutex, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
+use tokio::sync::watch;
+
+/// How many events are read at a time.
+const READ_EVENTS: usize = 4_096;
+/// How many stored jobs are read at a time.
+const READ_JOBS: usize = 64;
 
 /// How the read model is kept.
 #[derive(Debug, Clone)]
 pub struct ViewsOptions {
     /// After how many events a checkpoint is due.
     pub checkpoint_events: u64,
+    /// Or when the ended jobs since the last one take up this much, in bytes.
+    pub checkpoint_ended_bytes: usize,
 }
 
 impl Default for ViewsOptions {
     fn default() -> Self {
-        Self { checkpoint_events: 50_000 }
+        Self { checkpoint_events: 50_000, checkpoint_ended_bytes: 16 << 20 }
     }
 }
 
 /// The read model. Clones share it.
 #[derive(Clone)]
-pub struct Views {}
+pub struct Views {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    log: Log,
+    options: ViewsOptions,
+    projection: RwLock<Projection>,
+    applied: watch::Sender<u64>,
+    /// Held while a checkpoint is made: there is one at a time.
+    stored: Mutex<Stored>,
+    stored_position: AtomicU64,
+}
 
 impl Views {
     /// Loads the last checkpoint and folds what came after it.
     ///
     /// # Errors
     /// Where the log cannot be read. A checkpoint that cannot be used is not an error: it is made anew.
-    pub fn open(_log: &Log, _options: ViewsOptions) -> Result<Self, ReadError> {
-        todo!()
+    pub fn open(log: &Log, options: ViewsOptions) -> Result<Self, ReadError> {
+        let head = log.head();
+        let loaded = snapshot::load(storage_of(log))?.filter(|(projection, _)| projection.is_within(head));
+        let (projection, stored) = match loaded {
+            Some(loaded) => loaded,
+            None => {
+                snapshot::clear(storage_of(log))?;
+                Default::default()
+            }
+        };
+        let views = Self {
+            shared: Arc::new(Shared {
+                log: log.clone(),
+                options,
+                applied: watch::Sender::new(projection.applied()),
+                projection: RwLock::new(projection),
+                stored_position: AtomicU64::new(stored.position),
+                stored: Mutex::new(stored),
+            }),
+        };
+        views.catch_up(head)?;
+        Ok(views)
+    }
+
+    fn catch_up(&self, head: u64) -> Result<(), ReadError> {
+        while self.applied() < head {
+            let events = self.shared.log.read(self.applied(), READ_EVENTS)?;
+            if events.is_empty() {
+                break;
+            }
+            self.advance(&events);
+            if self.checkpoint_due()
+                && let Err(error) = self.checkpoint()
+            {
+                // The next start takes longer; nothing else depends on it.
+                tracing::warn!(%error, "no checkpoint could be stored");
+            }
+        }
+        Ok(())
     }
 
     /// Folds the next durable events; those that were folded before change nothing.
-    pub fn advance(&self, _events: &[Arc<Event>]) {
-        todo!()
+    pub fn advance(&self, events: &[Arc<Event>]) {
+        let applied = {
+            let mut projection = self.shared.projection.write().unwrap_or_else(PoisonError::into_inner);
+            for event in events {
+                projection.apply(event);
+            }
+            projection.applied()
+        };
+        self.shared.applied.send_if_modified(|seen| {
+            let newer = *seen < applied;
+            *seen = applied.max(*seen);
+            newer
+        });
     }
 
     /// The position of the last event that was folded.
     pub fn applied(&self) -> u64 {
-        todo!()
+        *self.shared.applied.borrow()
     }
 
     /// A watch of [`Self::applied`], for those who wait for their own events.
-    pub fn watch_applied(&self) -> tokio::sync::watch::Receiver<u64> {
-        todo!()
+    pub fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.shared.applied.subscribe()
+    }
+
+    /// Looks at the projection as it is now. Nothing can be folded meanwhile: keep it short.
+    pub fn with<R>(&self, f: impl FnOnce(&Projection) -> R) -> R {
+        f(&self.shared.projection.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The job, ended or not.
     ///
     /// # Errors
     /// Where the storage fails.
-    pub fn job(&self, _id: &JobId) -> Result<Option<Arc<JobState>>, ReadError> {
-        todo!()
+    pub fn job(&self, id: &JobId) -> Result<Option<Arc<JobState>>, ReadError> {
+        // In this order: a checkpoint stores a job before it leaves memory.
+        if let Some(job) = self.with(|all| all.job(id).cloned()) {
+            return Ok(Some(job));
+        }
+        match snapshot::ended_job(self.storage(), id) {
+            Ok(job) => Ok(job.map(Arc::new)),
+            Err(RowError::Storage(error)) => Err(error.into()),
+            Err(RowError::Damaged) => self.job_from_log(id),
+        }
     }
 
     /// The jobs that fit `filter`, newest first, from behind `cursor` on.
     ///
     /// # Errors
     /// Where the storage fails.
-    pub fn jobs(&self, _filter: &JobFilter, _cursor: Option<JobId>, _limit: usize) -> Result<Page<JobView>, ReadError> {
-        todo!()
+    pub fn jobs(&self, filter: &JobFilter, cursor: Option<JobId>, limit: usize) -> Result<Page<JobView>, ReadError> {
+        // One more than asked for tells whether there is a next page. Memory first, as in `job`.
+        let wanted = limit.max(1).saturating_add(1);
+        let mut found = self.with(|all| all.jobs_before(cursor, filter, wanted));
+        self.add_stored(&mut found, filter, cursor, wanted)?;
+        let more = found.len() == wanted;
+        found.truncate(wanted - 1);
+        let next = if more { found.last().map(|job| job.id) } else { None };
+        Ok(Page { items: found.iter().map(|job| job.view()).collect(), next })
     }
 
-    /// Looks at the projection as it is now. Nothing can be folded meanwhile: keep it short.
-    pub fn with<R>(&self, _f: impl FnOnce(&Projection) -> R) -> R {
-        todo!()
+    /// Merges stored jobs into `found`, newest first, and keeps the `wanted` newest of both.
+    fn add_stored(
+        &self,
+        found: &mut Vec<Arc<JobState>>,
+        filter: &JobFilter,
+        cursor: Option<JobId>,
+        wanted: usize,
+    ) -> Result<(), ReadError> {
+        let oldest_wanted = if found.len() == wanted { found.last().map(|job| job.id) } else { None };
+        let mut stored = Vec::new();
+        let mut before = cursor;
+        'pages: loop {
+            let entries = snapshot::ended_entries(self.storage(), before, READ_JOBS)?;
+            let Some((last, _)) = entries.last() else { break };
+            before = Some(*last);
+            for (id, first) in entries {
+                if stored.len() == wanted || oldest_wanted.is_some_and(|oldest| id <= oldest) {
+                    break 'pages;
+                }
+                // What cannot be told from the beginning of a row is told from all of it.
+                if job_row::filter_parts(rows::beginning(&first)).is_ok_and(|parts| !filter.fits_stored(&parts)) {
+                    continue;
+                }
+                stored.extend(self.job(&id)?.filter(|job| filter.fits(job)));
+            }
+        }
+        found.extend(stored);
+        found.sort_by_key(|job| std::cmp::Reverse(job.id));
+        found.dedup_by_key(|job| job.id);
+        found.truncate(wanted);
+        Ok(())
     }
 
     /// The first use of an idempotency key.
     ///
     /// # Errors
     /// Where the storage fails.
-    pub fn idempotent(&self, _key: &str) -> Result<Option<KeyUse>, ReadError> {
-        todo!()
+    pub fn idempotent(&self, key: &str) -> Result<Option<KeyUse>, ReadError> {
+        if let Some(first_use) = self.with(|all| all.keys().get(key).cloned()) {
+            return Ok(Some(first_use));
+        }
+        match snapshot::key_use(self.storage(), key) {
+            Ok(first_use) => Ok(first_use),
+            Err(RowError::Storage(error)) => Err(error.into()),
+            // Not to be answered as if the key were new.
+            Err(error @ RowError::Damaged) => Err(StorageError::Damaged(format!("an idempotency key: {error}")).into()),
+        }
     }
 
     /// Whether so much was folded since the last checkpoint that the next is due.
     pub fn checkpoint_due(&self) -> bool {
-        todo!()
+        let events = self.applied().saturating_sub(self.shared.stored_position.load(Ordering::Relaxed));
+        let options = &self.shared.options;
+        events >= options.checkpoint_events || self.with(|all| all.ended_bytes) >= options.checkpoint_ended_bytes
     }
 
     /// Stores the projection as it is now, so that the next start folds only what comes after, and lets go of the
@@ -89,6 +223,47 @@ impl Views {
     /// # Errors
     /// Where the storage fails; then the last checkpoint stays.
     pub fn checkpoint(&self) -> Result<(), ReadError> {
-        todo!()
+        let mut stored = self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.with(Projection::clone);
+        if now.applied() == stored.position {
+            return Ok(());
+        }
+        snapshot::save(self.storage(), &now, &mut stored).map_err(|error| match error {
+            SaveError::Storage(error) => ReadError::Storage(error),
+            SaveError::Codec(source) => ReadError::Event { position: now.applied(), source },
+        })?;
+        self.shared.stored_position.store(stored.position, Ordering::Relaxed);
+        self.shared.projection.write().unwrap_or_else(PoisonError::into_inner).forget(&now);
+        Ok(())
     }
+
+    /// The job as its stream tells it, for when its row is no good.
+    fn job_from_log(&self, id: &JobId) -> Result<Option<Arc<JobState>>, ReadError> {
+        let stream = StreamId::Job(*id);
+        let mut job: Option<JobState> = None;
+        loop {
+            let after = job.as_ref().map_or(0, |job| job.version);
+            let events = self.shared.log.read_stream(&stream, after, READ_EVENTS)?;
+            if events.is_empty() {
+                return Ok(job.map(Arc::new));
+            }
+            for event in events {
+                match &mut job {
+                    Some(job) => job.apply(&event),
+                    None => job = JobState::from_submitted(&event),
+                }
+            }
+            if job.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn storage(&self) -> &dyn Storage {
+        storage_of(&self.shared.log)
+    }
+}
+
+fn storage_of(log: &Log) -> &dyn Storage {
+    &**log.storage()
 }

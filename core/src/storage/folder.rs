@@ -1,4 +1,104 @@
 //! The data folder: its lock, and the version of what it holds.
+//!
+//! ```text
+//! <folder>/lock      locked while a server has the folder
+//! <folder>/format    "moonlog data, format 1\n"
+//! <folder>/log/      the store's own files
+//! ```
+
+use super::StorageError;
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 /// The format of the data folder that this version writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
+
+const FORMAT_PREFIX: &str = "moonlog data, format ";
+
+/// A data folder that nobody else has while this lives.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Takes the folder `path`, which is made if it is not there.
+    pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
+        let doing = |what: &str| format!("{what} {}", path.display());
+        fs::create_dir_all(path).map_err(|error| StorageError::io(doing("cannot make the data folder"), error))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(|error| StorageError::io(doing("cannot write to the data folder"), error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StorageError::Locked(path.to_owned())),
+            Err(TryLockError::Error(error)) => {
+                return Err(StorageError::io(doing("cannot lock the data folder"), error));
+            }
+        }
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        folder.check_format()?;
+        Ok(folder)
+    }
+
+    /// Where the store's files are.
+    pub(super) fn store(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Makes the folder's own entries durable.
+    pub(super) fn sync_entries(path: &Path) -> Result<(), StorageError> {
+        File::open(path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| StorageError::io(format!("cannot sync {}", path.display()), error))
+    }
+
+    fn check_format(&self) -> Result<(), StorageError> {
+        let path = self.path.join("format");
+        match fs::read_to_string(&path) {
+            Ok(text) => match text.strip_prefix(FORMAT_PREFIX).and_then(|rest| rest.trim_end().parse().ok()) {
+                Some(found) if found > FORMAT_VERSION => {
+                    Err(StorageError::NewerFormat { found, supported: FORMAT_VERSION })
+                }
+                Some(_) => Ok(()),
+                None => Err(self.not_ours(format!("its file `format` holds {:?}", first_chars(&text)))),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.store().exists() {
+                    return Err(self.not_ours("its file `format` is missing".to_owned()));
+                }
+                self.write_format(&path)
+                    .map_err(|error| StorageError::io(format!("cannot write {}", path.display()), error))
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(self.not_ours("its file `format` is no text".to_owned()))
+            }
+            Err(error) => Err(StorageError::io(format!("cannot read {}", path.display()), error)),
+        }
+    }
+
+    /// Writes the file in whole or not at all.
+    fn write_format(&self, path: &Path) -> io::Result<()> {
+        let temporary = self.path.join("format.new");
+        let mut file = File::create(&temporary)?;
+        writeln!(file, "{FORMAT_PREFIX}{FORMAT_VERSION}")?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn not_ours(&self, reason: String) -> StorageError {
+        StorageError::NotOurs { path: self.path.clone(), reason }
+    }
+}
+
+fn first_chars(text: &str) -> String {
+    text.chars().take(40).collect()
+}

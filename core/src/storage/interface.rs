@@ -163,3 +163,12 @@ impl StorageError {
         Self::Io { doing: doing.into(), source }
     }
 }
+
+/// Whether no key lies between the two.
+pub(super) fn is_empty(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> bool {
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+        _ => false,
+    }
+}

@@ -1,0 +1,56 @@
+//! Large data under its hash, in chunks.
+//!
+//! ```text
+//! hash 32                        -> size in bytes, u64 little-endian; written last
+//! hash 32 · number u32 big-end.  -> a chunk of at most 32 KiB
+//! ```
+
+use super::ReadError;
+use crate::{
+    id::Hash,
+    storage::{Direction, Space, Storage, StorageError, Write},
+};
+use std::ops::Bound;
+
+/// The largest chunk, in bytes; also the largest event that is stored with its envelope.
+pub const CHUNK_MAX_BYTES: usize = 32 << 10;
+
+/// What stores `bytes` under `hash`.
+pub fn blob_writes(hash: &Hash, bytes: &[u8]) -> Vec<Write> {
+    let chunks = bytes.chunks(CHUNK_MAX_BYTES).zip(0u32..);
+    let mut writes: Vec<_> =
+        chunks.map(|(chunk, number)| Write::put(Space::Blobs, chunk_key(hash, number), chunk)).collect();
+    writes.push(Write::put(Space::Blobs, *hash.as_bytes(), (bytes.len() as u64).to_le_bytes()));
+    writes
+}
+
+/// Whether the blob is there.
+pub fn has_blob(storage: &dyn Storage, hash: &Hash) -> Result<bool, StorageError> {
+    Ok(storage.get(Space::Blobs, hash.as_bytes())?.is_some())
+}
+
+/// Reads a blob and checks it against its name.
+pub fn read_blob(storage: &dyn Storage, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+    let Some(size) = storage.get(Space::Blobs, hash.as_bytes())? else { return Ok(None) };
+    let damaged = |what: String| ReadError::Blob { hash: *hash, what };
+    let size = size.try_into().map(u64::from_le_bytes).map_err(|_| damaged("its size cannot be read".into()))?;
+    let mut bytes = Vec::new();
+    let mut number = 0;
+    while (bytes.len() as u64) < size {
+        let from = Bound::Included(chunk_key(hash, number));
+        let chunks =
+            storage.scan(Space::Blobs, from, Bound::Included(chunk_key(hash, u32::MAX)), Direction::Forward, 16)?;
+        if chunks.is_empty() {
+            return Err(damaged(format!("{} of its {size} bytes are there", bytes.len())));
+        }
+        number += chunks.len() as u32;
+        chunks.iter().for_each(|(_, chunk)| bytes.extend_from_slice(chunk));
+    }
+    if Hash::of(&bytes) == *hash { Ok(Some(bytes)) } else { Err(damaged("its bytes have another hash".into())) }
+}
+
+fn chunk_key(hash: &Hash, number: u32) -> Vec<u8> {
+    let mut key = hash.as_bytes().to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}

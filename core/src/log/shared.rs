@@ -1,0 +1,85 @@
+//! What the log's handles and its writer share.
+
+use super::{
+    Clock, Poisoned, ReadError, index::Index, sequencer::Sequencer, tail::Tail, waiters::Waiters, watches::Watches,
+};
+use crate::storage::Storage;
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+use tokio::sync::{Notify, watch};
+
+/// See the module.
+pub struct Shared {
+    /// What keeps the log.
+    pub storage: Arc<dyn Storage>,
+    /// The time.
+    pub clock: Clock,
+    /// Limits, as in the options.
+    pub pending_max_bytes: usize,
+    /// Limits, as in the options.
+    pub blob_max_bytes: usize,
+    /// Limits, as in the options.
+    pub index_flush_events: usize,
+    /// Where appends get their places, and wait.
+    pub sequencer: Mutex<Sequencer>,
+    /// Wakes the writer.
+    pub work: Condvar,
+    /// How much waits to be written or is being written, in bytes.
+    pub pending_bytes: AtomicUsize,
+    /// Wakes those who wait for less of it.
+    pub drained: Notify,
+    /// The newest durable events.
+    pub tail: RwLock<Tail>,
+    /// Where streams' events are.
+    pub index: Index,
+    /// The last durable position. Set when tail and index have it.
+    pub head: AtomicU64,
+    /// The same, for those who watch it.
+    pub head_watch: watch::Sender<u64>,
+    /// Who watches streams.
+    pub watches: Arc<Watches>,
+    /// Who waits for positions.
+    pub waiters: Waiters,
+    /// Why nothing is written any more.
+    pub poisoned: OnceLock<Poisoned>,
+}
+
+impl Shared {
+    /// The last durable position.
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// Takes no more events, and tells everyone who waits.
+    pub fn poison(&self, error: &ReadError) {
+        let disk_full = matches!(error, ReadError::Storage(error) if error.is_disk_full());
+        let poisoned = Poisoned { reason: error.to_string().into(), disk_full };
+        tracing::error!(reason = %poisoned.reason, disk_full, "a write to the log failed; it takes no more events");
+        let mut sequencer = lock(&self.sequencer);
+        // A later failure is a consequence of the first.
+        let poisoned = self.poisoned.get_or_init(|| poisoned).clone();
+        sequencer.intake = super::sequencer::Intake::Poisoned(poisoned.clone());
+        sequencer.take();
+        self.pending_bytes.store(0, Ordering::Release);
+        drop(sequencer);
+        self.waiters.failed(&poisoned);
+        self.drained.notify_waiters();
+    }
+}
+
+/// Locks; a panic while it was locked changes nothing about what it guards here.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lock`].
+pub fn read_lock<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lock`].
+pub fn write_lock<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,1 @@
+//! The log, tested through its handle on storage whose faults are chosen.

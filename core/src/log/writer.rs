@@ -1,0 +1,182 @@
+//! The one thread that writes: takes all that waits, writes it as one group, syncs, and only then publishes. After a
+//! failed write or sync it writes nothing more.
+
+use super::{
+    ReadError,
+    blobs::{blob_writes, has_blob},
+    index::{Index, StreamHead},
+    sequencer::{Intake, Pending},
+    shared::{Shared, lock, write_lock},
+};
+use crate::{
+    event::{Event, StreamId},
+    id::Hash,
+    storage::{Space, Storage, StorageError, Write},
+};
+use std::{
+    collections::HashSet,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
+
+/// The writer's own state.
+pub struct Writer {
+    shared: Arc<Shared>,
+    /// The hash of the last frame.
+    chain: Hash,
+    /// How far the index is being written behind the head.
+    index: IndexWriting,
+}
+
+/// The index is written in small steps between groups.
+enum IndexWriting {
+    /// There is too little to write.
+    Rests,
+    /// These streams' pages are to be written; then all is in pages up to the position.
+    Pages(Vec<StreamId>, u64),
+    /// The pages wait for a sync.
+    Written(u64),
+    /// The pages are durable: the position may be written.
+    Durable(u64),
+}
+
+impl Writer {
+    /// Goes on behind the frame whose hash is `chain`.
+    pub fn new(shared: Arc<Shared>, chain: Hash) -> Self {
+        Self { shared, chain, index: IndexWriting::Rests }
+    }
+
+    /// Writes until the log is closed or a write fails.
+    pub fn run(mut self) {
+        let shared = self.shared.clone();
+        match catch_unwind(AssertUnwindSafe(|| self.write_on())) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => shared.poison(&error),
+            // Those who wait must not wait for ever.
+            Err(_) => shared.poison(&StorageError::Damaged("the log's writer panicked".into()).into()),
+        }
+    }
+
+    fn write_on(&mut self) -> Result<(), ReadError> {
+        loop {
+            let (pending, stopped) = self.wait();
+            self.commit(pending)?;
+            if stopped {
+                return write_whole_index(&self.shared.index, &*self.shared.storage, self.shared.head());
+            }
+            self.write_some_index()?;
+        }
+    }
+
+    /// Returns what waits, as soon as something does or the log was closed.
+    fn wait(&self) -> (Pending, bool) {
+        let mut sequencer = lock(&self.shared.sequencer);
+        loop {
+            let stopped = !matches!(sequencer.intake, Intake::Open);
+            let index_waits = matches!(self.index, IndexWriting::Pages(..));
+            if stopped || index_waits || !sequencer.pending.frames.is_empty() || !sequencer.pending.blobs.is_empty() {
+                return (sequencer.take(), stopped);
+            }
+            sequencer.writer_idle = true;
+            sequencer = self.shared.work.wait(sequencer).unwrap_or_else(PoisonError::into_inner);
+            sequencer.writer_idle = false;
+        }
+    }
+
+    fn commit(&mut self, pending: Pending) -> Result<(), ReadError> {
+        let Pending { blobs, frames, bytes } = pending;
+        let mut writes = self.blob_writes(blobs)?;
+        if let IndexWriting::Durable(position) = self.index {
+            self.index = IndexWriting::Rests;
+            writes.push(Index::checkpoint_write(position));
+        }
+        let mut published: Vec<(Vec<Arc<Event>>, usize)> = Vec::with_capacity(frames.len());
+        for (frame, events) in frames {
+            published.push((events, frame.len_bytes()));
+            let (key, value, hash) = frame.finish(self.chain);
+            self.chain = hash;
+            writes.push(Write { space: Space::Frames, key, value: Some(value) });
+        }
+        if !writes.is_empty() {
+            self.shared.storage.write(writes)?;
+        }
+        // Blobs alone wait for the events that name them.
+        if !published.is_empty() {
+            self.shared.storage.sync()?;
+            self.publish(published);
+            if let IndexWriting::Written(position) = self.index {
+                self.index = IndexWriting::Durable(position);
+            }
+        }
+        if bytes > 0 {
+            self.shared.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            self.shared.drained.notify_waiters();
+        }
+        Ok(())
+    }
+
+    fn blob_writes(&self, blobs: Vec<(Hash, Vec<u8>)>) -> Result<Vec<Write>, ReadError> {
+        let mut writes = Vec::new();
+        let mut seen = HashSet::new();
+        for (hash, bytes) in blobs {
+            if seen.insert(hash) && !has_blob(&*self.shared.storage, &hash)? {
+                writes.extend(blob_writes(&hash, &bytes));
+            }
+        }
+        Ok(writes)
+    }
+
+    /// The group is durable: now everyone may know.
+    fn publish(&self, frames: Vec<(Vec<Arc<Event>>, usize)>) {
+        let shared = &self.shared;
+        let events = || frames.iter().flat_map(|(events, _)| events);
+        shared.index.extend(events().map(|event| {
+            let head =
+                StreamHead { version: event.version, position: event.position, closed: event.body.is_terminal() };
+            (&event.stream, head)
+        }));
+        let Some(head) = events().last().map(|event| event.position) else { return };
+        let mut tail = write_lock(&shared.tail);
+        frames.iter().for_each(|(events, bytes)| tail.extend(events, *bytes));
+        drop(tail);
+        shared.head.store(head, Ordering::Release);
+        shared.head_watch.send_replace(head);
+        shared.waiters.reached(head);
+        frames.iter().for_each(|(events, _)| shared.watches.notify(events));
+    }
+
+    /// Brings the index a step nearer to the head, when there is enough to write.
+    fn write_some_index(&mut self) -> Result<(), ReadError> {
+        let index = &self.shared.index;
+        self.index = match mem::replace(&mut self.index, IndexWriting::Rests) {
+            IndexWriting::Rests if index.unwritten() >= self.shared.index_flush_events => {
+                IndexWriting::Pages(index.unwritten_streams(), self.shared.head())
+            }
+            IndexWriting::Pages(mut streams, position) => {
+                index.write_pages(&mut streams)?;
+                if streams.is_empty() {
+                    IndexWriting::Written(position)
+                } else {
+                    IndexWriting::Pages(streams, position)
+                }
+            }
+            other => other,
+        };
+        Ok(())
+    }
+}
+
+/// Writes all of the index, which has everything up to `head`.
+pub fn write_whole_index(index: &Index, storage: &dyn Storage, head: u64) -> Result<(), ReadError> {
+    let mut streams = index.unwritten_streams();
+    while !streams.is_empty() {
+        index.write_pages(&mut streams)?;
+    }
+    if index.checkpoint()? != Some(head) {
+        storage.sync()?;
+        storage.write(vec![Index::checkpoint_write(head)])?;
+        storage.sync()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! A projection as rows: what a checkpoint stores and a start loads. Derived data: whatever cannot be used is made
+//! anew from the log.
+//!
+//! ```text
+//! v/h           the head: schema number, position, paused queues, processes
+//! v/l/<job id>  a job that has not ended
+//! v/e/<job id>  a job that has ended
+//! v/k/<hash>    the first use of an idempotency key, by the key's hash
+//! v/m/...       further chunks of long rows
+//! ```
+//! A checkpoint writes only what has changed since the one before, so its rows come in two steps. First the changed
+//! jobs and keys are put, then the live rows of ended jobs are deleted and the head is put. A crash in between leaves
+//! the old head with jobs that are ahead of it, which does no harm: a state skips the events that it holds already,
+//! and a job that has ended skips all.
+
+use super::{
+    JobState, Projection,
+    job_row::{self, Parts},
+    rows::{self, RowError},
+};
+use crate::{
+    codec::{self, CodecError, Decode, Encode},
+    id::{Hash, JobId},
+    storage::{Direction, Space, Storage, StorageError, Write},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+/// The number of the rows' form. It rises with every change to what is stored here or folded into it; other numbers
+/// are not read.
+pub(super) const SCHEMA: u32 = 1;
+
+/// How many bytes of rows go into one write.
+const BATCH_BYTES: usize = 1 << 20;
+
+const HEAD_KEY: &[u8] = b"v/h";
+const LIVE: &[u8] = b"v/l/";
+const ENDED: &[u8] = b"v/e/";
+const KEY: &[u8] = b"v/k/";
+
+#[derive(Encode, Decode)]
+struct Head {
+    position: u64,
+    paused: Vec<String>,
+    processes: u64,
+}
+
+/// What is known of the rows besides what is in them.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    /// The position of the last checkpoint; 0 where there is none.
+    pub(super) position: u64,
+    /// The jobs with a live row, one that a failed checkpoint put included, with the longest it ever was, in bytes.
+    live: BTreeMap<JobId, usize>,
+}
+
+/// Why a checkpoint could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SaveError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+/// Stores what has changed in `all` since the checkpoint that `stored` tells of.
+pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored) -> Result<(), SaveError> {
+    let mut batch = Batch { storage, writes: Vec::new(), bytes: 0 };
+    let (mut gone, mut ended) = (Vec::new(), BTreeSet::new());
+    let changed = all.jobs.values().filter(|job| job.applied > stored.position);
+    for job in changed {
+        let row = job_row::encode(job)?;
+        if job.status.is_ended() {
+            batch.put(ended_key(&job.id), &row)?;
+            if let Some(len) = stored.live.get(&job.id) {
+                rows::delete(live_key(&job.id), *len, &mut gone);
+                ended.insert(job.id);
+            }
+            continue;
+        }
+        let longest = stored.live.entry(job.id).or_default();
+        *longest = row.len().max(*longest);
+        batch.put(live_key(&job.id), &row)?;
+    }
+    for (key, first_use) in all.keys.iter() {
+        batch.put(key_key(key), &codec::encode(first_use)?)?;
+    }
+    batch.flush()?;
+    gone.extend(head_writes(all)?);
+    storage.write(gone)?;
+    stored.position = all.applied;
+    stored.live.retain(|job, _| !ended.contains(job));
+    Ok(())
+}
+
+fn head_writes(all: &Projection) -> Result<Vec<Write>, CodecError> {
+    let paused = all.queues.iter().filter(|(_, queue)| queue.paused).map(|(name, _)| name.to_string()).collect();
+    let processes: Vec<_> = all.processes.iter().collect();
+    let mut row = codec::encode(&SCHEMA)?;
+    row.extend(codec::encode(&Head { position: all.applied, paused, processes: processes.len() as u64 })?);
+    for process in processes {
+        row.extend(codec::encode(&**process)?);
+    }
+    let mut writes = Vec::new();
+    rows::put(HEAD_KEY.to_vec(), &row, &mut writes);
+    Ok(writes)
+}
+
+/// The projection as of the last checkpoint, or `None` where there is none that can be used.
+pub(super) fn load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, StorageError> {
+    match try_load(storage) {
+        Ok(loaded) => Ok(loaded),
+        Err(LoadError::Row(RowError::Storage(error))) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the last checkpoint cannot be used; it is made anew from the log");
+            Ok(None)
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Row(#[from] RowError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("it has schema {0}, not {SCHEMA}")]
+    Schema(u32),
+}
+
+fn try_load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, LoadError> {
+    let Some(row) = rows::get(storage, HEAD_KEY)? else { return Ok(None) };
+    let mut parts = Parts { rest: &row };
+    let schema = parts.next()?;
+    if schema != SCHEMA {
+        return Err(LoadError::Schema(schema));
+    }
+    let head: Head = parts.next()?;
+    let mut all = Projection { applied: head.position, ..Projection::default() };
+    for _ in 0..head.processes {
+        all.processes.restore(parts.next()?);
+    }
+    for queue in &head.paused {
+        all.queues.set_paused(queue, true);
+    }
+    let mut stored = Stored { position: head.position, live: BTreeMap::new() };
+    let mut from = Bound::Included(LIVE.to_vec());
+    loop {
+        let entries = storage
+            .scan(Space::Snapshots, from, Bound::Excluded(after(LIVE)), Direction::Forward, 256)
+            .map_err(RowError::Storage)?;
+        let Some((last, _)) = entries.last() else { return Ok(Some((all, stored))) };
+        from = Bound::Excluded(last.clone());
+        for (key, first) in entries {
+            let row = rows::whole(storage, &key, first)?;
+            let job = job_row::decode(&row)?;
+            stored.live.insert(job.id, row.len());
+            all.queues.enter(&job);
+            all.jobs.insert(job.id, Arc::new(job));
+        }
+    }
+}
+
+/// Deletes every row.
+pub(super) fn clear(storage: &dyn Storage) -> Result<(), StorageError> {
+    // The head first: without it the rest is nothing.
+    storage.write(vec![Write::delete(Space::Snapshots, HEAD_KEY)])?;
+    loop {
+        let (from, to) = (Bound::Included(b"v/".to_vec()), Bound::Excluded(after(b"v/")));
+        let entries = storage.scan(Space::Snapshots, from, to, Direction::Forward, 256)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        storage.write(entries.into_iter().map(|(key, _)| Write::delete(Space::Snapshots, key)).collect())?;
+    }
+}
+
+/// The job, where it has ended and is stored.
+pub(super) fn ended_job(storage: &dyn Storage, id: &JobId) -> Result<Option<JobState>, RowError> {
+    match rows::get(storage, &ended_key(id))? {
+        Some(row) => job_row::decode(&row).map(Some).map_err(|_| RowError::Damaged),
+        None => Ok(None),
+    }
+}
+
+/// The first entries of at most `limit` ended jobs' rows, newest job first, from behind `before` on.
+pub(super) fn ended_entries(
+    storage: &dyn Storage,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<(JobId, Vec<u8>)>, StorageError> {
+    let to = Bound::Excluded(before.map_or_else(|| after(ENDED), |id| ended_key(&id)));
+    let entries = storage.scan(Space::Snapshots, Bound::Included(ENDED.to_vec()), to, Direction::Backward, limit)?;
+    let id = |key: &[u8]| key.strip_prefix(ENDED).and_then(|id| id.try_into().ok()).map(JobId::from_bytes);
+    Ok(entries.into_iter().filter_map(|(key, value)| Some((id(&key)?, value))).collect())
+}
+
+/// The stored first use of an idempotency key.
+pub(super) fn key_use(storage: &dyn Storage, key: &str) -> Result<Option<super::KeyUse>, RowError> {
+    match rows::get(storage, &key_key(key))? {
+        Some(row) => codec::decode(&row).map(Some).map_err(|_| RowError::Damaged),
+        None => Ok(None),
+    }
+}
+
+fn live_key(id: &JobId) -> Vec<u8> {
+    [LIVE, id.as_bytes()].concat()
+}
+
+fn ended_key(id: &JobId) -> Vec<u8> {
+    [ENDED, id.as_bytes()].concat()
+}
+
+fn key_key(key: &str) -> Vec<u8> {
+    [KEY, Hash::of(key.as_bytes()).as_bytes()].concat()
+}
+
+/// The first key behind all that begin with `prefix`.
+fn after(prefix: &[u8]) -> Vec<u8> {
+    let mut after = prefix.to_vec();
+    if let Some(last) = after.last_mut() {
+        *last += 1;
+    }
+    after
+}
+
+/// Rows on their way to the storage.
+struct Batch<'a> {
+    storage: &'a dyn Storage,
+    writes: Vec<Write>,
+    bytes: usize,
+}
+
+impl Batch<'_> {
+    fn put(&mut self, key: Vec<u8>, row: &[u8]) -> Result<(), StorageError> {
+        rows::put(key, row, &mut self.writes);
+        self.bytes += row.len();
+        if self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), StorageError> {
+        self.bytes = 0;
+        if self.writes.is_empty() { Ok(()) } else { self.storage.write(std::mem::take(&mut self.writes)) }
+    }
+}

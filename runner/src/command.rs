@@ -1,0 +1,160 @@
+//! What can be told a job or a queue from outside. Each command is decided on the state as it is folded, and appended
+//! only if nothing has changed meanwhile.
+
+use crate::{
+    request::{CommandError, ScriptSource, Submit},
+    runner::{Inner, Runner},
+};
+use moonlog_core::{
+    decide::{self, Refusal},
+    error_info::ErrorInfo,
+    event::{Decision, EventBody, NewEvent, QueueChanged, StreamId},
+    id::JobId,
+    json::Json,
+    log::{Append, AppendError, Expected},
+    projection::JobState,
+};
+
+impl Runner {
+    /// Asks a job to end. It is recorded when this returns; the job ends soon after.
+    ///
+    /// # Errors
+    /// Where there is no such job, or it has ended.
+    pub async fn cancel(&self, job: &JobId, reason: Option<String>) -> Result<(), CommandError> {
+        self.inner().cancel(job, reason).await
+    }
+
+    /// Sends a signal to a job, which may still be queued.
+    ///
+    /// # Errors
+    /// Where there is no such job, it has ended, or the key was used with another payload.
+    pub async fn signal(
+        &self,
+        job: &JobId,
+        name: &str,
+        payload: Json,
+        idempotency_key: Option<String>,
+    ) -> Result<(), CommandError> {
+        self.inner()
+            .command(job, |state| decide::signal(state, name, &payload, idempotency_key.as_deref()))
+            .await
+    }
+
+    /// Decides an open approval.
+    ///
+    /// # Errors
+    /// Where there is no such job or approval, or it was decided.
+    pub async fn decide(
+        &self,
+        job: &JobId,
+        call_id: &str,
+        decision: Decision,
+        by: Option<String>,
+        note: Option<String>,
+    ) -> Result<(), CommandError> {
+        self.inner()
+            .command(job, |state| decide::approval(state, call_id, decision, by.clone(), note.clone()))
+            .await
+    }
+
+    /// Starts no jobs of a queue any more.
+    ///
+    /// # Errors
+    /// Where there is no such queue.
+    pub async fn pause_queue(&self, name: &str) -> Result<(), CommandError> {
+        self.inner().change_queue(name, true).await
+    }
+
+    /// Starts jobs of a queue again.
+    ///
+    /// # Errors
+    /// Where there is no such queue.
+    pub async fn resume_queue(&self, name: &str) -> Result<(), CommandError> {
+        self.inner().change_queue(name, false).await
+    }
+
+    /// Submits an ended job again, as a new job with the same script, arguments and options.
+    ///
+    /// # Errors
+    /// Where there is no such job, or it has not ended.
+    pub async fn retry(&self, job: &JobId) -> Result<JobId, CommandError> {
+        let inner = self.inner();
+        let Some(state) = inner.views.job(job)? else { return Err(CommandError::NoSuchJob) };
+        if state.ended_at.is_none() {
+            let message = format!("job {job} has not ended: cancel it first, or wait");
+            return Err(CommandError::Conflict(ErrorInfo::new("job_not_ended", message)));
+        }
+        let first = &state.submitted;
+        let submit = Submit {
+            args: Some(first.args.clone()),
+            queue: Some(first.queue.clone()),
+            priority: first.priority,
+            timeout_ms: first.limits.timeout_ms,
+            retry: first.retry.clone(),
+            budget_tokens: first.limits.budget_tokens,
+            concurrency_key: first.concurrency_key.clone(),
+            resume_from: Some(*job),
+            labels: first.labels.clone(),
+            session: first.session,
+            ..Submit::new(ScriptSource::Script {
+                source: inner.source(&first.script_hash)?.to_string(),
+                name: Some(first.workflow.clone()),
+            })
+        };
+        match self.submit(submit).await {
+            Ok(submitted) => Ok(submitted.job),
+            Err(error) => Err(CommandError::Conflict(ErrorInfo::new(error.code(), error.to_string()))),
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) async fn cancel(&self, job: &JobId, reason: Option<String>) -> Result<(), CommandError> {
+        self.command(job, |state| decide::cancel(state, reason.as_deref())).await
+    }
+
+    /// Decides on a job's state, and appends what follows. Where the job has moved on meanwhile, decides again.
+    async fn command(
+        &self,
+        job: &JobId,
+        decide: impl Fn(&JobState) -> Result<Vec<EventBody>, Refusal>,
+    ) -> Result<(), CommandError> {
+        loop {
+            let Some(state) = self.views.job(job)? else { return Err(CommandError::NoSuchJob) };
+            let events = decide(&state)?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            let events = events.into_iter().map(NewEvent::from).collect();
+            self.log.ready().await;
+            match self.log.append(Append::new(StreamId::Job(*job), Expected::Version(state.version), events)) {
+                Ok(appended) => {
+                    self.log.durable(appended.last_position).await?;
+                    self.waiters.applied(appended.last_position).await;
+                    return Ok(());
+                }
+                Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => {
+                    // What was appended meanwhile is not folded yet.
+                    self.waiters.moved(self.views.applied()).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn change_queue(&self, name: &str, pause: bool) -> Result<(), CommandError> {
+        if name != "default" && !self.options.queues.contains_key(name) {
+            let message = format!("no queue is named `{name}`: add [queues.{name}] to the configuration");
+            return Err(CommandError::NotFound(ErrorInfo::new("no_such_queue", message)));
+        }
+        if self.views.with(|projection| projection.is_paused(name)) == pause {
+            return Ok(());
+        }
+        let change = QueueChanged { queue: name.into() };
+        let body = if pause { EventBody::QueuePaused(change) } else { EventBody::QueueResumed(change) };
+        let appended = self.log.append(Append::new(StreamId::System, Expected::Any, vec![body.into()]))?;
+        self.log.durable(appended.last_position).await?;
+        self.waiters.applied(appended.last_position).await;
+        Ok(())
+    }
+}

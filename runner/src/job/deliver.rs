@@ -1,0 +1,199 @@
+//! From what has come to what is recorded and given to the script.
+
+use super::{
+    ActiveJob, Stop,
+    open::{Doing, StepInput},
+};
+use crate::step_result::StepResult;
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{
+        Decision, EventBody, NewEvent, StepFinished, StepOutcome, StepRetryScheduled, StepStarted, WaitKind,
+    },
+    json::Json,
+    projection::JobStatus,
+    time::Timestamp,
+};
+use moonlog_scripts::Input;
+use std::sync::Arc;
+
+/// Something that has come for an open step.
+pub(super) enum Delivery {
+    /// Its result.
+    Result { path: Arc<str>, attempt: u32, result: StepResult },
+    /// The wait before its next attempt is over.
+    NextAttempt { path: Arc<str> },
+}
+
+impl ActiveJob {
+    /// What has come and is still to be delivered, if anything.
+    pub(super) fn take_ready(&mut self, now: Timestamp) -> Result<Option<Delivery>, Stop> {
+        if let Some((path, attempt, result)) = self.finished.pop_front() {
+            return Ok(Some(Delivery::Result { path, attempt, result }));
+        }
+        if let Some((path, result)) = self.take_signal().or_else(|| self.take_decision()) {
+            return Ok(Some(self.result(path, result)));
+        }
+        if let Some((path, result)) = self.take_child()? {
+            return Ok(Some(self.result(path, result)));
+        }
+        Ok(self.take_due(now))
+    }
+
+    fn result(&self, path: Arc<str>, result: StepResult) -> Delivery {
+        let attempt = self.open.get(&path).map_or(1, |open| open.step.attempt);
+        Delivery::Result { path, attempt, result }
+    }
+
+    /// The oldest signal that somebody waits for goes to the oldest waiter.
+    fn take_signal(&mut self) -> Option<(Arc<str>, StepResult)> {
+        if self.signals.is_empty() {
+            return None;
+        }
+        for (path, wait) in self.open.waiting_for(WaitKind::Signal) {
+            let found = self.signals.iter().position(|(name, _)| Some(name) == wait.name.as_ref());
+            if let Some((_, payload)) = found.and_then(|at| self.signals.remove(at)) {
+                return Some((path, StepResult::ok(payload)));
+            }
+        }
+        None
+    }
+
+    fn take_decision(&mut self) -> Option<(Arc<str>, StepResult)> {
+        if self.decisions.is_empty() {
+            return None;
+        }
+        let (path, _) =
+            self.open.waiting_for(WaitKind::Approval).into_iter().find(|(path, _)| self.decisions.contains_key(&**path))?;
+        let decided = self.decisions.remove(&*path)?;
+        let approved = decided.decision == Decision::Approved;
+        let output = serde_json::json!({ "approved": approved, "by": decided.by, "note": decided.note });
+        Some((path, StepResult::ok(output.into())))
+    }
+
+    fn take_child(&mut self) -> Result<Option<(Arc<str>, StepResult)>, Stop> {
+        if self.children.is_empty() {
+            return Ok(None);
+        }
+        for (path, _) in self.open.waiting_for(WaitKind::Child) {
+            let Some(child) = self.children.get(&path) else { continue };
+            let Some(state) = self.inner.views.job(child)? else { continue };
+            let result = match state.status {
+                JobStatus::Completed => StepResult::ok(state.result.unwrap_or_default()),
+                JobStatus::Failed => StepResult::error(
+                    state.error.unwrap_or_else(|| ErrorInfo::new("child_failed", "the child job failed")),
+                ),
+                JobStatus::Cancelled => {
+                    StepResult::error(ErrorInfo::new("cancelled", format!("the child job {child} was cancelled")))
+                }
+                JobStatus::TimedOut => StepResult {
+                    outcome: StepOutcome::TimedOut,
+                    output: None,
+                    error: Some(ErrorInfo::new("timeout", format!("the child job {child} ran out of time"))),
+                },
+                JobStatus::Queued | JobStatus::Running | JobStatus::Waiting => continue,
+            };
+            self.children.remove(&path);
+            return Ok(Some((path, result)));
+        }
+        Ok(None)
+    }
+
+    fn take_due(&self, now: Timestamp) -> Option<Delivery> {
+        let path = self.open.due_at(now)?;
+        let open = self.open.get(&path)?;
+        let timed_out = |what: &str| StepResult {
+            outcome: StepOutcome::TimedOut,
+            output: None,
+            error: Some(ErrorInfo::new("timeout", format!("{what} was not there in time"))),
+        };
+        let result = match &open.doing {
+            Doing::Backoff(_) => return Some(Delivery::NextAttempt { path }),
+            Doing::Code { .. } => StepResult {
+                outcome: StepOutcome::TimedOut,
+                output: None,
+                error: Some(ErrorInfo::new("timeout", format!("step `{}` ran out of time", open.step.name))),
+            },
+            Doing::Waiting(wait) => match wait.reason {
+                WaitKind::Signal => timed_out(&format!("signal `{}`", wait.name.as_deref().unwrap_or(""))),
+                WaitKind::Approval => match StepInput::of(&open.step).default {
+                    Some(default) => StepResult::ok(
+                        serde_json::json!({ "approved": default, "by": null, "note": "decided by default: time was up" })
+                            .into(),
+                    ),
+                    None => timed_out("a decision"),
+                },
+                WaitKind::Sleep if open.step.kind == "wait" => timed_out("the branch's end"),
+                _ => StepResult::ok(Json::null()),
+            },
+            Doing::Performing => return None,
+        };
+        Some(self.result(path, result))
+    }
+
+    /// Records what has come. Gives what the script is to be told, if anything.
+    pub(super) async fn deliver(&mut self, delivery: Delivery) -> Result<Option<Input>, Stop> {
+        match delivery {
+            Delivery::Result { path, attempt, result } => self.deliver_result(&path, attempt, result).await,
+            Delivery::NextAttempt { path } => self.next_attempt(&path).await,
+        }
+    }
+
+    async fn deliver_result(&mut self, path: &Arc<str>, attempt: u32, result: StepResult) -> Result<Option<Input>, Stop> {
+        // A result may come for a step that its branch has cancelled meanwhile.
+        let Some(open) = self.open.get_mut(path).filter(|open| open.step.attempt == attempt) else { return Ok(None) };
+        let now = (self.inner.options.clock)();
+        let wait_ms = match result.outcome {
+            StepOutcome::Ok | StepOutcome::Cancelled | StepOutcome::Skipped => None,
+            _ => StepInput::of(&open.step).retry.and_then(|retry| retry.wait_ms_after(attempt)),
+        };
+        let finished = StepFinished {
+            run: self.run,
+            path: path.to_string(),
+            attempt,
+            outcome: result.outcome,
+            output: result.output,
+            error: result.error,
+            latency_ms: now.ms_since(open.started_at),
+            cached: false,
+            cached_from: None,
+        };
+        let mut events = vec![self.step_event(EventBody::StepFinished(finished.clone()), path)];
+        if let Some(wait_ms) = wait_ms {
+            let error =
+                finished.error.clone().unwrap_or_else(|| ErrorInfo::new("step_failed", "the attempt failed"));
+            let retry = StepRetryScheduled { run: self.run, path: path.to_string(), attempt, wait_ms, error };
+            events.push(self.step_event(EventBody::StepRetryScheduled(retry), path));
+        }
+        let appended = self.append(events).await?;
+        let is_code = self.open.get(path).is_some_and(|open| open.step.kind == "step");
+        match wait_ms {
+            Some(wait_ms) => {
+                if let Some(open) = self.open.get_mut(path) {
+                    open.doing = Doing::Backoff(appended.time.plus_ms(wait_ms));
+                }
+            }
+            None => {
+                self.open.close(path);
+            }
+        }
+        // A script hears of a performed operation once, when no attempt is left; of its own step each time.
+        Ok((wait_ms.is_none() || is_code).then_some(Input::Finished {
+            event: finished,
+            retry: wait_ms.is_some(),
+            time: appended.time,
+        }))
+    }
+
+    async fn next_attempt(&mut self, path: &Arc<str>) -> Result<Option<Input>, Stop> {
+        let Some(open) = self.open.get(path) else { return Ok(None) };
+        let step = StepStarted { attempt: open.step.attempt + 1, ..open.step.clone() };
+        let appended = self.append(vec![self.step_event(EventBody::StepStarted(step.clone()), path)]).await?;
+        self.began(step.clone(), appended.first_position, appended.time);
+        Ok((step.kind == "step").then_some(Input::Attempt { event: step, time: appended.time }))
+    }
+
+    pub(super) fn step_event(&self, body: EventBody, path: &Arc<str>) -> NewEvent {
+        NewEvent::new(body).step(Some(path.clone()))
+    }
+}

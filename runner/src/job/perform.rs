@@ -1,0 +1,146 @@
+//! Doing what a script asked for: a task for each operation that acts, begun once its `step.started` is durable.
+
+use super::{ActiveJob, open::{Doing, Open}};
+use crate::{exec::{self, StepContext}, http, process::Owner, runner::Inner, step_result::StepResult, submit::ChildRequest};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{StepStarted, StreamId},
+    id::{Hash, JobId},
+    time::Timestamp,
+};
+use std::sync::Arc;
+
+impl ActiveJob {
+    /// A step has started: keeps it open, and begins to do what it asks for.
+    pub(super) fn began(&mut self, step: StepStarted, position: u64, at: Timestamp) {
+        let path: Arc<str> = step.path.as_str().into();
+        self.open.insert(Open::new(step, position, at));
+        self.perform(&path);
+    }
+
+    /// Begins the tasks of waits that were open when the last task of this job ended.
+    pub(super) fn perform_reopened(&mut self) {
+        let paths: Vec<Arc<str>> = self
+            .open
+            .in_order()
+            .into_iter()
+            .filter(|open| matches!(open.doing, Doing::Waiting(_)))
+            .map(|open| open.step.path.as_str().into())
+            .collect();
+        for path in paths {
+            self.perform(&path);
+        }
+    }
+
+    fn perform(&mut self, path: &Arc<str>) {
+        let Some(open) = self.open.get_mut(path).filter(|open| open.needs_task()) else { return };
+        let (step, position, started_at) = (open.step.clone(), open.position, open.started_at);
+        if step.kind == "workflow" {
+            self.children.insert(path.clone(), child_id(&self.id, &step, started_at));
+        }
+        let operation = Operation {
+            inner: self.inner.clone(),
+            job: self.id,
+            position,
+            idempotency_key: idempotency_key(&self.id, &step),
+            child: self.children.get(path).copied(),
+            nesting: self.submitted.limits.nesting,
+            queue: self.submitted.queue.clone(),
+            priority: self.submitted.priority,
+            step,
+        };
+        let report = self.report.clone();
+        let reported = path.clone();
+        let task = self.performers.spawn(async move {
+            let attempt = operation.step.attempt;
+            if let Some(result) = operation.perform().await {
+                // Nobody listens where the job's task is over; its next one sees what the log holds.
+                let _ = report.send((reported, attempt, result));
+            }
+        });
+        if let Some(open) = self.open.get_mut(path) {
+            open.task = Some(task);
+        }
+    }
+
+    /// The script has ended an operation itself, by cancelling its branch: what performs it is ended too.
+    pub(super) async fn cancel_step(&mut self, path: &str) {
+        let Some(open) = self.open.close(path) else { return };
+        if open.task.is_some() && matches!(open.step.kind.as_str(), "exec" | "sh" | "process") {
+            self.inner.processes.end_step(&self.id, path).await;
+        }
+        if let Some(child) = self.children.remove(path)
+            && let Err(error) = self.inner.cancel(&child, Some("its branch was cancelled".into())).await
+        {
+            tracing::debug!(%child, %error, "child was not cancelled");
+        }
+    }
+}
+
+/// One attempt at an operation.
+struct Operation {
+    inner: Arc<Inner>,
+    job: JobId,
+    step: StepStarted,
+    position: u64,
+    idempotency_key: String,
+    child: Option<JobId>,
+    nesting: u32,
+    queue: String,
+    priority: i32,
+}
+
+impl Operation {
+    /// Acts once it is durable that it will. `None` where the result comes from elsewhere, or nothing may be done.
+    async fn perform(&self) -> Option<StepResult> {
+        self.inner.log.durable(self.position).await.ok()?;
+        match self.step.kind.as_str() {
+            "http" => Some(http::perform(&self.step.input, &self.idempotency_key, &self.inner.options.http).await),
+            "workflow" => self.submit_child().await.err().map(StepResult::error),
+            _ => {
+                let context = StepContext {
+                    owner: Owner {
+                        stream: StreamId::Job(self.job),
+                        job: Some(self.job),
+                        session: None,
+                        step: Some(self.step.path.as_str().into()),
+                    },
+                    idempotency_key: self.idempotency_key.clone(),
+                };
+                Some(exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await)
+            }
+        }
+    }
+
+    /// Submits the child job, unless that was done before a restart. Its end is heard of through the projections.
+    async fn submit_child(&self) -> Result<(), ErrorInfo> {
+        let Some(child) = self.child else { return Ok(()) };
+        if matches!(self.inner.views.job(&child), Ok(Some(_))) {
+            return Ok(());
+        }
+        let request = ChildRequest {
+            child,
+            parent: self.job,
+            step: self.step.path.clone(),
+            input: self.step.input.clone(),
+            nesting: self.nesting,
+            queue: self.queue.clone(),
+            priority: self.priority,
+        };
+        self.inner.submit_child(request).await
+    }
+}
+
+/// The key that stays the same over all attempts at a step: whoever is asked twice can tell.
+fn idempotency_key(job: &JobId, step: &StepStarted) -> String {
+    format!("{job}/{}/{}", step.run, step.path)
+}
+
+/// A child's id follows from its parent's step, so that a step that is begun again after a crash finds its child.
+fn child_id(parent: &JobId, step: &StepStarted, at: Timestamp) -> JobId {
+    let hash = Hash::of(format!("{parent}/{}/{}/{}", step.run, step.path, step.attempt).as_bytes());
+    let mut random = [0; 10];
+    random.copy_from_slice(&hash.as_bytes()[..10]);
+    let ms = u64::try_from(at.as_micros() / 1000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid().into()
+}

@@ -1,0 +1,63 @@
+//! What a runner can be told, with the defaults.
+
+use crate::{http::HttpPolicy, process::ProcessOptions};
+use moonlog_core::{json::Json, time::Timestamp};
+use moonlog_scripts::Limits;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Where the runner's time comes from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The system's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    })
+}
+
+/// A queue's limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// How many of its jobs may run at once.
+    pub concurrency: usize,
+    /// How many may be queued; beyond it, submissions are refused.
+    pub capacity: usize,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self { concurrency: 64, capacity: 100_000 }
+    }
+}
+
+/// What a runner can be told.
+#[derive(Clone)]
+pub struct RunnerOptions {
+    /// How many jobs may run at once, over all queues.
+    pub concurrency: usize,
+    /// How long a job that only waits keeps its virtual machine, in milliseconds.
+    pub idle_evict_ms: u64,
+    /// The queues, by name. `default` is always there.
+    pub queues: BTreeMap<String, QueueOptions>,
+    /// How many levels of child jobs may stand under a job.
+    pub nesting: u32,
+    /// How many events between two snapshots of the projections.
+    pub checkpoint_events: u64,
+    /// How many virtual machines are kept warm.
+    pub warm_vms: usize,
+    /// What a script may use.
+    pub limits: Limits,
+    /// The largest `args`, signal payload or script, in bytes.
+    pub submit_max_bytes: usize,
+    /// How processes are started and recorded.
+    pub processes: ProcessOptions,
+    /// Where `http` may go.
+    pub http: HttpPolicy,
+    /// The effective configuration, secrets left out, for `runner.started`.
+    pub config: Json,
+    /// What was mended when the log was opened, for `runner.started`.
+    pub repaired: Option<Json>,
+    /// Where the time comes from.
+    pub clock: Clock,
+}

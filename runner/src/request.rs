@@ -1,0 +1,219 @@
+//! What can be asked of a runner, and why it may refuse.
+
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::RetryPolicy,
+    id::{Hash, JobId, SessionId},
+    json::Json,
+    log::{AppendError, Poisoned, ReadError},
+    time::Timestamp,
+};
+use moonlog_scripts::{Problem, SchemaError};
+use std::collections::BTreeMap;
+
+/// Which script a job runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScriptSource {
+    /// A workflow of the library, by name.
+    Workflow(String),
+    /// A script that the submitter brings.
+    Script {
+        /// Its source.
+        source: String,
+        /// What it is called in errors, where it gives itself no name; `script` where absent.
+        name: Option<String>,
+    },
+}
+
+/// A job to be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submit {
+    /// Which script.
+    pub what: ScriptSource,
+    /// Its arguments; `{}` where absent.
+    pub args: Option<Json>,
+    /// The same key with the same request is answered with the first job.
+    pub idempotency_key: Option<String>,
+    /// The hash of the request in canonical form; goes with the key.
+    pub request_hash: Option<Hash>,
+    /// `default` where absent.
+    pub queue: Option<String>,
+    /// Higher runs first.
+    pub priority: i32,
+    /// Not before this time.
+    pub run_at: Option<Timestamp>,
+    /// From its first start to its end.
+    pub timeout_ms: Option<u64>,
+    /// When and how often the whole job is tried again.
+    pub retry: Option<RetryPolicy>,
+    /// How many tokens its agents may use.
+    pub budget_tokens: Option<u64>,
+    /// At most one job of a key runs at a time.
+    pub concurrency_key: Option<String>,
+    /// The session it runs in.
+    pub session: Option<SessionId>,
+    /// The job whose results are taken over where they fit.
+    pub resume_from: Option<JobId>,
+    /// The submitter's own marks.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Submit {
+    /// A job with nothing but its script.
+    pub const fn new(what: ScriptSource) -> Self {
+        Self {
+            what,
+            args: None,
+            idempotency_key: None,
+            request_hash: None,
+            queue: None,
+            priority: 0,
+            run_at: None,
+            timeout_ms: None,
+            retry: None,
+            budget_tokens: None,
+            concurrency_key: None,
+            session: None,
+            resume_from: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// The answer to a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted {
+    /// The job.
+    pub job: JobId,
+    /// False where the key was known, and this is the first job under it.
+    pub created: bool,
+}
+
+/// Why a submission was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// No workflow has this name.
+    #[error("no workflow is named `{name}`{}", nearest.as_ref().map(|n| format!(": did you mean `{n}`?")).unwrap_or_default())]
+    NoSuchWorkflow {
+        /// What was asked for.
+        name: String,
+        /// The nearest that is there.
+        nearest: Option<String>,
+    },
+    /// The script does not compile, or is broken in another way.
+    #[error("the script does not compile: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    DoesNotCompile(Vec<Problem>),
+    /// The arguments do not fit the workflow's schema.
+    #[error("the arguments do not fit the workflow's schema: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    InvalidArgs(Vec<SchemaError>),
+    /// The key was used with another request.
+    #[error("the idempotency key was used for job {job} with another body")]
+    KeyReused {
+        /// The job.
+        job: JobId,
+    },
+    /// The queue takes no more.
+    #[error("queue `{queue}` is full: {capacity} jobs wait in it")]
+    QueueFull {
+        /// The queue.
+        queue: String,
+        /// How many it takes.
+        capacity: usize,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// No queue has this name.
+    #[error("no queue is named `{name}`: add [queues.{name}] to the configuration")]
+    NoSuchQueue {
+        /// What was asked for.
+        name: String,
+    },
+    /// Something is larger than allowed.
+    #[error("{what} has {bytes} bytes, and {limit_bytes} are allowed")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// What is allowed.
+        limit_bytes: usize,
+    },
+    /// A value that cannot be.
+    #[error("{0}")]
+    Invalid(ErrorInfo),
+    /// The server takes nothing now.
+    #[error("{0}")]
+    Unavailable(ErrorInfo),
+}
+
+/// Why a command was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// No such job.
+    #[error("no such job")]
+    NoSuchJob,
+    /// No such thing other than a job.
+    #[error("{0}")]
+    NotFound(ErrorInfo),
+    /// It does not fit the state of things.
+    #[error("{0}")]
+    Conflict(ErrorInfo),
+    /// A value that cannot be.
+    #[error("{0}")]
+    Invalid(ErrorInfo),
+    /// The server takes nothing now.
+    #[error("{0}")]
+    Unavailable(ErrorInfo),
+}
+
+/// Why a runner did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log refuses appends.
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+    /// The script host cannot be set up.
+    #[error("cannot start the script host: {0}")]
+    Scripts(ErrorInfo),
+}
+
+fn unavailable(message: String) -> ErrorInfo {
+    ErrorInfo::new("log_unavailable", message).retryable()
+}
+
+impl From<AppendError> for SubmitError {
+    fn from(error: AppendError) -> Self {
+        Self::Unavailable(unavailable(error.to_string()))
+    }
+}
+impl From<Poisoned> for SubmitError {
+    fn from(error: Poisoned) -> Self {
+        Self::Unavailable(unavailable(error.to_string()))
+    }
+}
+impl From<ReadError> for SubmitError {
+    fn from(error: ReadError) -> Self {
+        Self::Unavailable(unavailable(error.to_string()))
+    }
+}
+impl From<AppendError> for CommandError {
+    fn from(error: AppendError) -> Self {
+        Self::Unavailable(unavailable(error.to_string()))
+    }
+}
+impl From<Poisoned> for CommandError {
+    fn from(error: Poisoned) -> Self {
+        Self::Unavailable(unavailable(error.to_string()))
+    }
+}
+impl From<ReadError> for CommandError {
+    fn from(error: ReadError) -> Self {
+        Self::Unavailable(unavailable(error.to_string()))
+    }
+}

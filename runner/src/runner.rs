@@ -1,0 +1,291 @@
+//! The runner as its clients see it.
+
+use crate::{
+    dispatcher::{Dispatcher, Message},
+    options::RunnerOptions,
+    process::Processes,
+    projector,
+    request::StartError,
+    submit::Admission,
+    waiters::Waiters,
+};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
+    id::{Hash, JobId},
+    log::{Append, Expected, Log, ReadError},
+    projection::{JobState, JobView, ViewOptions, Views},
+};
+use moonlog_scripts::{Engine, EngineOptions, Library};
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
+pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " luau ", "0.12");
+
+/// How long a shutdown waits for the tasks of jobs.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
+
+/// A queue as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueView {
+    /// Its name.
+    pub name: String,
+    /// Whether it starts no jobs.
+    pub paused: bool,
+    /// Queued jobs.
+    pub depth: usize,
+    /// Running jobs.
+    pub running: usize,
+    /// How many may run at once.
+    pub concurrency: usize,
+    /// How many may be queued.
+    pub capacity: usize,
+}
+
+/// Takes jobs and runs them. A handle: clones are the same runner.
+#[derive(Clone)]
+pub struct Runner {
+    inner: Arc<Inner>,
+    stop: Arc<watch::Sender<bool>>,
+}
+
+/// What all parts of the runner share.
+pub(crate) struct Inner {
+    pub(crate) options: RunnerOptions,
+    pub(crate) log: Log,
+    pub(crate) views: Views,
+    pub(crate) library: Library,
+    pub(crate) engine: Engine,
+    pub(crate) processes: Processes,
+    pub(crate) admission: Admission,
+    pub(crate) waiters: Waiters,
+    /// Sources by hash, of scripts that ran lately.
+    sources: Mutex<HashMap<Hash, Arc<str>>>,
+    dispatcher: mpsc::UnboundedSender<Message>,
+}
+
+/// How many sources are kept in memory.
+const SOURCES: usize = 256;
+
+impl Inner {
+    /// Tells the dispatcher. Nobody listens any more where the runner has stopped.
+    pub(crate) fn tell(&self, message: Message) {
+        let _ = self.dispatcher.send(message);
+    }
+
+    /// The source of a script that some job was submitted with.
+    pub(crate) fn source(&self, hash: &Hash) -> Result<Arc<str>, ReadError> {
+        if let Some(source) = self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(hash) {
+            return Ok(source.clone());
+        }
+        let bytes = self.log.blob(hash)?.unwrap_or_default();
+        let source: Arc<str> = String::from_utf8_lossy(&bytes).into();
+        self.keep_source(*hash, source.clone());
+        Ok(source)
+    }
+
+    /// Whether the source was kept before.
+    pub(crate) fn keep_source(&self, hash: Hash, source: Arc<str>) -> bool {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.len() >= SOURCES {
+            sources.clear();
+        }
+        sources.insert(hash, source).is_some()
+    }
+
+    /// Whether the source is in memory, and so in the log.
+    pub(crate) fn has_source(&self, hash: &Hash) -> bool {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).contains_key(hash)
+    }
+
+    /// Records that processes of a dead server are gone. Their trees were ended with it.
+    async fn record_lost_processes(&self) -> Result<(), StartError> {
+        let lost = self.views.with(|projection| projection.running_processes());
+        let now = (self.options.clock)();
+        let mut last = None;
+        for process in lost {
+            let exited = ProcessExited {
+                outcome: ProcessOutcome::Lost,
+                exit_code: None,
+                signal: None,
+                wall_ms: now.ms_since(process.started_at),
+                output_bytes: process.output_bytes,
+                tail: None,
+            };
+            let event =
+                NewEvent { job: process.job, session: process.session, step: process.step.clone(), ..NewEvent::new(EventBody::ProcessExited(exited)) }
+                    .process(process.id);
+            let append = Append { stream: process.stream.clone(), expected: Expected::Any, events: vec![event] };
+            last = Some(self.log.append(append)?.last_position);
+        }
+        if let Some(position) = last {
+            self.log.durable(position).await?;
+        }
+        Ok(())
+    }
+
+    async fn append_system(&self, body: EventBody) -> Result<u64, StartError> {
+        let append = Append { stream: StreamId::System, expected: Expected::Any, events: vec![body.into()] };
+        let position = self.log.append(append)?.last_position;
+        self.log.durable(position).await?;
+        Ok(position)
+    }
+}
+
+impl Runner {
+    /// Takes up what the log holds, and begins to run jobs.
+    ///
+    /// # Errors
+    /// Where the log cannot be read or written, or the script host cannot be set up.
+    pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
+        let views = Views::open(&log, ViewOptions::default())?;
+        let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms })
+            .map_err(StartError::Scripts)?;
+        let (dispatcher, inbox) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            processes: Processes::new(log.clone(), options.processes.clone()),
+            admission: Admission::default(),
+            waiters: Waiters::new(views.applied()),
+            sources: Mutex::default(),
+            dispatcher,
+            library,
+            engine,
+            views,
+            log,
+            options,
+        });
+        inner.record_lost_processes().await?;
+        let started = RunnerStarted {
+            version: env!("CARGO_PKG_VERSION").into(),
+            config: inner.options.config.clone(),
+            repaired: inner.options.repaired.clone(),
+        };
+        let position = inner.append_system(EventBody::RunnerStarted(started)).await?;
+        // Folded here, before the projector runs: the dispatcher begins with all that is known.
+        loop {
+            let events = inner.log.read(inner.views.applied(), 4_096)?;
+            if events.is_empty() {
+                break;
+            }
+            inner.views.advance(&events);
+        }
+        debug_assert!(inner.views.applied() >= position);
+        let (stop, stopped) = watch::channel(false);
+        let dispatcher = Dispatcher::new(inner.clone(), inbox);
+        tokio::spawn(projector::run(inner.clone(), stopped));
+        tokio::spawn(dispatcher.run());
+        Ok(Self { inner, stop: Arc::new(stop) })
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        &self.inner.log
+    }
+
+    /// The projections.
+    pub fn views(&self) -> &Views {
+        &self.inner.views
+    }
+
+    /// The workflows.
+    pub fn library(&self) -> &Library {
+        &self.inner.library
+    }
+
+    /// The processes.
+    pub fn processes(&self) -> &Processes {
+        &self.inner.processes
+    }
+
+    /// The options.
+    pub fn options(&self) -> &RunnerOptions {
+        &self.inner.options
+    }
+
+    /// A job as it stands.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub fn job(&self, job: &JobId) -> Result<Option<JobState>, ReadError> {
+        self.inner.views.job(job)
+    }
+
+    /// Waits until a job has ended, but not longer than `at_most`. `None` where there is no such job.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub async fn wait(&self, job: &JobId, at_most: Duration) -> Result<Option<JobView>, ReadError> {
+        // Asked for before the look, so that an end in between is not missed.
+        let ended = self.inner.waiters.end_of(*job);
+        let Some(state) = self.inner.views.job(job)? else {
+            drop(ended);
+            self.inner.waiters.forget(job);
+            return Ok(None);
+        };
+        if state.ended_at.is_some() || tokio::time::timeout(at_most, ended).await.is_err() {
+            self.inner.waiters.forget(job);
+        }
+        Ok(self.inner.views.job(job)?.map(|state| state.view()))
+    }
+
+    /// The queues as they stand: those of the configuration, and those that have jobs.
+    pub fn queues(&self) -> Vec<QueueView> {
+        let options = &self.inner.options;
+        self.inner.views.with(|projection| {
+            let mut names: std::collections::BTreeSet<String> = options.queues.keys().cloned().collect();
+            names.insert("default".into());
+            names.extend(projection.queue_names());
+            names
+                .into_iter()
+                .map(|name| {
+                    let limits = options.queues.get(&name).cloned().unwrap_or_default();
+                    QueueView {
+                        paused: projection.is_paused(&name),
+                        depth: projection.queued_count(&name),
+                        running: projection.running_count(&name),
+                        concurrency: limits.concurrency,
+                        capacity: limits.capacity,
+                        name,
+                    }
+                })
+                .collect()
+        })
+    }
+
+    /// Stops: no job is started any more, running ones are left where their log ends and go on at the next start,
+    /// processes are ended, and the log is closed.
+    pub async fn shutdown(&self) {
+        let inner = &self.inner;
+        let (done, all_left) = oneshot::channel();
+        inner.tell(Message::Shutdown(done));
+        if tokio::time::timeout(SHUTDOWN_WAIT, all_left).await.is_err() {
+            tracing::warn!("some jobs did not stop in time; they go on at the next start where their log ends");
+        }
+        inner.processes.shutdown().await;
+        let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
+        match inner.append_system(EventBody::RunnerStopped(stopped)).await {
+            Ok(position) => inner.waiters.applied(position).await,
+            Err(error) => tracing::warn!(%error, "the stop was not recorded"),
+        }
+        self.stop.send_replace(true);
+        if let Err(error) = inner.views.checkpoint() {
+            tracing::warn!(%error, "no snapshot was written; the next start folds more events");
+        }
+        inner.log.close();
+    }
+}
+
+/// The refusal of everything while the server stops or the log is read-only.
+pub(crate) fn stopping() -> ErrorInfo {
+    ErrorInfo::new("stopping", "the server is stopping: try again when it is back").retryable()
+}

@@ -1,0 +1,309 @@
+//! How a job comes in: the script is looked at, the arguments are checked, the key is looked up, the queue has room,
+//! and `job.submitted` is durable before anybody is told.
+
+use crate::{
+    request::{ScriptSource, Submit, SubmitError, Submitted},
+    runner::{Inner, Runner, stopping},
+};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{EventBody, JobLimits, JobSubmitted, ParentRef, RetryPolicy, StreamId},
+    id::{Hash, JobId},
+    json::Json,
+    log::{Append, AppendError, Expected},
+};
+use moonlog_scripts::{Problem, WorkflowInfo, prepare_args};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+/// What submissions have to agree upon among themselves, until the projections know of them.
+#[derive(Default)]
+pub(crate) struct Admission {
+    /// Keys of submissions under way.
+    keys: tokio::sync::Mutex<()>,
+    /// Submissions under way, by queue.
+    under_way: Mutex<HashMap<String, Arc<AtomicUsize>>>,
+    /// What scripts said of themselves, by hash.
+    checked: Mutex<HashMap<Hash, Arc<WorkflowInfo>>>,
+    closed: AtomicBool,
+}
+
+/// How many scripts' own words are kept.
+const CHECKED: usize = 1_024;
+
+/// When a client whose job found its queue full should try again.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+impl Admission {
+    /// Takes nothing any more.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A script as it is submitted.
+struct Script {
+    workflow: String,
+    source: Arc<str>,
+    hash: Hash,
+    args_schema: Option<Json>,
+}
+
+/// What a `workflow` step asks for.
+pub(crate) struct ChildRequest {
+    pub(crate) child: JobId,
+    pub(crate) parent: JobId,
+    pub(crate) step: String,
+    pub(crate) input: Json,
+    pub(crate) nesting: u32,
+    pub(crate) queue: String,
+    pub(crate) priority: i32,
+}
+
+/// The input of a `workflow` step.
+#[derive(Deserialize)]
+struct ChildInput {
+    name: String,
+    #[serde(default)]
+    args: Option<Json>,
+    #[serde(default)]
+    opts: ChildOptions,
+}
+
+#[derive(Default, Deserialize)]
+struct ChildOptions {
+    queue: Option<String>,
+    priority: Option<i32>,
+    timeout_ms: Option<u64>,
+    retry: Option<RetryPolicy>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+impl Runner {
+    /// Takes a job. It is durable when this returns.
+    ///
+    /// # Errors
+    /// Why it was refused; nothing is recorded then.
+    pub async fn submit(&self, request: Submit) -> Result<Submitted, SubmitError> {
+        let inner = self.inner();
+        let Some(key) = request.idempotency_key.clone() else {
+            return inner.admit(request, new_job_id(inner), None, true).await;
+        };
+        // One submission with a key at a time: the second one finds what the first one has recorded.
+        let _turn = inner.admission.keys.lock().await;
+        if let Some((job, hash)) = inner.views.idempotent(&key)? {
+            return if hash == request.request_hash {
+                Ok(Submitted { job, created: false })
+            } else {
+                Err(SubmitError::KeyReused { job })
+            };
+        }
+        let submitted = inner.admit(request, new_job_id(inner), None, true).await?;
+        Ok(submitted)
+    }
+}
+
+/// A new job's id: its time is the runner's, so ids sort as jobs came.
+fn new_job_id(_inner: &Inner) -> JobId {
+    uuid::Uuid::now_v7().into()
+}
+
+impl Inner {
+    /// Submits a child of a job, unless it is there already.
+    pub(crate) async fn submit_child(&self, request: ChildRequest) -> Result<(), ErrorInfo> {
+        let input: ChildInput = request
+            .input
+            .to()
+            .map_err(|error| ErrorInfo::new("invalid_input", format!("workflow cannot be called so: {error}")))?;
+        if request.nesting == 0 {
+            return Err(ErrorInfo::new(
+                "limit_nesting",
+                format!("`{}` was not started: this job may have no child jobs (limit nesting)", input.name),
+            ));
+        }
+        let submit = Submit {
+            args: input.args,
+            queue: Some(input.opts.queue.unwrap_or(request.queue)),
+            priority: input.opts.priority.unwrap_or(request.priority),
+            timeout_ms: input.opts.timeout_ms,
+            retry: input.opts.retry,
+            labels: input.opts.labels,
+            ..Submit::new(ScriptSource::Workflow(input.name))
+        };
+        let parent = Parent { job: request.parent, step: request.step, nesting: request.nesting - 1 };
+        match self.admit(submit, request.child, Some(parent), false).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ErrorInfo::new(error.code(), error.to_string())),
+        }
+    }
+
+    async fn admit(
+        &self,
+        request: Submit,
+        job: JobId,
+        parent: Option<Parent>,
+        bounded: bool,
+    ) -> Result<Submitted, SubmitError> {
+        if self.admission.closed.load(Ordering::Relaxed) {
+            return Err(SubmitError::Unavailable(stopping()));
+        }
+        let queue = request.queue.unwrap_or_else(|| "default".into());
+        if queue != "default" && !self.options.queues.contains_key(&queue) {
+            return Err(SubmitError::NoSuchQueue { name: queue });
+        }
+        let script = self.script(request.what)?;
+        let args = request.args.unwrap_or_else(|| Json::from_written("{}".into()));
+        self.check_size("args", args.as_str().len())?;
+        let args = prepare_args(script.args_schema.as_ref(), &args).map_err(SubmitError::InvalidArgs)?;
+        let _place = if bounded { Some(self.take_place(&queue)?) } else { None };
+        let nesting = parent.as_ref().map_or(self.options.nesting, |parent| parent.nesting);
+        let submitted = JobSubmitted {
+            workflow: script.workflow,
+            script_hash: script.hash,
+            args,
+            idempotency_key: request.idempotency_key,
+            request_hash: request.request_hash,
+            queue,
+            priority: request.priority,
+            run_at: request.run_at,
+            limits: JobLimits {
+                timeout_ms: request.timeout_ms,
+                budget_tokens: request.budget_tokens,
+                nesting,
+            },
+            seed: seed_of(&job),
+            parent: parent.map(|parent| ParentRef { job: parent.job, step: parent.step }),
+            resume_from: request.resume_from,
+            forked_from: None,
+            concurrency_key: request.concurrency_key,
+            retry: request.retry,
+            labels: request.labels,
+            session: request.session,
+        };
+        self.keep_script(script.hash, &script.source)?;
+        self.log.ready().await;
+        let append = Append::new(
+            StreamId::Job(job),
+            Expected::NoStream,
+            vec![EventBody::JobSubmitted(submitted).into()],
+        );
+        let position = match self.log.append(append) {
+            Ok(appended) => appended.last_position,
+            // A child that its parent asked for before a restart.
+            Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => {
+                return Ok(Submitted { job, created: false });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.log.durable(position).await?;
+        // Whoever asks next, by key or by id, must find it.
+        self.waiters.applied(position).await;
+        Ok(Submitted { job, created: true })
+    }
+
+    fn script(&self, what: ScriptSource) -> Result<Script, SubmitError> {
+        match what {
+            ScriptSource::Workflow(name) => match self.library.get(&name) {
+                Some(workflow) => Ok(Script {
+                    workflow: workflow.name.clone(),
+                    source: workflow.source.clone(),
+                    hash: workflow.hash,
+                    args_schema: workflow.args_schema.clone(),
+                }),
+                None => Err(SubmitError::NoSuchWorkflow { nearest: self.library.nearest(&name), name }),
+            },
+            ScriptSource::Script { source, name } => {
+                self.check_size("script", source.len())?;
+                let hash = Hash::of(source.as_bytes());
+                let name = name.unwrap_or_else(|| "script".into());
+                let info = self.checked(hash, &name, &source).map_err(SubmitError::DoesNotCompile)?;
+                Ok(Script {
+                    workflow: info.name.clone().unwrap_or(name),
+                    source: source.into(),
+                    hash,
+                    args_schema: info.args_schema.clone(),
+                })
+            }
+        }
+    }
+
+    /// What a script says of itself, looked at once for each source.
+    fn checked(&self, hash: Hash, name: &str, source: &str) -> Result<Arc<WorkflowInfo>, Vec<Problem>> {
+        if let Some(info) = self.admission.checked.lock().unwrap_or_else(PoisonError::into_inner).get(&hash) {
+            return Ok(info.clone());
+        }
+        let info = Arc::new(self.engine.check(name, source)?);
+        let mut checked = self.admission.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.len() >= CHECKED {
+            checked.clear();
+        }
+        checked.insert(hash, info.clone());
+        Ok(info)
+    }
+
+    fn check_size(&self, what: &'static str, bytes: usize) -> Result<(), SubmitError> {
+        let limit_bytes = self.options.submit_max_bytes;
+        if bytes > limit_bytes { Err(SubmitError::TooLarge { what, bytes, limit_bytes }) } else { Ok(()) }
+    }
+
+    /// Stores the source, unless that was done before.
+    fn keep_script(&self, hash: Hash, source: &Arc<str>) -> Result<(), SubmitError> {
+        if !self.has_source(&hash) {
+            self.log.put_blob(source.as_bytes().to_vec())?;
+            self.keep_source(hash, source.clone());
+        }
+        Ok(())
+    }
+
+    /// A place in a queue for a submission under way, given back when the projections count the job.
+    fn take_place(&self, queue: &str) -> Result<UnderWay, SubmitError> {
+        let limits = self.options.queues.get(queue).cloned().unwrap_or_default();
+        let counter = {
+            let mut under_way = self.admission.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            match under_way.get(queue) {
+                Some(counter) => counter.clone(),
+                None => under_way.entry(queue.to_owned()).or_default().clone(),
+            }
+        };
+        let queued = self.views.with(|projection| projection.queued_count(queue));
+        if queued + counter.fetch_add(1, Ordering::Relaxed) >= limits.capacity {
+            counter.fetch_sub(1, Ordering::Relaxed);
+            return Err(SubmitError::QueueFull {
+                queue: queue.to_owned(),
+                capacity: limits.capacity,
+                retry_after_ms: RETRY_AFTER_MS,
+            });
+        }
+        Ok(UnderWay(counter))
+    }
+}
+
+struct Parent {
+    job: JobId,
+    step: String,
+    /// What is left of it for the child.
+    nesting: u32,
+}
+
+struct UnderWay(Arc<AtomicUsize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The seed of a job's randomness: it follows from the id, which is random.
+fn seed_of(job: &JobId) -> u64 {
+    let hash = Hash::of(job.as_bytes());
+    let mut seed = [0; 8];
+    seed.copy_from_slice(&hash.as_bytes()[..8]);
+    u64::from_le_bytes(seed)
+}
