@@ -35,9 +35,7 @@ pub fn read(args: Option<&str>, pairs: &[String], schema: Option<&Value>) -> Res
 /// `--args`: JSON, or `@FILE`.
 fn base(text: &str) -> Result<Map<String, Value>, Failure> {
     let text = match text.strip_prefix('@') {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| Failure::file("read", Path::new(path), &error))?
-        }
+        Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::file("read", Path::new(path), &error))?,
         None => text.to_owned(),
     };
     match serde_json::from_str(&text) {
@@ -114,14 +112,27 @@ mod tests {
 
     #[test]
     fn single_arguments_win_over_the_object() {
-        let args = read(Some(r#"{"path": "x", "names": ["z"], "other": 1}"#), &["path=y".into(), "names=a".into()], Some(&schema()));
+        let args = read(
+            Some(r#"{"path": "x", "names": ["z"], "other": 1}"#),
+            &["path=y".into(), "names=a".into()],
+            Some(&schema()),
+        );
         assert_eq!(args.unwrap(), Some(json!({"path": "y", "names": ["a"], "other": 1})));
         assert_eq!(read(None, &[], None).unwrap(), None);
     }
 
     #[test]
     fn what_does_not_fit_is_a_usage_error() {
-        for (args, pair) in [(None, "top=x"), (None, "top=1.5"), (None, "deep=yes"), (None, "=1"), (None, "path"), (Some("[1]"), "path=x"), (Some("{"), "path=x"), (Some("@/no/such/file"), "path=x")] {
+        for (args, pair) in [
+            (None, "top=x"),
+            (None, "top=1.5"),
+            (None, "deep=yes"),
+            (None, "=1"),
+            (None, "path"),
+            (Some("[1]"), "path=x"),
+            (Some("{"), "path=x"),
+            (Some("@/no/such/file"), "path=x"),
+        ] {
             let failure = read(args, &[pair.into()], Some(&schema())).unwrap_err();
             assert_eq!(failure.status, crate::cli::failure::Status::Usage, "{args:?} {pair}");
         }

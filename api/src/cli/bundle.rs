@@ -207,10 +207,18 @@ mod tests {
     fn lines() -> Vec<String> {
         let big = br#"{"level":"info","message":"big"}"#;
         let envelope = |position: u64, data: &str| {
-            let text = format!(r#"{{"position":{position},"stream":"job/{JOB}","version":{position},"time":"2026-11-21T07:32:31Z","type":"job.logged","job":"{JOB}","data":{data}}}"#);
+            let text = format!(
+                r#"{{"position":{position},"stream":"job/{JOB}","version":{position},"time":"2026-11-21T07:32:31Z","type":"job.logged","job":"{JOB}","data":{data}}}"#
+            );
             Line::Event { event: RawValue::from_string(text).unwrap() }
         };
-        let header = Header { moonlog_bundle: 1, job: JOB.into(), workflow: "w".into(), script_hash: Hash::of(SCRIPT.as_bytes()), moonlog: "0".into() };
+        let header = Header {
+            moonlog_bundle: 1,
+            job: JOB.into(),
+            workflow: "w".into(),
+            script_hash: Hash::of(SCRIPT.as_bytes()),
+            moonlog: "0".into(),
+        };
         let body = [
             Line::Script { script: SCRIPT.into(), hash: Hash::of(SCRIPT.as_bytes()) },
             envelope(1, r#"{"level":"info","message":"small"}"#),
@@ -218,7 +226,9 @@ mod tests {
             envelope(2, &format!(r#"{{"blob":"{}","bytes":32}}"#, Hash::of(big))),
             Line::End { end: Counts { events: 2, blobs: 1 } },
         ];
-        std::iter::once(serde_json::to_string(&header).unwrap()).chain(body.iter().map(|line| line.to_text().unwrap())).collect()
+        std::iter::once(serde_json::to_string(&header).unwrap())
+            .chain(body.iter().map(|line| line.to_text().unwrap()))
+            .collect()
     }
 
     fn read(lines: &[String]) -> Result<Bundle, String> {

@@ -1,9 +1,6 @@
 //! The HTTP client that every command speaks to a server with.
 
-use super::{
-    failure::Failure,
-    problem,
-};
+use super::{failure::Failure, problem};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde_json::Value;

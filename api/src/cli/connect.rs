@@ -2,7 +2,7 @@
 //! started in this process for the one command.
 
 use super::{
-    assemble::{self, Assembled},
+    assemble::{self, Assembled, Purpose},
     client::Client,
     context::Context,
     failure::{Failure, Status},
@@ -39,8 +39,7 @@ pub enum Found {
 
 #[derive(Deserialize)]
 struct AddressFile {
-    #[serde(alias = "addr", alias = "listen")]
-    address: String,
+    url: String,
 }
 
 impl Connection {
@@ -58,16 +57,16 @@ impl Connection {
 }
 
 /// Finds a server, or starts one.
-pub async fn connect(context: &Context) -> Result<Connection, Failure> {
+pub async fn connect(context: &Context, purpose: Purpose) -> Result<Connection, Failure> {
     let mut tried = 0;
     loop {
         if let Found::Server(client) = find(context).await? {
             return Ok(Connection { client, embedded: None });
         }
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        match assemble::start(&context.loaded, any_port).await {
+        match assemble::start(&context.loaded, any_port, purpose).await {
             Ok(embedded) => {
-                let client = Client::new(&format!("http://{}", embedded.address()), context.token())?;
+                let client = Client::new(&embedded.url(), context.token())?;
                 return Ok(Connection { client, embedded: Some(embedded) });
             }
             Err(failure) if failure.status == Status::Unreachable && tried < TRIES => {
@@ -81,7 +80,8 @@ pub async fn connect(context: &Context) -> Result<Connection, Failure> {
 
 /// Finds a server that runs.
 pub async fn find(context: &Context) -> Result<Found, Failure> {
-    let named = context.global.server.clone().or_else(|| std::env::var("MOONLOG_SERVER").ok().filter(|s| !s.is_empty()));
+    let named =
+        context.global.server.clone().or_else(|| std::env::var("MOONLOG_SERVER").ok().filter(|s| !s.is_empty()));
     if let Some(server) = named {
         return Client::new(&server, context.token()).map(Found::Server);
     }
@@ -95,7 +95,7 @@ pub async fn find(context: &Context) -> Result<Found, Failure> {
 /// Where the server of the data folder says that it listens.
 pub fn address(folder: &Path) -> Option<String> {
     let text = std::fs::read_to_string(folder.join(ADDRESS_FILE)).ok()?;
-    serde_json::from_str::<AddressFile>(&text).ok().map(|file| file.address)
+    serde_json::from_str::<AddressFile>(&text).ok().map(|file| file.url)
 }
 
 /// The failure for a data folder that another process holds.

@@ -20,7 +20,8 @@ impl Context {
             flags.push(Flag { flag: "--data".into(), key: "log.folder".into(), value });
         }
         // A variable that is not UTF-8 is none of ours.
-        let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let env =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let loaded = Config::load(global.config.as_deref(), env, &flags)
             .map_err(|error| Failure::usage(error.to_string()).hint("`moonlog config` lists the keys"))?;
         Ok(Self { global, loaded })

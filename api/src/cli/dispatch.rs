@@ -2,6 +2,7 @@
 
 use super::{
     args::{Cli, Command},
+    assemble::Purpose,
     commands,
     connect::connect,
     context::Context,
@@ -42,10 +43,9 @@ pub fn main() -> ExitCode {
 fn log(is_server: bool) {
     let quiet = if is_server { "info" } else { "off" };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(quiet));
-    let logged = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+    let logged = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    );
     // Only a second call can fail, and there is none.
     let _ = logged.try_init();
 }
@@ -96,7 +96,11 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Verify(options) => return commands::verify::run(context, options).await,
         _ => {}
     }
-    let connection = connect(context).await?;
+    let purpose = match &command {
+        Command::Run(options) if !options.detach => Purpose::Run,
+        _ => Purpose::Answer,
+    };
+    let connection = connect(context, purpose).await?;
     let client = &connection.client;
     let status = match &command {
         Command::Run(options) => commands::run::run(&connection, options).await,

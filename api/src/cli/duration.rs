@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn shown() {
-        let cases = [(0, "0.0s"), (349, "0.3s"), (9_999, "9.9s"), (10_000, "10s"), (185_000, "3m 05s"), (3_720_000, "1h 02m")];
+        let cases =
+            [(0, "0.0s"), (349, "0.3s"), (9_999, "9.9s"), (10_000, "10s"), (185_000, "3m 05s"), (3_720_000, "1h 02m")];
         for (ms, text) in cases {
             assert_eq!(show(ms), text);
         }
@@ -58,7 +59,17 @@ mod tests {
 
     #[test]
     fn parsed() {
-        let cases = [("250ms", Some(250)), ("90s", Some(90_000)), ("1.5m", Some(90_000)), ("2 h", Some(7_200_000)), ("3", Some(3000)), ("", None), ("-1s", None), ("soon", None), ("infs", None)];
+        let cases = [
+            ("250ms", Some(250)),
+            ("90s", Some(90_000)),
+            ("1.5m", Some(90_000)),
+            ("2 h", Some(7_200_000)),
+            ("3", Some(3000)),
+            ("", None),
+            ("-1s", None),
+            ("soon", None),
+            ("infs", None),
+        ];
         for (text, ms) in cases {
             assert_eq!(parse_ms(text), ms, "{text}");
         }

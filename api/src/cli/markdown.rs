@@ -293,7 +293,23 @@ unclosed **bold and `code
 
     #[test]
     fn nothing_breaks_it() {
-        for text in ["", "#", "|", "|-|", "| a |\n|---|", "```", "**", "[](", "\\", "`", "- ", "1.", "a\x1b[2Jb", "é*é*_", "\u{1F600}|\n|-|"] {
+        for text in [
+            "",
+            "#",
+            "|",
+            "|-|",
+            "| a |\n|---|",
+            "```",
+            "**",
+            "[](",
+            "\\",
+            "`",
+            "- ",
+            "1.",
+            "a\x1b[2Jb",
+            "é*é*_",
+            "\u{1F600}|\n|-|",
+        ] {
             let shown = render(text, 40, Paint::OFF);
             assert!(!shown.contains('\x1b'), "{text:?} -> {shown:?}");
         }

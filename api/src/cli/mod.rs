@@ -19,6 +19,7 @@ mod markdown;
 mod output;
 mod paint;
 mod problem;
+mod runner_options;
 mod sse;
 mod table;
 mod tree;

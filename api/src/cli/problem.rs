@@ -87,15 +87,25 @@ mod tests {
     #[test]
     fn refusals_are_readable() {
         let bodies = [
-            (404, r#"{"title":"Not Found","detail":"no workflow is named `repo-reprt`; did you mean `repo-report`?","code":"no_such_workflow","status":404}"#),
+            (
+                404,
+                r#"{"title":"Not Found","detail":"no workflow is named `repo-reprt`; did you mean `repo-report`?","code":"no_such_workflow","status":404}"#,
+            ),
             (404, r#"{"detail":"no such job","code":"no_such_job"}"#),
-            (422, r#"{"detail":"args do not fit the schema","code":"invalid_args","errors":[{"path":"/path","message":"7 is not of type string"}]}"#),
-            (400, r#"{"detail":"the script does not compile","code":"does_not_compile","errors":[{"line":3,"message":"expected `end`"}]}"#),
+            (
+                422,
+                r#"{"detail":"args do not fit the schema","code":"invalid_args","errors":[{"path":"/path","message":"7 is not of type string"}]}"#,
+            ),
+            (
+                400,
+                r#"{"detail":"the script does not compile","code":"does_not_compile","errors":[{"line":3,"message":"expected `end`"}]}"#,
+            ),
             (409, r#"{"detail":"the job has ended","code":"job_ended"}"#),
             (503, r#"{"detail":"the log refuses appends: disk full\u001b[2J","code":"poisoned"}"#),
             (500, "<html>"),
         ];
-        let shown: Vec<_> = bodies.map(|(status, body)| failure(status, body)).map(|f| format!("{f}\n-> {:?}", f.status)).into();
+        let shown: Vec<_> =
+            bodies.map(|(status, body)| failure(status, body)).map(|f| format!("{f}\n-> {:?}", f.status)).into();
         insta::assert_snapshot!(shown.join("\n\n"));
     }
 }

@@ -76,10 +76,8 @@ impl Parser {
         }
         let event = std::mem::take(&mut self.event);
         let data = std::mem::take(&mut self.data);
-        std::mem::take(&mut self.has_data).then(|| Message {
-            event: if event.is_empty() { "message".to_owned() } else { event },
-            data,
-        })
+        std::mem::take(&mut self.has_data)
+            .then(|| Message { event: if event.is_empty() { "message".to_owned() } else { event }, data })
     }
 }
 

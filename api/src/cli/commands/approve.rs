@@ -46,7 +46,11 @@ async fn open(client: &Client) -> Result<Vec<Value>, Failure> {
 
 /// An approval's id, by whichever name the server has for it.
 fn id(approval: &Value) -> String {
-    ["id", "call_id", "approval"].iter().map(|name| text(&approval[*name])).find(|id| !id.is_empty()).unwrap_or_default()
+    ["id", "call_id", "approval"]
+        .iter()
+        .map(|name| text(&approval[*name]))
+        .find(|id| !id.is_empty())
+        .unwrap_or_default()
 }
 
 async fn list(client: &Client, as_json: bool) -> Result<Status, Failure> {

@@ -47,14 +47,13 @@ pub fn is_bundle(target: &str) -> bool {
 pub fn run_bundle(options: &Options) -> Result<Status, Failure> {
     let path = Path::new(&options.target);
     let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
-    let bundle = Bundle::read(BufReader::new(file))
-        .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    let bundle =
+        Bundle::read(BufReader::new(file)).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     let events: Vec<_> = bundle.events.into_iter().map(Arc::new).collect();
     if let (Some(at), None, false) = (options.at, &options.script, options.step) {
         return at_of_bundle(&events, at, options);
     }
-    let history =
-        History { job: bundle.header.job, workflow: bundle.header.workflow, script: bundle.script, events };
+    let history = History { job: bundle.header.job, workflow: bundle.header.workflow, script: bundle.script, events };
     replay(&history, options)
 }
 
@@ -73,7 +72,8 @@ pub async fn run(client: &Client, options: &Options) -> Result<Status, Failure> 
         None => String::from_utf8_lossy(&client.blob(&submitted.script_hash.to_string()).await?).into_owned(),
     };
     // The script computes: not on the threads that serve connections.
-    let (options, history) = (Options { ..clone(options) }, History { job, workflow: submitted.workflow, script, events });
+    let (options, history) =
+        (Options { ..clone(options) }, History { job, workflow: submitted.workflow, script, events });
     tokio::task::spawn_blocking(move || replay(&history, &options))
         .await
         .map_err(|error| Failure::failed(format!("the replay broke off: {error}")))?
@@ -143,7 +143,9 @@ fn conclude(history: &History, verdict: &Verdict, options: &Options) -> Result<S
     match &verdict.outcome {
         _ if options.format.json => Err(Failure::silent(Status::Failed)),
         Outcome::Error(_) => Err(failure),
-        _ if options.script.is_some() => Err(failure.hint("running jobs keep the script that they were submitted with")),
+        _ if options.script.is_some() => {
+            Err(failure.hint("running jobs keep the script that they were submitted with"))
+        }
         _ => Err(failure.hint(format!("moonlog replay {job} --step shows what was matched before"))),
     }
 }

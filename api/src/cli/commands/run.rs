@@ -45,8 +45,7 @@ pub async fn run(connection: &Connection, options: &Run) -> Result<Status, Failu
         Some((_, end)) => result::print(&id, end, options.format.json),
         None if ending.left => {
             let goes_on = if connection.is_embedded() { "it goes on when a server runs" } else { "it goes on" };
-            Err(Failure::failed(format!("left job {id} before it ended"))
-                .hint(format!("{goes_on}; moonlog show {id}")))
+            Err(Failure::failed(format!("left job {id} before it ended")).hint(format!("{goes_on}; moonlog show {id}")))
         }
         None => Err(Failure::failed(format!("the feed of job {id} ended before the job did"))),
     }

@@ -1,7 +1,7 @@
 //! `moonlog serve`: the server, until it is told to stop.
 
 use crate::cli::{
-    assemble,
+    assemble::{self, Purpose},
     context::Context,
     failure::{Failure, Status},
     output,
@@ -13,8 +13,8 @@ pub async fn run(context: &Context) -> Result<Status, Failure> {
     let no_signals = |error| Failure::failed(format!("cannot listen to signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let server = assemble::start(&context.loaded, context.loaded.config.api.listen).await?;
-    output::text(&format!("moonlog listens on http://{}", server.address()))?;
+    let server = assemble::start(&context.loaded, context.loaded.config.api.listen, Purpose::Run).await?;
+    output::text(&format!("moonlog listens on {}", server.url()))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -45,7 +45,8 @@ pub fn describe(job: &Value, tree: &JobTree, now: Timestamp) -> String {
 }
 
 fn facts(job: &Value, now: Timestamp, paint: Paint) -> String {
-    let mut facts: Vec<(&str, String)> = ["id", "workflow", "state", "phase"].map(|name| (name, text(&job[name]))).into();
+    let mut facts: Vec<(&str, String)> =
+        ["id", "workflow", "state", "phase"].map(|name| (name, text(&job[name]))).into();
     let mut add = |name, text: String| {
         if !text.is_empty() && text != "{}" && text != "[]" {
             facts.push((name, text));

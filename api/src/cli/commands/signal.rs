@@ -32,7 +32,9 @@ mod tests {
 
     #[test]
     fn a_payload_is_json_or_a_text() {
-        for (text, value) in [("7", json!(7)), ("{\"a\":[]}", json!({"a": []})), ("go on", json!("go on")), ("\"7\"", json!("7"))] {
+        for (text, value) in
+            [("7", json!(7)), ("{\"a\":[]}", json!({"a": []})), ("go on", json!("go on")), ("\"7\"", json!("7"))]
+        {
             assert_eq!(payload(text), value);
         }
     }

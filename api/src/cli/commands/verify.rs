@@ -4,6 +4,7 @@
 use crate::{
     cli::{
         args::Verify,
+        assemble,
         client::Client,
         connect::{self, Found},
         context::Context,
@@ -14,7 +15,7 @@ use crate::{
 };
 use moonlog_core::{
     log,
-    storage::{SledOptions, StorageError, open_sled},
+    storage::{SledOptions, open_sled},
 };
 use serde_json::{Value, json};
 
@@ -34,14 +35,12 @@ async fn by_server(client: &Client) -> Result<Value, Failure> {
 fn offline(config: &Config) -> Result<Value, Failure> {
     let folder = &config.log.folder;
     if !folder.is_dir() {
-        return Err(Failure::usage(format!("there is no data folder {}", folder.display()))
-            .hint("--data DIR names another"));
+        return Err(
+            Failure::usage(format!("there is no data folder {}", folder.display())).hint("--data DIR names another")
+        );
     }
-    let options = SledOptions { cache_bytes: config.log.cache_bytes, ..SledOptions::default() };
-    let storage = open_sled(folder, options).map_err(|error| match error {
-        StorageError::Locked { .. } => connect::locked(folder, None),
-        error => Failure::failed(format!("the data folder {} does not open: {error}", folder.display())),
-    })?;
+    let options = SledOptions { cache_bytes: config.log.cache_bytes };
+    let storage = open_sled(folder, options).map_err(|error| assemble::not_stored(config, error))?;
     let report = log::verify(&*storage)
         .map_err(|error| Failure::failed(format!("the log in {} cannot be read: {error}", folder.display())))?;
     let damage: Vec<_> =
@@ -73,9 +72,9 @@ fn tell(report: &Value, options: &Verify) -> Result<Status, Failure> {
         ))?;
         return Ok(Status::Done);
     }
-    let places = damage.iter().map(|place| {
-        format!("at position {}: {}", place["position"], place["what"].as_str().unwrap_or("damaged"))
-    });
+    let places = damage
+        .iter()
+        .map(|place| format!("at position {}: {}", place["position"], place["what"].as_str().unwrap_or("damaged")));
     Err(Failure::failed(format!("the log is damaged; {} events before and around it can be read", number("events")))
         .details(places.collect::<Vec<_>>())
         .hint("restore the data folder from a copy; the events before the first damaged position are whole"))

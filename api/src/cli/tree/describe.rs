@@ -35,7 +35,11 @@ pub fn command_line<S: AsRef<str>>(command: &str, args: &[S]) -> String {
 
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+^~{}".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 fn strings(list: &Value) -> Vec<&str> {
@@ -50,7 +54,11 @@ mod tests {
     #[test]
     fn operations_in_words() {
         let cases = [
-            ("exec", json!({"command": "git", "args": ["log", "--format=%an x", "it's", ""]}), r"git log '--format=%an x' 'it'\''s' ''"),
+            (
+                "exec",
+                json!({"command": "git", "args": ["log", "--format=%an x", "it's", ""]}),
+                r"git log '--format=%an x' 'it'\''s' ''",
+            ),
             ("sh", json!({"script": "\n  echo hi\n  echo ho"}), "echo hi"),
             ("sleep", json!({"ms": 90_000}), "1m 30s"),
             ("wait_for", json!({"signal": "go"}), "signal go"),

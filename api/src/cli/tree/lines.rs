@@ -33,7 +33,9 @@ fn words(tree: &JobTree, event: &Event) -> Option<(&'static str, String)> {
         EventBody::JobLogged(fields) => ("log", format!("{}: {}", fields.level, all_lines(&fields.message))),
         EventBody::JobEmitted(fields) => ("emit", format!("{} {}", first_line(&fields.name), fields.value)),
         EventBody::JobSignalled(fields) => ("signal", first_line(&fields.name)),
-        EventBody::JobCancelRequested(fields) => ("cancel", fields.reason.as_deref().map(first_line).unwrap_or_default()),
+        EventBody::JobCancelRequested(fields) => {
+            ("cancel", fields.reason.as_deref().map(first_line).unwrap_or_default())
+        }
         EventBody::JobWaiting(fields) => match fields.reason {
             WaitKind::Signal => {
                 let name = fields.name.as_deref().unwrap_or("NAME");
@@ -100,9 +102,10 @@ fn told(node: &Node) -> String {
 }
 
 fn process(tree: &JobTree, event: &Event) -> String {
-    event.process.and_then(|id| tree.processes.get(&id)).map_or_else(String::new, |process| {
-        format!("{} (pid {})", process.words, process.pid)
-    })
+    event
+        .process
+        .and_then(|id| tree.processes.get(&id))
+        .map_or_else(String::new, |process| format!("{} (pid {})", process.words, process.pid))
 }
 
 fn all_lines(text: &str) -> String {

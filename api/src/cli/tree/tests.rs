@@ -26,7 +26,8 @@ impl Story {
     }
 
     fn finish(self, at_ms: u64, path: &str, outcome: &str, error: Option<&str>) -> Self {
-        let mut data = json!({"run": 1, "path": path, "attempt": 1, "outcome": outcome, "latency_ms": 300, "cached": false});
+        let mut data =
+            json!({"run": 1, "path": path, "attempt": 1, "outcome": outcome, "latency_ms": 300, "cached": false});
         if let Some(message) = error {
             data["error"] = json!({"code": "exit_nonzero", "message": message});
         }
@@ -65,7 +66,11 @@ impl Story {
 
 fn started() -> Story {
     let submitted = json!({"workflow": "repo-report", "script_hash": "0".repeat(64), "args": {}, "queue": "default", "priority": 0, "limits": {}, "seed": 1});
-    Story::default().tell(0, "job.submitted", submitted).tell(20, "job.started", json!({"attempt": 1, "run": 1, "runner": "x"}))
+    Story::default().tell(0, "job.submitted", submitted).tell(
+        20,
+        "job.started",
+        json!({"attempt": 1, "run": 1, "runner": "x"}),
+    )
 }
 
 fn exec(args: &[&str]) -> Value {
@@ -82,7 +87,13 @@ fn midway() -> Story {
         .tell(30, "job.phase_entered", json!({"title": "Scan"}))
         .step(40, "exec", "exec", exec(&["rev-parse", "HEAD"]))
         .process(45, 1, Some("exec"), "process.started", running(1))
-        .process(90, 1, Some("exec"), "process.exited", json!({"outcome": "exited", "exit_code": 0, "wall_ms": 45, "output_bytes": 9}))
+        .process(
+            90,
+            1,
+            Some("exec"),
+            "process.exited",
+            json!({"outcome": "exited", "exit_code": 0, "wall_ms": 45, "output_bytes": 9}),
+        )
         .finish(100, "exec", "ok", None)
         .step(110, "exec:2", "exec", exec(&["fsck"]))
         .process(115, 2, Some("exec:2"), "process.started", running(2))
@@ -90,7 +101,13 @@ fn midway() -> Story {
         .tell(420, "job.phase_entered", json!({"title": "Measure"}))
         .step(430, "parallel/size/exec", "exec", exec(&["log", "--format=%an x"]))
         .process(435, 3, Some("parallel/size/exec"), "process.started", running(3))
-        .process(436, 3, Some("parallel/size/exec"), "process.output", json!({"fd": 1, "seq": 1, "text": "one\ntwo \u{1b}[2Jparts\n"}))
+        .process(
+            436,
+            3,
+            Some("parallel/size/exec"),
+            "process.output",
+            json!({"fd": 1, "seq": 1, "text": "one\ntwo \u{1b}[2Jparts\n"}),
+        )
         .step(440, "parallel/churn/step", "step", json!({"name": "count"}))
         .step(450, "parallel/churn/step@1/sleep", "sleep", json!({"ms": 5000}))
         .step(460, "parallel/done/exec", "exec", exec(&["status"]))
@@ -137,8 +154,7 @@ fn a_hundred_branches_fit() {
 
 #[test]
 fn an_ended_job_leaves_a_summary() {
-    let story = midway()
-        .tell(900, "job.failed", json!({"error": {"code": "x", "message": "no luck"}}));
+    let story = midway().tell(900, "job.failed", json!({"error": {"code": "x", "message": "no luck"}}));
     insta::assert_snapshot!(story.tree(&["Scan", "Measure", "Report"]).summary(layout(30)).join("\n"));
     let story = midway().tell(900, "job.completed", json!({"result": {"a": 1}, "usage": {"prompt_tokens": 0, "completion_tokens": 0, "cached_tokens": 0, "reasoning_tokens": 0}}));
     insta::assert_snapshot!("completed", story.tree(&[]).summary(layout(30)).join("\n"));
@@ -166,7 +182,11 @@ fn a_job_line_by_line() {
 #[test]
 fn what_can_be_done_is_said() {
     let story = started()
-        .tell(10, "tool.approval_requested", json!({"call_id": "gate/approve", "name": "approve", "input": {"title": "Publish?"}}))
+        .tell(
+            10,
+            "tool.approval_requested",
+            json!({"call_id": "gate/approve", "name": "approve", "input": {"title": "Publish?"}}),
+        )
         .tell(20, "job.waiting", json!({"for": "signal", "name": "go"}));
     insta::assert_snapshot!(story.tree(&[]).frame(at(1000), layout(20)).join("\n"));
 }

@@ -145,7 +145,9 @@ impl Screen {
     fn new(show: Show) -> Self {
         let bar = (show == Show::Live).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(ProgressStyle::default_spinner().template("{msg}").unwrap_or(ProgressStyle::default_spinner()));
+            bar.set_style(
+                ProgressStyle::default_spinner().template("{msg}").unwrap_or(ProgressStyle::default_spinner()),
+            );
             bar
         });
         Self { show, term: Term::stderr(), paint: Paint::for_terminal(&std::io::stderr()), bar }
