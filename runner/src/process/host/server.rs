@@ -52,6 +52,7 @@ fn run() -> io::Result<()> {
     let _ = prctl::set_name(c"moonlog-host");
     prctl::set_child_subreaper(true)?;
     sys::default_signals();
+    sys::close_on_exec();
     let children = sys::child_events()?;
     Host { socket: Some(socket), children, supervisors: HashSet::new(), orphans: false }.serve()
 }

@@ -85,6 +85,14 @@ pub(super) fn default_signals() {
     }
 }
 
+/// Whatever else the server has open that it did not mean to hand on, children shall not have.
+pub(super) fn close_on_exec() {
+    #[expect(unsafe_code, reason = "sets a flag of descriptors; the call is Linux's own, so that no C library matters")]
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    }
+}
+
 /// A descriptor that is readable when a child has ended.
 pub(super) fn child_events() -> nix::Result<SignalFd> {
     let mut mask = SigSet::empty();

@@ -1,0 +1,21 @@
+//! The configuration: what can be set (`keys`), with which values (`value`), how file, environment and flags are laid
+//! over each other (`load`), the typed result that the rest of moonlog gets (`settings`), and how `moonlog config`
+//! prints it (`show`). Nothing here starts or opens anything but the configuration's own files.
+
+mod error;
+mod keys;
+mod load;
+mod settings;
+mod show;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::ConfigError;
+pub use load::{Flag, Loaded};
+pub use settings::{
+    ApiConfig, Config, DefaultsConfig, HttpConfig, LimitsConfig, LogConfig, QueueConfig, RunnerConfig, SecretConfig,
+    Token,
+};
+pub use show::{Entry, Source};
