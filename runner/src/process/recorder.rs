@@ -8,10 +8,10 @@
 
 use super::{
     ProcessLimits,
+    handle::{Command, Shared},
     head_tail::TAIL_BYTES,
     host::{Control, Order, Report},
     output_text::incomplete_end,
-    process::{Command, Shared},
     register::{Ended, Register},
     signal_name,
     stream_pieces::Pieces,
@@ -395,7 +395,7 @@ impl Recorder {
             return;
         }
         let append = Append::new(shared.owner.stream.clone(), Expected::Any, self.state.outbox.clone());
-        match self.log.append(append) {
+        match self.log.append_long(append) {
             Ok(appended) => {
                 self.state.outbox.clear();
                 self.state.position = Some(appended.last_position);
@@ -476,6 +476,15 @@ impl Recorder {
             wall_ms: state.wall.as_millis() as u64,
             output_bytes: output.head_tail.total(),
             tail: state.capped.then(|| output.head_tail.last()),
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // The runtime is shutting down, or this is a panic. The connection closes, which kills the process.
+        if !self.state.recorded || !self.state.gone {
+            self.register.abandoned(&self.shared.id);
         }
     }
 }
