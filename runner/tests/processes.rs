@@ -137,9 +137,12 @@ async fn nothing_of_a_tree_survives_the_end_of_its_job() {
         spec.env.insert("MARK".into(), world.job.to_string());
         let process = world.processes.start(spec).await.unwrap();
         eventually("ready", async || process.captured().stdout.contains("ready").then_some(())).await;
-        assert!(!marked(&mark).is_empty(), "{name}");
+        eventually(name, async || (!marked(&mark).is_empty()).then_some(())).await;
         soon(name, world.processes.end_job(&world.job)).await;
-        assert_eq!(marked(&mark), Vec::<i32>::new(), "{name}");
+        // More than once: what runs away is easily missed.
+        for _ in 0..5 {
+            assert_eq!(marked(&mark), Vec::<i32>::new(), "{name}");
+        }
         let exited = process.exit().expect("the end is recorded");
         assert!(matches!(exited.outcome, ProcessOutcome::Killed | ProcessOutcome::Exited), "{name}: {exited:?}");
         world.recorded(process.id()).await;
