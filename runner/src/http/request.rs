@@ -147,7 +147,7 @@ fn next_url(from: &Url, response: &Response) -> Result<Option<Url>, ErrorInfo> {
 }
 
 fn next_cause<'a>(cause: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    cause.source()
+    (*cause).source()
 }
 
 /// Why there was no answer. The URL is left out: it may hold a password.
