@@ -94,8 +94,7 @@ async fn body(client: &Client, options: &Run, target: &Target) -> Result<Value, 
     match &target.what {
         What::Workflow(name) => put("workflow", Some(json!(name))),
         What::Script { source, name } => {
-            put("script", Some(json!(source)));
-            put("name", Some(json!(name)));
+            put("script", Some(json!({ "source": source, "name": name })));
         }
     }
     put("args", arguments::read(options.args.as_deref(), &options.arg, target.schema.as_ref())?);
