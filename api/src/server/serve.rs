@@ -36,7 +36,7 @@ use tokio::{
 };
 use warp::Filter;
 
-/// A server that listens.
+/// A server that listens. It stops when this is dropped.
 pub struct Served {
     addr: SocketAddr,
     shutdown: Shutdown,

@@ -35,13 +35,10 @@ async fn a_wait_that_is_over_says_that_the_job_is_not() {
     assert_eq!(status, 202, "{job}");
     let id = job["id"].as_str().unwrap();
     let signal = json!({ "payload": { "n": 5 }, "idempotency_key": "k" });
-    for _ in 0..2 {
-        let (status, _) = place.post(&format!("/v1/jobs/{id}/signals/go"), &signal).await;
-        assert_eq!(status, 202);
-        let (status, job) = place.get(&format!("/v1/jobs/{id}?wait=30s")).await;
-        assert_eq!((status.as_u16(), &job["result"]), (200, &json!({ "n": 5 })));
-        break;
-    }
+    let (status, _) = place.post(&format!("/v1/jobs/{id}/signals/go"), &signal).await;
+    assert_eq!(status, 202);
+    let (status, job) = place.get(&format!("/v1/jobs/{id}?wait=30s")).await;
+    assert_eq!((status.as_u16(), &job["result"]), (200, &json!({ "n": 5 })));
     let (status, problem) = place.post(&format!("/v1/jobs/{id}/signals/go"), &json!({ "payload": 1 })).await;
     assert_eq!(status, 409, "{problem}");
     let (status, problem) = place.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await;

@@ -47,6 +47,11 @@ async fn heads_are_limited_in_size_and_time() {
     let begun = Instant::now();
     read_all(&mut slow).await;
     assert!(begun.elapsed() < Duration::from_secs(4), "a head that does not come is not waited for");
+    let mut idle = TcpStream::connect(place.served.addr()).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(raw::status(&read_all(&mut idle).await), 200);
+    assert!(begun.elapsed() < Duration::from_secs(4), "a connection that asks nothing more is closed");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! HTTP through real sockets: a real runner over a log in memory, served in this process.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod bad_input;
 mod described;
 mod feeds;

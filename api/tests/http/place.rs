@@ -5,8 +5,7 @@ use moonlog_api::{
     server::{ServeError, ServeOptions, Served, serve},
 };
 use moonlog_core::{
-    event::{Event, EventBody, NewEvent, StreamId},
-    id::JobId,
+    event::{EventBody, NewEvent, StreamId},
     json::Json,
     log::{Append, Expected, Log, LogOptions},
     storage::MemoryStorage,
@@ -98,10 +97,6 @@ impl Place {
         let appended = self.log().append(Append::new(stream, Expected::Any, events)).unwrap();
         self.log().durable(appended.last_position).await.unwrap();
         appended.last_position
-    }
-
-    pub fn events_of(&self, job: &JobId) -> Vec<Arc<Event>> {
-        self.log().read_stream(&StreamId::Job(*job), 0, 10_000).unwrap()
     }
 }
 
