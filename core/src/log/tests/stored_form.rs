@@ -67,6 +67,7 @@ fn samples() -> Vec<EventBody> {
             retry: Some(RetryPolicy { max: 3, backoff_ms: 10, factor: 1.5, max_backoff_ms: 100 }),
             labels: [(text("k"), text("v"))].into(),
             session: Some(session),
+            imported: true,
         }),
         EventBody::JobStarted(JobStarted { attempt: 1, run: 2, runner: text("moonlog 0.1.0") }),
         EventBody::JobRetryScheduled(JobRetryScheduled { attempt: 1, wait_ms: 250, error: error() }),
@@ -292,6 +293,7 @@ fn envelopes() -> Vec<(Event, bool)> {
         process: None,
         step: None,
         cause: None,
+        origin: None,
         body: EventBody::JobResumed(JobResumed {}),
         blob: None,
     };
@@ -312,7 +314,14 @@ fn envelopes() -> Vec<(Event, bool)> {
         (Event { process: Some(process), job: Some(id(4)), ..bare(StreamId::Process(process)) }, false),
         (bare(StreamId::Schedule("nightly".into())), false),
         (full.clone(), false),
-        (full, true),
+        (full.clone(), true),
+        (
+            Event {
+                origin: Some(Origin { position: 1_000, time: Timestamp::from_micros(1_700_000_000_000_007) }),
+                ..full
+            },
+            false,
+        ),
     ]
 }
 
@@ -389,6 +398,7 @@ fn put_record(message: &str) -> Vec<u8> {
         process: None,
         step: None,
         cause: None,
+        origin: None,
         body: said(message).body,
         blob: None,
     };
