@@ -6,14 +6,15 @@ use crate::{
     runner::{Inner, Runner},
 };
 use moonlog_core::{
-    decide::{self, Refusal},
+    decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_retry, decide_signal},
     error_info::ErrorInfo,
-    event::{Decision, EventBody, NewEvent, QueueChanged, StreamId},
+    event::{Decision, EventBody, NewEvent, StreamId},
     id::JobId,
     json::Json,
     log::{Append, AppendError, Expected},
     projection::JobState,
 };
+use std::time::Duration;
 
 impl Runner {
     /// Asks a job to end. It is recorded when this returns; the job ends soon after.
@@ -35,9 +36,7 @@ impl Runner {
         payload: Json,
         idempotency_key: Option<String>,
     ) -> Result<(), CommandError> {
-        self.inner()
-            .command(job, |state| decide::signal(state, name, &payload, idempotency_key.as_deref()))
-            .await
+        self.inner().command(job, |state| decide_signal(state, name, payload.clone(), idempotency_key.clone())).await
     }
 
     /// Decides an open approval.
@@ -52,9 +51,7 @@ impl Runner {
         by: Option<String>,
         note: Option<String>,
     ) -> Result<(), CommandError> {
-        self.inner()
-            .command(job, |state| decide::approval(state, call_id, decision, by.clone(), note.clone()))
-            .await
+        self.inner().command(job, |state| decide_approval(state, call_id, decision, by.clone(), note.clone())).await
     }
 
     /// Starts no jobs of a queue any more.
@@ -80,37 +77,33 @@ impl Runner {
     pub async fn retry(&self, job: &JobId) -> Result<JobId, CommandError> {
         let inner = self.inner();
         let Some(state) = inner.views.job(job)? else { return Err(CommandError::NoSuchJob) };
-        if state.ended_at.is_none() {
-            let message = format!("job {job} has not ended: cancel it first, or wait");
-            return Err(CommandError::Conflict(ErrorInfo::new("job_not_ended", message)));
-        }
-        let first = &state.submitted;
+        let first = decide_retry(&state, 0)?;
         let submit = Submit {
-            args: Some(first.args.clone()),
-            queue: Some(first.queue.clone()),
+            args: Some(first.args),
+            queue: Some(first.queue),
             priority: first.priority,
             timeout_ms: first.limits.timeout_ms,
-            retry: first.retry.clone(),
+            retry: first.retry,
             budget_tokens: first.limits.budget_tokens,
-            concurrency_key: first.concurrency_key.clone(),
-            resume_from: Some(*job),
-            labels: first.labels.clone(),
+            concurrency_key: first.concurrency_key,
+            resume_from: first.resume_from,
+            labels: first.labels,
             session: first.session,
             ..Submit::new(ScriptSource::Script {
                 source: inner.source(&first.script_hash)?.to_string(),
-                name: Some(first.workflow.clone()),
+                name: Some(first.workflow),
             })
         };
-        match self.submit(submit).await {
-            Ok(submitted) => Ok(submitted.job),
-            Err(error) => Err(CommandError::Conflict(ErrorInfo::new(error.code(), error.to_string()))),
-        }
+        Ok(self.submit(submit).await?.job)
     }
 }
 
+/// The longest wait before a command is decided again on a job that has moved on.
+const DECIDE_AGAIN: Duration = Duration::from_millis(100);
+
 impl Inner {
     pub(crate) async fn cancel(&self, job: &JobId, reason: Option<String>) -> Result<(), CommandError> {
-        self.command(job, |state| decide::cancel(state, reason.as_deref())).await
+        self.command(job, |state| decide_cancel(state, reason.clone())).await
     }
 
     /// Decides on a job's state, and appends what follows. Where the job has moved on meanwhile, decides again.
@@ -130,12 +123,15 @@ impl Inner {
             match self.log.append(Append::new(StreamId::Job(*job), Expected::Version(state.version), events)) {
                 Ok(appended) => {
                     self.log.durable(appended.last_position).await?;
-                    self.waiters.applied(appended.last_position).await;
+                    self.applied(appended.last_position).await;
                     return Ok(());
                 }
                 Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => {
                     // What was appended meanwhile is not folded yet.
-                    self.waiters.moved(self.views.applied()).await;
+                    let mut applied = self.views.watch_applied();
+                    if self.views.job(job)?.is_some_and(|now| now.version == state.version) {
+                        let _ = tokio::time::timeout(DECIDE_AGAIN, applied.changed()).await;
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -147,14 +143,15 @@ impl Inner {
             let message = format!("no queue is named `{name}`: add [queues.{name}] to the configuration");
             return Err(CommandError::NotFound(ErrorInfo::new("no_such_queue", message)));
         }
-        if self.views.with(|projection| projection.is_paused(name)) == pause {
+        let decide = if pause { decide_pause } else { decide_resume };
+        let events: Vec<NewEvent> =
+            self.views.with(|all| decide(all.queues(), name)).into_iter().map(NewEvent::from).collect();
+        if events.is_empty() {
             return Ok(());
         }
-        let change = QueueChanged { queue: name.into() };
-        let body = if pause { EventBody::QueuePaused(change) } else { EventBody::QueueResumed(change) };
-        let appended = self.log.append(Append::new(StreamId::System, Expected::Any, vec![body.into()]))?;
+        let appended = self.log.append(Append::new(StreamId::System, Expected::Any, events))?;
         self.log.durable(appended.last_position).await?;
-        self.waiters.applied(appended.last_position).await;
+        self.applied(appended.last_position).await;
         Ok(())
     }
 }

@@ -128,8 +128,8 @@ impl Dispatcher {
         let now = self.now();
         let inner = self.inner.clone();
         inner.views.with(|projection| {
-            for name in projection.paused_queues() {
-                self.queue(&Arc::from(name)).paused = true;
+            for (name, queue) in projection.queues().iter() {
+                self.queue(name).paused = queue.paused;
             }
             for job in projection.live_jobs() {
                 if let Some(parent) = &job.submitted.parent {
@@ -144,7 +144,7 @@ impl Dispatcher {
                     JobStatus::Waiting => {
                         self.hold_key(job);
                         self.set_timer(job.id, job.next_due());
-                        if job.has_work(now) {
+                        if job.has_work(now, projection) {
                             self.enqueue(Place::of(job), Ready::Resume);
                         }
                     }
@@ -219,10 +219,14 @@ impl Dispatcher {
                 };
                 self.enqueue_start(place, submitted.run_at, event.time);
             }
-            EventBody::JobRetryScheduled(retry) => {
+            // The task of the failed attempt may not have left yet: then `left` sees to it.
+            EventBody::JobRetryScheduled(retry) if !self.residents.contains_key(&job) => {
                 self.set_timer(job, Some(event.time.plus_ms(retry.wait_ms)));
             }
-            EventBody::JobSignalled(_) | EventBody::ToolApprovalDecided(_) | EventBody::JobCancelRequested(_) => {
+            EventBody::JobSignalled(_)
+            | EventBody::ToolApprovalDecided(_)
+            | EventBody::JobCancelRequested(_)
+            | EventBody::ProcessExited(_) => {
                 self.wake(&job);
             }
             body if body.is_terminal() => {
@@ -257,7 +261,15 @@ impl Dispatcher {
         self.release_place(&job);
         let Some(resident) = self.residents.remove(&job) else { return };
         match leave {
-            Leave::Ended => self.release_key(&job),
+            Leave::Ended => {
+                self.release_key(&job);
+                if let Ok(Some(state)) = self.inner.views.job(&job)
+                    && state.status == JobStatus::Queued
+                {
+                    let now = self.now();
+                    self.enqueue_start(Place::of(&state), state.not_before(), now);
+                }
+            }
             Leave::Evicted { due } => {
                 self.set_timer(job, due);
                 // A poke that the task did not see any more must not be lost.
@@ -450,4 +462,3 @@ impl Dispatcher {
         }
     }
 }
-

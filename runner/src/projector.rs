@@ -9,7 +9,6 @@ const READ_EVENTS: usize = 4_096;
 /// Follows the log until its last handle is gone or the runner stops.
 pub(crate) async fn run(inner: Arc<Inner>, mut stop: tokio::sync::watch::Receiver<bool>) {
     let mut head = inner.log.watch_head();
-    let mut since_checkpoint = 0;
     loop {
         loop {
             let events = match inner.log.read(inner.views.applied(), READ_EVENTS) {
@@ -21,15 +20,13 @@ pub(crate) async fn run(inner: Arc<Inner>, mut stop: tokio::sync::watch::Receive
                 }
             };
             inner.views.advance(&events);
-            since_checkpoint += events.len() as u64;
             inner.waiters.wake(&events);
             inner.tell(Message::Applied(events));
         }
-        if since_checkpoint >= inner.options.checkpoint_events {
-            since_checkpoint = 0;
-            let inner = inner.clone();
+        if inner.views.checkpoint_due() {
+            let views = inner.views.clone();
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = inner.views.checkpoint() {
+                if let Err(error) = views.checkpoint() {
                     tracing::warn!(%error, "no snapshot was written; the next start folds more events");
                 }
             });

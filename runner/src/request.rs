@@ -1,6 +1,7 @@
 //! What can be asked of a runner, and why it may refuse.
 
 use moonlog_core::{
+    decide::Refusal,
     error_info::ErrorInfo,
     event::RetryPolicy,
     id::{Hash, JobId, SessionId},
@@ -101,10 +102,10 @@ pub enum SubmitError {
         nearest: Option<String>,
     },
     /// The script does not compile, or is broken in another way.
-    #[error("the script does not compile: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    #[error("the script does not compile: {}", .0.first().map(problem).unwrap_or_default())]
     DoesNotCompile(Vec<Problem>),
     /// The arguments do not fit the workflow's schema.
-    #[error("the arguments do not fit the workflow's schema: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    #[error("the arguments do not fit the workflow's schema: {}", .0.first().map(schema_error).unwrap_or_default())]
     InvalidArgs(Vec<SchemaError>),
     /// The key was used with another request.
     #[error("the idempotency key was used for job {job} with another body")]
@@ -146,6 +147,33 @@ pub enum SubmitError {
     Unavailable(ErrorInfo),
 }
 
+fn problem(problem: &Problem) -> String {
+    match problem.line {
+        Some(line) => format!("line {line}: {}", problem.message),
+        None => problem.message.clone(),
+    }
+}
+
+fn schema_error(error: &SchemaError) -> String {
+    if error.path.is_empty() { error.message.clone() } else { format!("{}: {}", error.path, error.message) }
+}
+
+impl SubmitError {
+    /// The stable code of the error.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NoSuchWorkflow { .. } => "no_such_workflow",
+            Self::DoesNotCompile(_) => "script_does_not_compile",
+            Self::InvalidArgs(_) => "invalid_args",
+            Self::KeyReused { .. } => "idempotency_key_reused",
+            Self::QueueFull { .. } => "queue_full",
+            Self::NoSuchQueue { .. } => "no_such_queue",
+            Self::TooLarge { .. } => "too_large",
+            Self::Invalid(error) | Self::Unavailable(error) => &error.code,
+        }
+    }
+}
+
 /// Why a command was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -155,6 +183,9 @@ pub enum CommandError {
     /// No such thing other than a job.
     #[error("{0}")]
     NotFound(ErrorInfo),
+    /// A job cannot be submitted again.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
     /// It does not fit the state of things.
     #[error("{0}")]
     Conflict(ErrorInfo),
@@ -178,9 +209,6 @@ pub enum StartError {
     /// The log refuses appends.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
-    /// The script host cannot be set up.
-    #[error("cannot start the script host: {0}")]
-    Scripts(ErrorInfo),
 }
 
 fn unavailable(message: String) -> ErrorInfo {
@@ -200,6 +228,15 @@ impl From<Poisoned> for SubmitError {
 impl From<ReadError> for SubmitError {
     fn from(error: ReadError) -> Self {
         Self::Unavailable(unavailable(error.to_string()))
+    }
+}
+impl From<Refusal> for CommandError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoSuchApproval { .. } => Self::NotFound(refusal.into()),
+            Refusal::Invalid { .. } => Self::Invalid(refusal.into()),
+            _ => Self::Conflict(refusal.into()),
+        }
     }
 }
 impl From<AppendError> for CommandError {

@@ -14,7 +14,7 @@ use moonlog_core::{
     event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
     log::{Append, Expected, Log, ReadError},
-    projection::{JobState, JobView, ViewOptions, Views},
+    projection::{JobState, JobView, Views, ViewsOptions},
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
 use serde::Serialize;
@@ -26,7 +26,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
-pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " luau ", "0.12");
+pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
 
 /// How long a shutdown waits for the tasks of jobs.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
@@ -106,7 +106,7 @@ impl Inner {
 
     /// Records that processes of a dead server are gone. Their trees were ended with it.
     async fn record_lost_processes(&self) -> Result<(), StartError> {
-        let lost = self.views.with(|projection| projection.running_processes());
+        let lost = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
         let now = (self.options.clock)();
         let mut last = None;
         for process in lost {
@@ -118,9 +118,13 @@ impl Inner {
                 output_bytes: process.output_bytes,
                 tail: None,
             };
-            let event =
-                NewEvent { job: process.job, session: process.session, step: process.step.clone(), ..NewEvent::new(EventBody::ProcessExited(exited)) }
-                    .process(process.id);
+            let event = NewEvent {
+                job: process.job,
+                session: process.session,
+                step: process.step.clone(),
+                ..NewEvent::new(EventBody::ProcessExited(exited))
+            }
+            .process(process.id);
             let append = Append { stream: process.stream.clone(), expected: Expected::Any, events: vec![event] };
             last = Some(self.log.append(append)?.last_position);
         }
@@ -128,6 +132,12 @@ impl Inner {
             self.log.durable(position).await?;
         }
         Ok(())
+    }
+
+    /// Comes when the events up to `position` have been folded.
+    pub(crate) async fn applied(&self, position: u64) {
+        // The sender lives as long as the views do.
+        let _ = self.views.watch_applied().wait_for(|applied| *applied >= position).await;
     }
 
     async fn append_system(&self, body: EventBody) -> Result<u64, StartError> {
@@ -144,14 +154,16 @@ impl Runner {
     /// # Errors
     /// Where the log cannot be read or written, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
-        let views = Views::open(&log, ViewOptions::default())?;
-        let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms })
-            .map_err(StartError::Scripts)?;
+        let views = Views::open(
+            &log,
+            ViewsOptions { checkpoint_events: options.checkpoint_events, ..ViewsOptions::default() },
+        )?;
+        let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms });
         let (dispatcher, inbox) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             processes: Processes::new(log.clone(), options.processes.clone()),
             admission: Admission::default(),
-            waiters: Waiters::new(views.applied()),
+            waiters: Waiters::default(),
             sources: Mutex::default(),
             dispatcher,
             library,
@@ -216,7 +228,7 @@ impl Runner {
     ///
     /// # Errors
     /// Where the log cannot be read.
-    pub fn job(&self, job: &JobId) -> Result<Option<JobState>, ReadError> {
+    pub fn job(&self, job: &JobId) -> Result<Option<Arc<JobState>>, ReadError> {
         self.inner.views.job(job)
     }
 
@@ -244,15 +256,16 @@ impl Runner {
         self.inner.views.with(|projection| {
             let mut names: std::collections::BTreeSet<String> = options.queues.keys().cloned().collect();
             names.insert("default".into());
-            names.extend(projection.queue_names());
+            names.extend(projection.queues().iter().map(|(name, _)| name.to_string()));
             names
                 .into_iter()
                 .map(|name| {
                     let limits = options.queues.get(&name).cloned().unwrap_or_default();
+                    let queue = projection.queues().get(&name);
                     QueueView {
-                        paused: projection.is_paused(&name),
-                        depth: projection.queued_count(&name),
-                        running: projection.running_count(&name),
+                        paused: queue.is_some_and(|queue| queue.paused),
+                        depth: queue.map_or(0, |queue| queue.depth() as usize),
+                        running: queue.map_or(0, |queue| queue.running as usize),
                         concurrency: limits.concurrency,
                         capacity: limits.capacity,
                         name,
@@ -266,6 +279,7 @@ impl Runner {
     /// processes are ended, and the log is closed.
     pub async fn shutdown(&self) {
         let inner = &self.inner;
+        inner.admission.close();
         let (done, all_left) = oneshot::channel();
         inner.tell(Message::Shutdown(done));
         if tokio::time::timeout(SHUTDOWN_WAIT, all_left).await.is_err() {
@@ -274,7 +288,7 @@ impl Runner {
         inner.processes.shutdown().await;
         let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
         match inner.append_system(EventBody::RunnerStopped(stopped)).await {
-            Ok(position) => inner.waiters.applied(position).await,
+            Ok(position) => inner.applied(position).await,
             Err(error) => tracing::warn!(%error, "the stop was not recorded"),
         }
         self.stop.send_replace(true);

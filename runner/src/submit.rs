@@ -12,7 +12,7 @@ use moonlog_core::{
     json::Json,
     log::{Append, AppendError, Expected},
 };
-use moonlog_scripts::{Problem, WorkflowInfo, prepare_args};
+use moonlog_scripts::{Entry, Problem, WorkflowInfo, check, prepare_args};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -94,25 +94,20 @@ impl Runner {
     pub async fn submit(&self, request: Submit) -> Result<Submitted, SubmitError> {
         let inner = self.inner();
         let Some(key) = request.idempotency_key.clone() else {
-            return inner.admit(request, new_job_id(inner), None, true).await;
+            return inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await;
         };
         // One submission with a key at a time: the second one finds what the first one has recorded.
         let _turn = inner.admission.keys.lock().await;
-        if let Some((job, hash)) = inner.views.idempotent(&key)? {
-            return if hash == request.request_hash {
-                Ok(Submitted { job, created: false })
+        if let Some(first) = inner.views.idempotent(&key)? {
+            return if first.request_hash == request.request_hash {
+                Ok(Submitted { job: first.job, created: false })
             } else {
-                Err(SubmitError::KeyReused { job })
+                Err(SubmitError::KeyReused { job: first.job })
             };
         }
-        let submitted = inner.admit(request, new_job_id(inner), None, true).await?;
+        let submitted = inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await?;
         Ok(submitted)
     }
-}
-
-/// A new job's id: its time is the runner's, so ids sort as jobs came.
-fn new_job_id(_inner: &Inner) -> JobId {
-    uuid::Uuid::now_v7().into()
 }
 
 impl Inner {
@@ -173,11 +168,7 @@ impl Inner {
             queue,
             priority: request.priority,
             run_at: request.run_at,
-            limits: JobLimits {
-                timeout_ms: request.timeout_ms,
-                budget_tokens: request.budget_tokens,
-                nesting,
-            },
+            limits: JobLimits { timeout_ms: request.timeout_ms, budget_tokens: request.budget_tokens, nesting },
             seed: seed_of(&job),
             parent: parent.map(|parent| ParentRef { job: parent.job, step: parent.step }),
             resume_from: request.resume_from,
@@ -189,11 +180,8 @@ impl Inner {
         };
         self.keep_script(script.hash, &script.source)?;
         self.log.ready().await;
-        let append = Append::new(
-            StreamId::Job(job),
-            Expected::NoStream,
-            vec![EventBody::JobSubmitted(submitted).into()],
-        );
+        let append =
+            Append::new(StreamId::Job(job), Expected::NoStream, vec![EventBody::JobSubmitted(submitted).into()]);
         let position = match self.log.append(append) {
             Ok(appended) => appended.last_position,
             // A child that its parent asked for before a restart.
@@ -204,7 +192,7 @@ impl Inner {
         };
         self.log.durable(position).await?;
         // Whoever asks next, by key or by id, must find it.
-        self.waiters.applied(position).await;
+        self.applied(position).await;
         Ok(Submitted { job, created: true })
     }
 
@@ -217,7 +205,7 @@ impl Inner {
                     hash: workflow.hash,
                     args_schema: workflow.args_schema.clone(),
                 }),
-                None => Err(SubmitError::NoSuchWorkflow { nearest: self.library.nearest(&name), name }),
+                None => Err(SubmitError::NoSuchWorkflow { nearest: self.nearest(&name), name }),
             },
             ScriptSource::Script { source, name } => {
                 self.check_size("script", source.len())?;
@@ -234,12 +222,25 @@ impl Inner {
         }
     }
 
+    /// The workflow whose name is most like `name`, where one is near.
+    fn nearest(&self, name: &str) -> Option<String> {
+        let names = self.library.list().into_iter().filter_map(|entry| match entry {
+            Entry::Workflow(workflow) => Some(workflow.name.clone()),
+            Entry::Broken(_) => None,
+        });
+        names
+            .map(|known| (strsim::jaro_winkler(name, &known), known))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, known)| known)
+    }
+
     /// What a script says of itself, looked at once for each source.
     fn checked(&self, hash: Hash, name: &str, source: &str) -> Result<Arc<WorkflowInfo>, Vec<Problem>> {
         if let Some(info) = self.admission.checked.lock().unwrap_or_else(PoisonError::into_inner).get(&hash) {
             return Ok(info.clone());
         }
-        let info = Arc::new(self.engine.check(name, source)?);
+        let info = Arc::new(check(name, source)?);
         let mut checked = self.admission.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if checked.len() >= CHECKED {
             checked.clear();
@@ -272,7 +273,7 @@ impl Inner {
                 None => under_way.entry(queue.to_owned()).or_default().clone(),
             }
         };
-        let queued = self.views.with(|projection| projection.queued_count(queue));
+        let queued = self.views.with(|all| all.queues().get(queue).map_or(0, |queue| queue.depth() as usize));
         if queued + counter.fetch_add(1, Ordering::Relaxed) >= limits.capacity {
             counter.fetch_sub(1, Ordering::Relaxed);
             return Err(SubmitError::QueueFull {

@@ -1,23 +1,19 @@
-//! Who waits for a job's end, and for a position to be folded.
+//! Who waits for a job's end.
 
 use moonlog_core::{event::Event, id::JobId};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// Those that wait.
+#[derive(Default)]
 pub(crate) struct Waiters {
     ends: Mutex<HashMap<JobId, Vec<oneshot::Sender<()>>>>,
-    applied: watch::Sender<u64>,
 }
 
 impl Waiters {
-    pub(crate) fn new(applied: u64) -> Self {
-        Self { ends: Mutex::default(), applied: watch::Sender::new(applied) }
-    }
-
     /// Comes when the job's terminal event has been folded after this call.
     pub(crate) fn end_of(&self, job: JobId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
@@ -48,14 +44,5 @@ impl Waiters {
                 let _ = waiting.send(());
             }
         }
-        if let Some(last) = events.last() {
-            self.applied.send_replace(last.position);
-        }
-    }
-
-    /// Comes when the events up to `position` have been folded.
-    pub(crate) async fn applied(&self, position: u64) {
-        // The sender lives as long as `self`.
-        let _ = self.applied.subscribe().wait_for(|applied| *applied >= position).await;
     }
 }

@@ -160,7 +160,7 @@ impl Follow {
         tokio::select! {
             alive = changed => Ok(alive),
             () = due => Ok(true),
-            _ = self.stop.wait_for(|stopped| *stopped) => Ok(false),
+            () = stopped(&mut self.stop) => Ok(false),
         }
     }
 
@@ -203,6 +203,10 @@ impl Drop for Follow {
     }
 }
 
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
 /// One text as it is, shared with all who give it; several put together, for fewer writes.
 fn joined(mut texts: impl ExactSizeIterator<Item = Bytes>) -> Bytes {
     if texts.len() == 1 {
@@ -212,4 +216,3 @@ fn joined(mut texts: impl ExactSizeIterator<Item = Bytes>) -> Bytes {
     texts.for_each(|text| all.extend_from_slice(&text));
     all.freeze()
 }
-

@@ -11,6 +11,9 @@ mod pulse;
 mod reader;
 mod render;
 
+#[cfg(test)]
+mod tests;
+
 pub use filter::{Filter, InvalidTypes, Types};
 pub use follow::{Follow, Format};
 pub use hub::{FeedHub, FeedOptions, FeedStats};

@@ -46,7 +46,7 @@ impl App {
         let ended = tokio::select! {
             biased;
             ended = self.runner.wait(id, at_most) => ended,
-            _ = stop.wait_for(|stopped| *stopped) => return Ok(self.job(id)?.view()),
+            () = super::serve::stopped(&mut stop) => return Ok(self.job(id)?.view()),
         };
         match ended {
             Ok(Some(view)) => Ok(view),

@@ -35,6 +35,24 @@ impl Fields {
         }
     }
 
+    /// The fields of the object that stood at `name`.
+    pub fn of(name: &str, object: Value) -> Self {
+        let fields = if let Value::Object(fields) = object { fields } else { Map::new() };
+        Self { path: name.to_owned(), fields, errors: Vec::new() }
+    }
+
+    /// Takes over what was wrong with an object that has been read.
+    pub fn take_errors(&mut self, mut inner: Self) {
+        inner.refuse_rest();
+        self.errors.append(&mut inner.errors);
+    }
+
+    /// Whether something was wrong with a field, or within it.
+    pub fn failed(&self, name: &str) -> bool {
+        let path = self.path_of(name);
+        self.errors.iter().any(|error| error.path == path || error.path.starts_with(&format!("{path}.")))
+    }
+
     /// All fields in canonical form: keys sorted, compact.
     pub fn canonical(&self) -> String {
         serde_json::to_string(&self.fields).unwrap_or_default()
@@ -82,16 +100,16 @@ impl Fields {
     }
 
     /// A whole number within `range`.
-    pub fn whole<T: TryFrom<i64> + Copy + Into<i128>>(&mut self, name: &str, range: RangeInclusive<T>) -> Option<T> {
+    pub fn whole<T: TryFrom<i64> + Copy + Into<i64>>(&mut self, name: &str, range: RangeInclusive<T>) -> Option<T> {
         let value = self.value(name)?;
         let inside = |n: &T| {
-            let n: i128 = (*n).into();
+            let n: i64 = (*n).into();
             ((*range.start()).into()..=(*range.end()).into()).contains(&n)
         };
         match value.as_i64().and_then(|n| T::try_from(n).ok()).filter(inside) {
             Some(number) => Some(number),
             None => {
-                let (from, to): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
+                let (from, to): (i64, i64) = ((*range.start()).into(), (*range.end()).into());
                 self.wrong(name, &format!("a whole number from {from} to {to}"), &value)
             }
         }
@@ -128,8 +146,7 @@ impl Fields {
             Value::Object(fields) => {
                 let mut inner = Self { path: self.path_of(name), fields, errors: Vec::new() };
                 let value = read(&mut inner);
-                inner.refuse_rest();
-                self.errors.append(&mut inner.errors);
+                self.take_errors(inner);
                 Some(value)
             }
             other => self.wrong(name, "an object", &other),
@@ -156,9 +173,8 @@ impl Fields {
     /// `value`, or the note that `name` is missing.
     pub fn required<T: Default>(&mut self, name: &str, value: Option<T>) -> T {
         value.unwrap_or_else(|| {
-            let path = self.path_of(name);
             // Where the field was there and wrong, that is what to say of it.
-            if !self.errors.iter().any(|error| error.path == path) {
+            if !self.failed(name) {
                 self.error(name, "is missing");
             }
             T::default()

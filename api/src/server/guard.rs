@@ -1,7 +1,7 @@
 //! Who may ask: the names the server is asked for under, the pages that may use it, and the token. A web page can make
 //! a browser send requests to a local server; what it cannot do is choose their `Host` and `Origin`.
 
-use super::{options::is_loopback, problem::Problem, request::Head, ticket::Tickets, ServeOptions};
+use super::{ServeOptions, options::is_loopback, problem::Problem, request::Head, ticket::Tickets};
 use std::net::{IpAddr, SocketAddr};
 use subtle::ConstantTimeEq;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -113,7 +113,9 @@ impl Guard {
             return Ok(());
         }
         let (code, detail, challenge) = match (bearer.is_some(), ticket.is_some()) {
-            (true, _) => ("invalid_token", "this is not the server's token", r#"Bearer realm="moonlog", error="invalid_token""#),
+            (true, _) => {
+                ("invalid_token", "this is not the server's token", r#"Bearer realm="moonlog", error="invalid_token""#)
+            }
             (_, true) => (
                 "invalid_ticket",
                 "the ticket is wrong or has expired; get another from POST /v1/tickets",

@@ -105,11 +105,6 @@ impl Problem {
         self.header(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000).max(1)))
     }
 
-    /// Its status.
-    pub fn status(&self) -> StatusCode {
-        self.0.status
-    }
-
     /// The answer.
     pub fn into_response(self) -> Response {
         #[derive(Serialize)]

@@ -3,9 +3,10 @@
 
 use super::{
     app::App,
-    approvals, blobs, commands, console, events, health, jobs, openapi, queues,
+    approvals, blobs, commands, console, events, health, jobs, openapi,
     problem::Problem,
     query::Query,
+    queues,
     reply::{self, Response},
     request::{BodyStream, Head, Request},
     routes::{Endpoint, Operation, ROUTES, Route},
@@ -44,12 +45,7 @@ pub async fn answer(app: Arc<App>, head: Head, body: BodyStream) -> Response {
     response
 }
 
-async fn handle(
-    app: &Arc<App>,
-    head: Head,
-    body: BodyStream,
-    label: &mut &'static str,
-) -> Result<Response, Problem> {
+async fn handle(app: &Arc<App>, head: Head, body: BodyStream, label: &mut &'static str) -> Result<Response, Problem> {
     app.guard.check_place(&head.headers)?;
     let found = find(&head.path);
     *label = found.as_ref().map_or("", |(route, _)| route.path);
@@ -69,7 +65,10 @@ async fn handle(
     }
     let Some((route, segments)) = found else {
         let path: String = head.path.chars().take(200).collect();
-        return Err(Problem::not_found("no_such_path", format!("there is nothing at {path}; /openapi.json lists what is")));
+        return Err(Problem::not_found(
+            "no_such_path",
+            format!("there is nothing at {path}; /openapi.json lists what is"),
+        ));
     };
     let wanted = if head.method == Method::HEAD { Method::GET } else { head.method.clone() };
     let Some(operation) = route.operations.iter().find(|operation| operation.method == wanted) else {
@@ -229,7 +228,11 @@ mod tests {
             ("/v1/jobs", Some("/v1/jobs"), &[]),
             ("/v1/jobs/", None, &[]),
             ("/v1/jobs/a", Some("/v1/jobs/{id}"), &["a"]),
-            ("/v1/jobs/a/approvals/gate%2Fapprove%3A2", Some("/v1/jobs/{id}/approvals/{approval}"), &["a", "gate/approve:2"]),
+            (
+                "/v1/jobs/a/approvals/gate%2Fapprove%3A2",
+                Some("/v1/jobs/{id}/approvals/{approval}"),
+                &["a", "gate/approve:2"],
+            ),
             ("/v1/workflows/check", Some("/v1/workflows/check"), &[]),
             ("/v1/workflows/x%20y", Some("/v1/workflows/{name}"), &["x y"]),
             ("/v1/workflows/%FF", None, &[]),

@@ -163,13 +163,15 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/workflows",
-        operations: &[get(Endpoint::ListWorkflows, &[(200, "WorkflowPage")], "List workflows")
-            .query(&["limit", "cursor"])],
+        operations: &[
+            get(Endpoint::ListWorkflows, &[(200, "WorkflowPage")], "List workflows").query(&["limit", "cursor"])
+        ],
     },
     Route {
         path: "/v1/workflows/check",
-        operations: &[post(Endpoint::CheckWorkflow, &[(200, "CheckReport")], "Check a script without running it")
-            .body("Check")],
+        operations: &[
+            post(Endpoint::CheckWorkflow, &[(200, "CheckReport")], "Check a script without running it").body("Check")
+        ],
     },
     Route {
         path: "/v1/workflows/{name}",
@@ -191,8 +193,9 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/verify",
-        operations: &[get(Endpoint::Verify, &[(200, "VerifyReport")], "Walk the log and check its chain")
-            .problems(&[409])],
+        operations: &[
+            get(Endpoint::Verify, &[(200, "VerifyReport")], "Walk the log and check its chain").problems(&[409])
+        ],
     },
     Route { path: "/healthz", operations: &[get(Endpoint::Health, &[(200, "Health")], "The server lives")] },
     Route {

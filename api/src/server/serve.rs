@@ -138,7 +138,7 @@ async fn accept(listener: TcpListener, app: Arc<App>) {
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            _ = stop.wait_for(|stopped| *stopped) => break,
+            () = stopped(&mut stop) => break,
         }
     }
     drop(listener);
@@ -166,7 +166,7 @@ async fn connection(stream: TcpStream, _place: OwnedSemaphorePermit, app: Arc<Ap
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = &mut serving => ended,
-        _ = stop.wait_for(|stopped| *stopped) => {
+        () = stopped(&mut stop) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -175,6 +175,12 @@ async fn connection(stream: TcpStream, _place: OwnedSemaphorePermit, app: Arc<Ap
         tracing::debug!(%error, "a connection ended");
     }
     app.metrics.disconnected();
+}
+
+/// Returns when the server is to stop.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error is the sender's end, and so the server's.
+    let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
 /// The one filter: everything goes to the router.
@@ -194,9 +200,7 @@ fn filter(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallibl
         .unify()
 }
 
-fn pieces<B: Buf>(
-    body: impl futures_util::Stream<Item = Result<B, warp::Error>> + Send + 'static,
-) -> BodyStream {
+fn pieces<B: Buf>(body: impl futures_util::Stream<Item = Result<B, warp::Error>> + Send + 'static) -> BodyStream {
     body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining()))).boxed()
 }
 
@@ -217,7 +221,7 @@ struct AddressFile(PathBuf);
 impl AddressFile {
     fn write(path: PathBuf, addr: SocketAddr) -> Result<Self, ServeError> {
         let text = serde_json::json!({
-            "url": url(addr), "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION"),
+            "address": url(addr), "url": url(addr), "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION"),
         });
         // Whoever reads it sees the old one or the new one, never half of one.
         let draft = path.with_extension("json.new");

@@ -32,7 +32,8 @@ pub fn decide_cancel(job: &JobState, reason: Option<String>) -> Result<Vec<Event
 /// The `step.finished` of every step that is open, inner steps before those around them: what has to stand before a
 /// run's end, and, with [`StepOutcome::Interrupted`], what a dead runner left.
 pub fn close_steps(job: &JobState, outcome: StepOutcome, error: Option<&ErrorInfo>, now: Timestamp) -> Vec<NewEvent> {
-    let mut open: Vec<_> = job.open_steps.iter().collect();
+    // A step that waits for its next attempt has its finish already.
+    let mut open: Vec<_> = job.open_steps.iter().filter(|(_, step)| step.retry_at.is_none()).collect();
     open.sort_by_key(|(path, step)| (Reverse(path.matches('/').count()), step.position));
     open.into_iter()
         .map(|(path, step)| {

@@ -9,7 +9,7 @@ use super::{
     shared::{Shared, lock},
     tail::Tail,
     verify::verify_up_to,
-    waiters::{Answer, Waiters},
+    waiters::{Waiters, wait_blocking},
     watches::Watches,
     writer::Writer,
 };
@@ -131,21 +131,26 @@ impl Log {
     /// # Errors
     /// Where a write failed, so that it never will be.
     pub async fn durable(&self, position: u64) -> Result<(), Poisoned> {
-        match self.wait_for(position) {
+        if position <= self.head() {
+            return Ok(());
+        }
+        let waiter = self.shared.waiters.register(position);
+        // It may have come in between, and then nobody would wake this waiter.
+        if position <= self.head() {
+            return Ok(());
+        }
+        match waiter?.await {
             Ok(answer) => answer,
-            Err(waiter) => waiter.await.unwrap_or_else(|_| Err(self.never())),
+            Err(_) => Err(closed()),
         }
     }
 
-    /// The same for a thread that runs no tasks.
+    /// The same for a thread that runs no tasks: it is blocked.
     ///
     /// # Errors
     /// As [`Self::durable`].
     pub fn durable_blocking(&self, position: u64) -> Result<(), Poisoned> {
-        match self.wait_for(position) {
-            Ok(answer) => answer,
-            Err(waiter) => waiter.blocking_recv().unwrap_or_else(|_| Err(self.never())),
-        }
+        wait_blocking(self.durable(position))
     }
 
     /// The last durable position; 0 in an empty log.
@@ -285,6 +290,11 @@ impl Log {
         self.writer.close();
     }
 
+    #[cfg(test)]
+    pub(super) fn watched_streams(&self) -> usize {
+        self.shared.watches.len()
+    }
+
     /// Gives prepared events their places, and hands them over to the writer.
     fn place(&self, appends: Vec<Prepared>, one_frame: bool) -> Result<Vec<Appended>, AppendError> {
         if appends.is_empty() {
@@ -333,27 +343,11 @@ impl Log {
             self.shared.work.notify_one();
         }
     }
+}
 
-    /// The answer, where it is known already; else who will bring it.
-    fn wait_for(&self, position: u64) -> Result<Answer, tokio::sync::oneshot::Receiver<Answer>> {
-        if position <= self.head() {
-            return Ok(Ok(()));
-        }
-        let waiter = self.shared.waiters.register(position);
-        // It may have come in between, and then nobody would wake this waiter.
-        if position <= self.head() {
-            return Ok(Ok(()));
-        }
-        match self.is_poisoned() {
-            Some(poisoned) => Ok(Err(poisoned)),
-            None => Err(waiter),
-        }
-    }
-
-    /// Why a position that nobody will reach is not durable.
-    fn never(&self) -> Poisoned {
-        self.is_poisoned().unwrap_or_else(|| Poisoned { reason: "the log was closed".into(), disk_full: false })
-    }
+/// Why a position that was never given out will not be durable.
+fn closed() -> Poisoned {
+    Poisoned { reason: "the log was closed".into(), disk_full: false }
 }
 
 impl WriterThread {
@@ -370,7 +364,7 @@ impl WriterThread {
             tracing::error!("the log's writer panicked");
         }
         self.shared.watches.stop();
-        self.shared.waiters.failed(&Poisoned { reason: "the log was closed".into(), disk_full: false });
+        self.shared.waiters.end(closed());
     }
 }
 

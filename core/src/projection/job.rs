@@ -70,7 +70,7 @@ pub struct JobState {
     pub retry_at: Option<Timestamp>,
     /// The request to cancel it, where there is one.
     pub cancel_requested: Option<Box<JobCancelRequested>>,
-    /// The arguments that `continue_as` gave to the run, where it did.
+    /// The arguments that `continue_as` gave, where it did: to the run and to those that retry it.
     pub continued_args: Option<Json>,
     /// The open steps of the run, by call path.
     pub open_steps: BTreeMap<Arc<str>, Arc<OpenStep>>,
@@ -173,8 +173,6 @@ impl JobState {
                 self.started_at.get_or_insert(event.time);
                 self.retry_at = None;
                 self.error = None;
-                // An attempt starts from what was submitted, whatever `continue_as` gave to the one before.
-                self.continued_args = None;
                 self.begin_run(started.run, event);
             }
             EventBody::JobContinued(continued) => {

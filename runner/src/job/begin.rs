@@ -10,7 +10,7 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Event, EventBody, JobResumed, JobStarted, StepOutcome, StepStarted, StreamId},
+    event::{Event, EventBody, JobResumed, JobStarted, StepOutcome, StreamId},
     id::JobId,
     projection::{JobState, JobStatus, OpenStep},
     time::Timestamp,
@@ -46,7 +46,7 @@ impl ActiveJob {
             submitted: state.submitted.clone(),
             attempt: state.attempt,
             run: state.run,
-            args: state.args.clone(),
+            args: state.args().clone(),
             deadline: None,
             open: OpenSteps::default(),
             signals: VecDeque::new(),
@@ -65,14 +65,10 @@ impl ActiveJob {
         let fresh = state.status == JobStatus::Queued;
         // A job that was just submitted has no history worth a read.
         let history = if fresh && state.version == 1 { Vec::new() } else { job.read_history()? };
-        let state = if history.is_empty() { state } else { JobState::fold(&history).unwrap_or(state) };
+        let state = if history.is_empty() { state } else { JobState::fold(&history).map_or(state, Arc::new) };
         job.seen_version = state.version;
         job.note_history(&history);
-        let worked = if fresh {
-            job.start_attempt(&state).await?
-        } else {
-            job.come_back(&state, &history).await?
-        };
+        let worked = if fresh { job.start_attempt(&state).await? } else { job.come_back(&state, &history).await? };
         Ok(Some((job, worked)))
     }
 
@@ -139,7 +135,7 @@ impl ActiveJob {
         let began_at = history.get(began).map_or(state.submitted_at, |event| event.time);
         self.set_deadline(state.started_at.unwrap_or(began_at));
         for (path, step) in &state.open_steps {
-            self.reopen(path, step);
+            self.reopen(path, step, history);
         }
         let run_history = history.get(began + 1..).unwrap_or_default().to_vec();
         let worked = self.start_script(began_at, run_history).await?;
@@ -153,17 +149,10 @@ impl ActiveJob {
 
     /// A step that was open when the last task of this job ended. What was being performed then is recorded as
     /// interrupted before anything else happens to it; what waits goes on waiting.
-    fn reopen(&mut self, path: &Arc<str>, step: &OpenStep) {
-        let started = StepStarted {
-            run: step.run,
-            path: path.to_string(),
-            name: step.name.to_string(),
-            kind: step.kind.to_string(),
-            spec_hash: step.spec_hash,
-            attempt: step.attempt,
-            input: step.input.clone(),
-        };
-        let mut open = Open::new(started, step.position, step.started_at);
+    fn reopen(&mut self, path: &Arc<str>, step: &OpenStep, history: &[Arc<Event>]) {
+        let Ok(at) = history.binary_search_by_key(&step.position, |event| event.position) else { return };
+        let EventBody::StepStarted(started) = &history[at].body else { return };
+        let mut open = Open::new(started.clone(), step.position, step.started_at);
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
         } else if matches!(open.doing, Doing::Performing) {
@@ -171,8 +160,7 @@ impl ActiveJob {
                 "interrupted",
                 format!("the server stopped while `{}` was being performed: what became of it was not seen", step.name),
             );
-            let result =
-                StepResult { outcome: StepOutcome::Interrupted, output: None, error: Some(error.retryable()) };
+            let result = StepResult { outcome: StepOutcome::Interrupted, output: None, error: Some(error.retryable()) };
             self.finished.push_back((path.clone(), step.attempt, result));
         }
         self.open.insert(open);

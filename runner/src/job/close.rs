@@ -23,7 +23,7 @@ pub(super) enum End {
 impl ActiveJob {
     /// Ends what is open, and records the end. A failure may be the end of an attempt only.
     pub(super) async fn close(&mut self, end: End) -> Result<Leave, Stop> {
-        self.performers.abort_all();
+        self.performers.shutdown().await;
         let mut events = self.cancel_open_steps();
         self.inner.processes.end_job(&self.id).await;
         self.cancel_children().await;

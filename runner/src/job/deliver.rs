@@ -7,9 +7,7 @@ use super::{
 use crate::step_result::StepResult;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{
-        Decision, EventBody, NewEvent, StepFinished, StepOutcome, StepRetryScheduled, StepStarted, WaitKind,
-    },
+    event::{Decision, EventBody, NewEvent, StepFinished, StepOutcome, StepRetryScheduled, StepStarted, WaitKind},
     json::Json,
     projection::JobStatus,
     time::Timestamp,
@@ -63,12 +61,15 @@ impl ActiveJob {
         if self.decisions.is_empty() {
             return None;
         }
-        let (path, _) =
-            self.open.waiting_for(WaitKind::Approval).into_iter().find(|(path, _)| self.decisions.contains_key(&**path))?;
+        let (path, _) = self
+            .open
+            .waiting_for(WaitKind::Approval)
+            .into_iter()
+            .find(|(path, _)| self.decisions.contains_key(&**path))?;
         let decided = self.decisions.remove(&*path)?;
         let approved = decided.decision == Decision::Approved;
         let output = serde_json::json!({ "approved": approved, "by": decided.by, "note": decided.note });
-        Some((path, StepResult::ok(output.into())))
+        Some((path, StepResult::ok(output)))
     }
 
     fn take_child(&mut self) -> Result<Option<(Arc<str>, StepResult)>, Stop> {
@@ -79,12 +80,16 @@ impl ActiveJob {
             let Some(child) = self.children.get(&path) else { continue };
             let Some(state) = self.inner.views.job(child)? else { continue };
             let result = match state.status {
-                JobStatus::Completed => StepResult::ok(state.result.unwrap_or_default()),
-                JobStatus::Failed => StepResult::error(
-                    state.error.unwrap_or_else(|| ErrorInfo::new("child_failed", "the child job failed")),
+                JobStatus::Completed => StepResult::ok(state.result.clone().unwrap_or_default()),
+                JobStatus::Failed => StepResult::failed(
+                    state
+                        .error
+                        .as_deref()
+                        .cloned()
+                        .unwrap_or_else(|| ErrorInfo::new("child_failed", "the child job failed")),
                 ),
                 JobStatus::Cancelled => {
-                    StepResult::error(ErrorInfo::new("cancelled", format!("the child job {child} was cancelled")))
+                    StepResult::failed(ErrorInfo::new("cancelled", format!("the child job {child} was cancelled")))
                 }
                 JobStatus::TimedOut => StepResult {
                     outcome: StepOutcome::TimedOut,
@@ -118,8 +123,7 @@ impl ActiveJob {
                 WaitKind::Signal => timed_out(&format!("signal `{}`", wait.name.as_deref().unwrap_or(""))),
                 WaitKind::Approval => match StepInput::of(&open.step).default {
                     Some(default) => StepResult::ok(
-                        serde_json::json!({ "approved": default, "by": null, "note": "decided by default: time was up" })
-                            .into(),
+                        serde_json::json!({ "approved": default, "by": null, "note": "decided by default: time was up" }),
                     ),
                     None => timed_out("a decision"),
                 },
@@ -139,7 +143,12 @@ impl ActiveJob {
         }
     }
 
-    async fn deliver_result(&mut self, path: &Arc<str>, attempt: u32, result: StepResult) -> Result<Option<Input>, Stop> {
+    async fn deliver_result(
+        &mut self,
+        path: &Arc<str>,
+        attempt: u32,
+        result: StepResult,
+    ) -> Result<Option<Input>, Stop> {
         // A result may come for a step that its branch has cancelled meanwhile.
         let Some(open) = self.open.get_mut(path).filter(|open| open.step.attempt == attempt) else { return Ok(None) };
         let now = (self.inner.options.clock)();
@@ -158,10 +167,10 @@ impl ActiveJob {
             cached: false,
             cached_from: None,
         };
-        let mut events = vec![self.step_event(EventBody::StepFinished(finished.clone()), path)];
+        let started = open.position;
+        let mut events = vec![self.step_event(EventBody::StepFinished(finished.clone()), path).cause(started)];
         if let Some(wait_ms) = wait_ms {
-            let error =
-                finished.error.clone().unwrap_or_else(|| ErrorInfo::new("step_failed", "the attempt failed"));
+            let error = finished.error.clone().unwrap_or_else(|| ErrorInfo::new("step_failed", "the attempt failed"));
             let retry = StepRetryScheduled { run: self.run, path: path.to_string(), attempt, wait_ms, error };
             events.push(self.step_event(EventBody::StepRetryScheduled(retry), path));
         }

@@ -15,11 +15,14 @@ use close::End;
 use futures_util::FutureExt;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobContinued, JobResumed, JobSubmitted, JobWaiting, NewEvent, StepStarted, ToolApprovalDecided, ToolApprovalRequested},
+    event::StreamId,
+    event::{
+        EventBody, JobContinued, JobResumed, JobSubmitted, JobWaiting, NewEvent, StepStarted, ToolApprovalDecided,
+        ToolApprovalRequested,
+    },
     id::JobId,
     json::Json,
     log::{Append, AppendError, Appended, Expected, Poisoned, ReadError},
-    event::StreamId,
     time::Timestamp,
 };
 use moonlog_scripts::{Input, Run, RunError, RunState, Slice, StopHandle};
@@ -198,7 +201,8 @@ impl Effects {
     }
 
     fn take_began(&mut self, path: &str) -> Option<StepStarted> {
-        let at = self.all.iter().rposition(|effect| matches!(effect, Effect::Began { step, .. } if step.path == path))?;
+        let at =
+            self.all.iter().rposition(|effect| matches!(effect, Effect::Began { step, .. } if step.path == path))?;
         match self.all.remove(at) {
             Effect::Began { step, .. } => Some(step),
             _ => None,
@@ -210,11 +214,8 @@ impl Effects {
 fn approval_request(event: &NewEvent) -> Option<NewEvent> {
     let EventBody::StepStarted(step) = &event.body else { return None };
     (step.kind == "approve").then(|| {
-        let request = ToolApprovalRequested {
-            call_id: step.path.clone(),
-            name: "approve".into(),
-            input: step.input.clone(),
-        };
+        let request =
+            ToolApprovalRequested { call_id: step.path.clone(), name: "approve".into(), input: step.input.clone() };
         NewEvent::new(EventBody::ToolApprovalRequested(request)).step(event.step.clone())
     })
 }
@@ -225,7 +226,10 @@ impl ActiveJob {
         loop {
             let (mut run, slice) = match worked {
                 Ok(worked) => worked,
-                Err(RunError::Mismatch(mismatch)) => return self.close(End::Failed(mismatch.to_error_info())).await,
+                Err(RunError::Mismatch(mismatch)) => {
+                    let error = ErrorInfo::new("nondeterministic", mismatch.to_string());
+                    return self.close(End::Failed(error)).await;
+                }
                 Err(RunError::Script(error)) => return self.close(End::Failed(error)).await,
                 Err(RunError::Replay(error)) => return Err(Stop::Replay(error)),
             };
@@ -451,7 +455,7 @@ impl ActiveJob {
     /// `continue_as`: the next run begins with a fresh history.
     async fn continue_as(&mut self, args: Json) -> Result<Worked, Stop> {
         let mut events = self.cancel_open_steps();
-        self.performers.abort_all();
+        self.performers.shutdown().await;
         self.run += 1;
         events.push(EventBody::JobContinued(JobContinued { run: self.run, args: args.clone() }).into());
         let appended = self.append(events).await?;
@@ -461,7 +465,7 @@ impl ActiveJob {
 
     /// Appends to the job's own stream.
     async fn append(&self, events: Vec<NewEvent>) -> Result<Appended, Stop> {
-        self.inner.log.ready().await?;
+        self.inner.log.ready().await;
         let append = Append { stream: StreamId::Job(self.id), expected: Expected::Any, events };
         self.inner.log.append(append).map_err(|error| match error {
             AppendError::Closed { .. } => Stop::Closed,

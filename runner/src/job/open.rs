@@ -169,9 +169,7 @@ impl OpenSteps {
                 Doing::Performing => return None,
                 Doing::Code { .. } => continue,
                 Doing::Waiting(wait) => wait.clone(),
-                Doing::Backoff(due) => {
-                    Wait { reason: WaitKind::Sleep, due: Some(*due), name: None, title: None }
-                }
+                Doing::Backoff(due) => Wait { reason: WaitKind::Sleep, due: Some(*due), name: None, title: None },
             };
             if first.as_ref().is_none_or(|(position, ..)| open.position < *position) {
                 first = Some((open.position, path.clone(), wait));

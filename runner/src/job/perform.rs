@@ -1,7 +1,19 @@
 //! Doing what a script asked for: a task for each operation that acts, begun once its `step.started` is durable.
 
-use super::{ActiveJob, open::{Doing, Open}};
-use crate::{exec::{self, StepContext}, http, process::Owner, runner::Inner, step_result::StepResult, submit::ChildRequest};
+use super::{
+    ActiveJob,
+    open::{Doing, Open},
+};
+use crate::{
+    http,
+    process::{
+        Owner,
+        exec::{self, ExecContext},
+    },
+    runner::Inner,
+    step_result::StepResult,
+    submit::ChildRequest,
+};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
@@ -65,9 +77,9 @@ impl ActiveJob {
 
     /// The script has ended an operation itself, by cancelling its branch: what performs it is ended too.
     pub(super) async fn cancel_step(&mut self, path: &str) {
-        let Some(open) = self.open.close(path) else { return };
-        if open.task.is_some() && matches!(open.step.kind.as_str(), "exec" | "sh" | "process") {
-            self.inner.processes.end_step(&self.id, path).await;
+        // Ending the task that performs it ends the process that it waits for.
+        if self.open.close(path).is_none() {
+            return;
         }
         if let Some(child) = self.children.remove(path)
             && let Err(error) = self.inner.cancel(&child, Some("its branch was cancelled".into())).await
@@ -96,9 +108,11 @@ impl Operation {
         self.inner.log.durable(self.position).await.ok()?;
         match self.step.kind.as_str() {
             "http" => Some(http::perform(&self.step.input, &self.idempotency_key, &self.inner.options.http).await),
-            "workflow" => self.submit_child().await.err().map(StepResult::error),
+            "workflow" => self.submit_child().await.err().map(StepResult::failed),
             _ => {
-                let context = StepContext {
+                let context = ExecContext {
+                    process: uuid::Uuid::now_v7().into(),
+                    workdir: None,
                     owner: Owner {
                         stream: StreamId::Job(self.job),
                         job: Some(self.job),

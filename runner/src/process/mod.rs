@@ -5,6 +5,8 @@
 mod capture;
 mod environment;
 pub mod exec;
+mod exec_input;
+mod exec_result;
 mod head_tail;
 mod host;
 mod output_text;
@@ -17,6 +19,7 @@ mod search;
 mod signal_name;
 mod spawn_error;
 mod spec;
+mod stream_pieces;
 
 pub use capture::Captured;
 pub use environment::NON_INTERACTIVE;
