@@ -10,12 +10,7 @@ use support::*;
 #[test]
 #[ignore = "the process host; the other tests start it"]
 fn process_host() {
-    use std::os::{fd::AsFd, unix::fs::FileTypeExt};
-    let stdin = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
-    let started_by_a_test = stdin.metadata().unwrap().file_type().is_socket();
-    // Whoever holds it keeps the host's connection open.
-    drop(stdin);
-    if started_by_a_test {
+    if stdin_is_a_socket() {
         moonlog_runner::process::host_main()
     }
 }

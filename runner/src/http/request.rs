@@ -146,19 +146,16 @@ fn next_url(from: &Url, response: &Response) -> Result<Option<Url>, ErrorInfo> {
     }
 }
 
-fn next_cause<'a>(cause: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    (*cause).source()
-}
-
 /// Why there was no answer. The URL is left out: it may hold a password.
 fn failure(url: &Url, error: &reqwest::Error) -> ErrorInfo {
     let host = url.host_str().unwrap_or_default();
-    let mut causes = std::iter::successors(error.source(), next_cause);
-    let mut last = String::new();
-    let refused = causes.find_map(|cause| {
+    let (mut last, mut refused) = (String::new(), None);
+    let mut next = error.source();
+    while let Some(cause) = next {
         last = cause.to_string();
-        cause.downcast_ref::<NotAllowed>()
-    });
+        refused = refused.or(cause.downcast_ref::<NotAllowed>());
+        next = cause.source();
+    }
     if let Some(NotAllowed { host, address }) = refused {
         return not_allowed(host, *address);
     }

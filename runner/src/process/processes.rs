@@ -227,7 +227,7 @@ impl Inner {
     ) -> Result<Process, ErrorInfo> {
         let body = EventBody::ProcessStarted(ProcessStarted {
             command: spec.command.clone(),
-            args: spec.args.clone(),
+            args: spec.args.iter().map(|arg| self.options.secrets.scrub(arg)).collect(),
             workdir: workdir.to_string_lossy().into_owned(),
             pid,
             background: spec.background,

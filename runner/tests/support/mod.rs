@@ -1,5 +1,7 @@
 //! What tests of processes share: a real log in memory, and the real process host, which is this test binary again.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use moonlog_core::{
     event::{Event, EventBody, ProcessExited, StreamId},
     id::{JobId, ProcessId},
@@ -34,6 +36,13 @@ pub fn host() -> HostCommand {
         program: std::env::current_exe().unwrap(),
         args: ["process_host", "--exact", "--ignored", "--nocapture", "--test-threads=1"].map(String::from).into(),
     }
+}
+
+/// Whether this is run as the process host. Whoever holds the socket keeps the host's connection open, so nothing of
+/// it is kept.
+pub fn stdin_is_a_socket() -> bool {
+    let stdin = std::fs::metadata("/proc/self/fd/0").unwrap();
+    std::os::unix::fs::FileTypeExt::is_socket(&stdin.file_type())
 }
 
 pub fn world() -> World {
