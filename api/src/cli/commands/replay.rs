@@ -246,7 +246,7 @@ fn at_of_bundle(events: &[Arc<Event>], at: u64, options: &Options) -> Result<Sta
     if options.format.json {
         let mut flow = FlowState::default();
         prefix().for_each(|event| flow.apply(event));
-        output::json(&json!({"job": job, "flow": {"run": flow.run(), "steps": flow.steps()}}))?;
+        output::json(&json!({"at": at, "job": job, "flow": flow}))?;
         return Ok(Status::Done);
     }
     show_state(&job, events, at)
