@@ -44,7 +44,7 @@ const DONE: u8 = 4;
 impl JobTree {
     /// The tree while the job runs.
     pub fn frame(&self, now: Timestamp, layout: Layout) -> Vec<String> {
-        let drawing = Drawing { tree: self, now, paint: layout.paint, columns: layout.columns, ended: false };
+        let drawing = Drawing { tree: self, now, paint: layout.paint, columns: layout.columns, still: false };
         let mut lines = vec![Line(ALWAYS, drawing.header())];
         for (at, phase) in self.phases.iter().enumerate() {
             let current = at == self.phase;
@@ -65,7 +65,7 @@ impl JobTree {
     /// The tree of an ended job, to be left on the terminal: phases, what failed, and the sum.
     pub fn summary(&self, layout: Layout) -> Vec<String> {
         let now = self.end.as_ref().map_or(Timestamp::default(), |(time, _)| *time);
-        let drawing = Drawing { tree: self, now, paint: layout.paint, columns: layout.columns, ended: true };
+        let drawing = Drawing { tree: self, now, paint: layout.paint, columns: layout.columns, still: true };
         let mut lines = Vec::new();
         for (at, phase) in self.phases.iter().enumerate() {
             lines.extend(drawing.phase_heading(at).map(|text| Line(ALWAYS, text)));
@@ -83,7 +83,7 @@ impl JobTree {
     /// All of the tree, for a job that is looked at and not watched.
     pub fn whole(&self, now: Timestamp, columns: usize, paint: Paint) -> Vec<String> {
         let now = self.end.as_ref().map_or(now, |(time, _)| *time);
-        let drawing = Drawing { tree: self, now, paint, columns, ended: true };
+        let drawing = Drawing { tree: self, now, paint, columns, still: true };
         let mut lines = vec![Line(ALWAYS, drawing.header())];
         for (at, phase) in self.phases.iter().enumerate() {
             lines.extend(drawing.phase_heading(at).map(|text| Line(ALWAYS, text)));
@@ -101,7 +101,8 @@ struct Drawing<'a> {
     now: Timestamp,
     paint: Paint,
     columns: usize,
-    ended: bool,
+    /// Whether it is drawn once, and will not move.
+    still: bool,
 }
 
 impl Drawing<'_> {
@@ -110,6 +111,9 @@ impl Drawing<'_> {
     }
 
     fn spinner(&self) -> String {
+        if self.still {
+            return self.paint.put(Look::Cyan, "▸").into_owned();
+        }
         let step = usize::try_from(self.now.as_micros() as u64 / 1000 / SPINNER_STEP_MS).unwrap_or(0);
         self.paint.put(Look::Cyan, SPINNER[step % SPINNER.len()]).into_owned()
     }
@@ -171,13 +175,14 @@ impl Drawing<'_> {
             return None;
         }
         let Some(entered) = phase.entered_at else {
-            return (!self.ended).then(|| self.dim(&format!("  ○ {}", phase.title)));
+            return (!self.still).then(|| self.dim(&format!("  ○ {}", phase.title)));
         };
-        let failed_here = at == tree.phase && matches!(&tree.end, Some((_, end)) if !matches!(end, End::Completed(_)));
-        let mark = match phase.left_at {
-            None => self.spinner(),
-            Some(_) if failed_here => self.mark(StepOutcome::Error),
-            Some(_) => self.mark(StepOutcome::Ok),
+        let end = tree.end.as_ref().filter(|_| at == tree.phase).map(|(_, end)| end);
+        let mark = match (phase.left_at, end) {
+            (None, _) => self.spinner(),
+            (_, Some(End::Cancelled(_))) => self.mark(StepOutcome::Cancelled),
+            (_, Some(End::Failed(_) | End::TimedOut(_))) => self.mark(StepOutcome::Error),
+            _ => self.mark(StepOutcome::Ok),
         };
         let steps = tree.steps_under(&phase.roots);
         let time = duration::between(entered, phase.left_at.unwrap_or(self.now));
