@@ -119,12 +119,15 @@ fn syntax_error(error: &mlua::Error) -> (Option<u32>, String) {
         mlua::Error::SyntaxError { message, .. } => message.clone(),
         other => other.to_string(),
     };
-    let text = text.trim();
-    let mut parts = text.splitn(3, ':');
-    if let (Some(_), Some(line), Some(reason)) = (parts.next(), parts.next(), parts.next())
-        && let Ok(line) = line.trim().parse()
-    {
+    // `name:3: reason`, with or without the name.
+    let mut parts = text.trim().splitn(3, ':');
+    let (first, second, third) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    if let (Ok(line), Some(reason)) = (first.trim().parse(), second) {
+        let rest = third.map(|rest| format!(":{rest}")).unwrap_or_default();
+        return (Some(line), format!("line {line}: {}{rest}", reason.trim_start()));
+    }
+    if let (Some(Ok(line)), Some(reason)) = (second.map(|line| line.trim().parse()), third) {
         return (Some(line), format!("line {line}: {}", reason.trim()));
     }
-    (None, text.to_owned())
+    (None, text.trim().to_owned())
 }

@@ -171,6 +171,20 @@ impl Run {
         self.stop.clone()
     }
 
+    /// Runs as `start` does; what waits for a flush is given it, as nothing is appended.
+    pub(crate) fn finish_replay(&mut self) -> Result<Slice, RunError> {
+        let mut slice = self.pump()?;
+        while slice.state == RunState::More {
+            let more = self.resume(Input::Continue)?;
+            slice.intents.extend(more.intents);
+            slice.state = more.state;
+            if slice.intents.len() > 10_000 {
+                break;
+            }
+        }
+        Ok(slice)
+    }
+
     /// What became of each entry of the history.
     pub(crate) fn walked(&self) -> Vec<Entry> {
         let Some(vm) = &self.vm else { return Vec::new() };

@@ -198,8 +198,12 @@ impl Journal {
     }
 
     /// The operations inside attempt `attempt` of the code step `path` that were left open, innermost last: whoever
-    /// ended the step was stopped before it could close them.
+    /// ended the step was stopped before it could close them. None where the step was entered: then the script closes
+    /// them itself.
     pub fn left_open(&self, path: &str, attempt: u32) -> Vec<(Arc<str>, u32)> {
+        if !self.skipped.contains(&format!("{path}@{attempt}")) {
+            return Vec::new();
+        }
         let prefix = format!("{path}@{attempt}/");
         let inside = self.open.iter().filter(|open| open.path.starts_with(&prefix));
         inside.map(|open| (Arc::clone(&open.path), open.attempt)).collect()

@@ -6,7 +6,12 @@ use crate::{
     job::{Answer, Job},
     value::Marks,
 };
-use mlua::{Function, Lua, LuaOptions, StdLib, Table, Thread, Value, chunk::ChunkMode, chunk::Compiler};
+use mlua::{
+    Function, Lua, LuaOptions, StdLib, Table, Thread, Value,
+    chunk::ChunkMode,
+    chunk::Compiler,
+    state::{GcIncParams, GcMode},
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 const PRELUDE: &str = include_str!("prelude.luau");
@@ -98,6 +103,9 @@ impl Vm {
         lua.sandbox(true)?;
         globals.set_readonly(true);
         Watch::install(&watch, &lua)?;
+        // Luau collects a fixed amount per allocation, however large that is. In steps of a kilobyte large strings
+        // would run into the limit long before their garbage is found.
+        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().step_size(512).step_multiplier(400)));
         lua.gc_collect()?;
         let base_bytes = lua.used_memory();
         Ok(Self { lua, watch, marks, seat, globals, drive, main, environment, create, base_bytes })
@@ -139,9 +147,15 @@ impl Vm {
         self.create.call(self.main.clone())
     }
 
+    /// A thread that will run `function`.
+    pub fn thread(&self, function: Function) -> mlua::Result<Thread> {
+        self.create.call(function)
+    }
+
     /// Runs a branch until it waits (0), returned (1) or threw (2).
     pub fn drive(&self, thread: Thread, resume: Answer) -> mlua::Result<(u8, Value, Option<String>)> {
         let (mode, a, b, c) = resume;
+        self.watch.enter();
         self.drive.call((thread, mode, a, b, c))
     }
 

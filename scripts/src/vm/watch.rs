@@ -18,6 +18,8 @@ const INTERVAL: u32 = 500;
 
 thread_local! {
     static LEFT: Cell<u32> = const { Cell::new(INTERVAL) };
+    /// Above so many KiB the memory is looked at without waiting for the interval: strings of megabytes come quickly.
+    static SOFT_KIB: Cell<i32> = const { Cell::new(i32::MAX) };
 }
 
 type Interrupt = unsafe extern "C-unwind" fn(*mut ffi::lua_State, std::ffi::c_int);
@@ -57,6 +59,18 @@ impl Watch {
         self.budget_ns.store(ms.saturating_mul(1_000_000), Ordering::Relaxed);
     }
 
+    /// The VM is going to run on this thread.
+    pub fn enter(&self) {
+        SOFT_KIB.set(i32::try_from(self.soft_bytes() >> 10).unwrap_or(i32::MAX));
+    }
+
+    /// The use at which garbage is collected: three quarters of the limit, and some growth since it was last done.
+    fn soft_bytes(&self) -> usize {
+        let limit = self.memory_bytes.load(Ordering::Relaxed);
+        let collected = self.collected_bytes.load(Ordering::Relaxed);
+        (limit / 4 * 3).max(collected.saturating_add(limit / 16))
+    }
+
     /// The limit that the watch has found to be passed.
     pub fn expired(&self) -> Option<ErrorInfo> {
         self.expired.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -94,13 +108,12 @@ impl Watch {
 
     /// Luau does not collect garbage because memory is short, so it is done here, before the limit is met.
     fn look_at_memory(&self, lua: &Lua) -> mlua::Result<()> {
-        let limit = self.memory_bytes.load(Ordering::Relaxed);
-        let used = lua.used_memory();
-        if used < limit / 4 * 3 || used < self.collected_bytes.load(Ordering::Relaxed) + limit / 16 {
+        if lua.used_memory() < self.soft_bytes() {
             return Ok(());
         }
         lua.gc_collect()?;
         self.collected_bytes.store(lua.used_memory(), Ordering::Relaxed);
+        self.enter();
         Ok(())
     }
 
@@ -131,7 +144,9 @@ unsafe extern "C-unwind" fn sampled(state: *mut ffi::lua_State, gc: std::ffi::c_
         return;
     }
     let left = LEFT.get();
-    if left > 0 {
+    // SAFETY: counting does not collect, and is allowed wherever an interrupt is.
+    let used_kib = unsafe { ffi::lua_gc(state, ffi::LUA_GCCOUNT, 0) };
+    if left > 0 && used_kib < SOFT_KIB.get() {
         LEFT.set(left - 1);
         return;
     }

@@ -6,5 +6,7 @@ mod world;
 mod branches;
 mod coroutines;
 mod hostile;
+mod library;
 mod operations;
+mod replay;
 mod steps;
