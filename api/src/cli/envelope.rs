@@ -1,7 +1,7 @@
 //! Events as feeds and bundles carry them, read back.
 
 use moonlog_core::{
-    event::{Event, EventBody, StreamId},
+    event::{Event, EventBody, Origin, StreamId},
     id::{Hash, JobId, ProcessId, SessionId},
     time::Timestamp,
 };
@@ -29,6 +29,8 @@ pub struct Envelope {
     step: Option<Arc<str>>,
     #[serde(default)]
     cause: Option<u64>,
+    #[serde(default)]
+    origin: Option<Origin>,
     data: Box<RawValue>,
 }
 
@@ -92,6 +94,7 @@ impl Envelope {
             process: self.process,
             step: self.step,
             cause: self.cause,
+            origin: self.origin,
             body,
             blob: None,
         })
@@ -116,6 +119,7 @@ mod tests {
             process: None,
             step: Some("a/b".into()),
             cause: Some(3),
+            origin: None,
             body: EventBody::JobLogged(JobLogged { level: "info".into(), message: "hello".into() }),
             blob: None,
         }

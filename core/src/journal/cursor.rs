@@ -185,7 +185,7 @@ impl Journal {
     /// What the script was given next, where that is what comes next.
     pub fn take_delivery(&mut self) -> Option<Delivery> {
         let entry = self.peek()?;
-        let time = entry.event.time;
+        let time = entry.event.happened_at();
         let delivery = match (&entry.role, &entry.event.body) {
             (Role::Delivery, EventBody::StepFinished(event)) => {
                 Delivery::Finished { event: event.clone(), retry: false, time }

@@ -126,7 +126,7 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
                     code_attempts.remove(finished.path.as_str());
                 }
                 if role == Role::Delivery || finished.outcome == StepOutcome::TimedOut {
-                    last_delivery = Some(event.time);
+                    last_delivery = Some(event.happened_at());
                 }
                 (role, finished.path.as_str().into())
             }
@@ -136,7 +136,7 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
             _ => continue,
         };
         if role == Role::Attempt {
-            last_delivery = Some(event.time);
+            last_delivery = Some(event.happened_at());
         }
         sorted.entries.push(Entry { event: Arc::clone(event), role, met: Met::Pending, place, last_delivery });
     }

@@ -204,6 +204,7 @@ impl Sequencer {
                 process: event.process,
                 step: event.step,
                 cause: event.cause,
+                origin: event.origin,
                 body: event.body,
                 blob,
             };

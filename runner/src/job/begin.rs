@@ -132,7 +132,7 @@ impl ActiveJob {
             .iter()
             .rposition(|event| matches!(event.body, EventBody::JobStarted(_) | EventBody::JobContinued(_)))
             .unwrap_or(0);
-        let began_at = history.get(began).map_or(state.submitted_at, |event| event.time);
+        let began_at = history.get(began).map_or(state.submitted_at, |event| event.happened_at());
         self.set_deadline(state.started_at.unwrap_or(began_at));
         for (path, step) in &state.open_steps {
             self.reopen(path, step, history);

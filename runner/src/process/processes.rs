@@ -240,6 +240,7 @@ impl Inner {
             process: Some(spec.id),
             step: spec.owner.step.clone(),
             cause: None,
+            origin: None,
         };
         self.log.ready().await;
         let append = Append::new(spec.owner.stream.clone(), Expected::Any, vec![event]);

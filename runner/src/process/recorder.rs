@@ -390,6 +390,7 @@ impl Recorder {
             process: Some(shared.id),
             step: shared.owner.step.clone(),
             cause: None,
+            origin: None,
         }));
         if self.state.outbox.is_empty() {
             return;

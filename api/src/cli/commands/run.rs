@@ -79,8 +79,8 @@ impl Target {
         })?;
         let phases = workflow["phases"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let phases = phases.map(str::to_owned).collect();
-        let schema = Some(&workflow["args_schema"]).filter(|schema| schema.is_object()).cloned();
-        Ok(Self { what: What::Workflow(text.to_owned()), phases, schema })
+        let schema = ["args_schema", "args"].iter().map(|name| &workflow[*name]).find(|value| value.is_object());
+        Ok(Self { what: What::Workflow(text.to_owned()), phases, schema: schema.cloned() })
     }
 }
 
@@ -94,7 +94,7 @@ async fn body(client: &Client, options: &Run, target: &Target) -> Result<Value, 
     match &target.what {
         What::Workflow(name) => put("workflow", Some(json!(name))),
         What::Script { source, name } => {
-            put("script", Some(json!({"source": source, "name": name})));
+            put("script", Some(json!({ "source": source, "name": name })));
         }
     }
     put("args", arguments::read(options.args.as_deref(), &options.arg, target.schema.as_ref())?);
