@@ -1,7 +1,8 @@
 //! The configuration: what can be set (`keys`), with which values (`value`), how file, environment and flags are laid
-//! over each other (`load`), the typed result that the rest of moonlog gets (`settings`), and how `moonlog config`
+//! over each other (`load`), what that comes to (`effective`), the typed result that the rest of moonlog gets (`settings`), and how `moonlog config`
 //! prints it (`show`). Nothing here starts or opens anything but the configuration's own files.
 
+mod effective;
 mod error;
 mod keys;
 mod load;

@@ -98,7 +98,8 @@ fn flags_win_over_variables_and_those_over_the_file() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let table: &[(&str, &[(&str, &str)], &str)] = &[
+    type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+    let table: &[Row] = &[
         ("[runner]\nconcurency = 1", &[], ":2: unknown key `runner.concurency`; did you mean `runner.concurrency`?"),
         ("[runer]\nconcurrency = 1", &[], ":1: unknown key `runer`; did you mean `runner`?"),
         ("[queues.a]\ncapasity = 1", &[], "did you mean `queues.a.capacity`?"),

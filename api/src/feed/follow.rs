@@ -4,10 +4,10 @@ use super::{FeedError, Reader, hub::FeedHub, render::Rendered};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, future::Either};
 use moonlog_core::{event::Event, log::StreamWatch};
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
 
 /// About how much is handed over at once. A slow client holds one such piece, and the server's memory stays flat.
@@ -35,6 +35,9 @@ pub struct Follow {
     stop: watch::Receiver<bool>,
     keep_alive: Duration,
     silent_since: Instant,
+    /// Fires when the feed may have been silent for long enough. Kept from wake to wake, and set anew only when it fires:
+    /// timers cost more than what most wakes do.
+    alarm: Pin<Box<Sleep>>,
     begun: bool,
     done: bool,
     /// Read, wanted, and still to be given.
@@ -65,6 +68,7 @@ impl Follow {
             stop: hub.stop.clone(),
             keep_alive: hub.options.keep_alive,
             silent_since: Instant::now(),
+            alarm: Box::pin(sleep_until(Instant::now() + hub.options.keep_alive)),
             hub,
             reader,
             format,
@@ -135,7 +139,7 @@ impl Follow {
             }
             if !page.more {
                 let at_end = self.until.is_some_and(|until| self.reader.scanned() >= until);
-                if self.reader.ended() || at_end || !self.changed().await? {
+                if self.reader.ended() || at_end || !self.changed().await {
                     return Ok(None);
                 }
             }
@@ -150,17 +154,24 @@ impl Follow {
     }
 
     /// Returns when there may be more, or a sign of life is due; `false` where the feed ends.
-    async fn changed(&mut self) -> Result<bool, FeedError> {
-        // What became durable after the last look need not be waited for: the watch may have told of it before.
-        let due = sleep_until(self.silent_since + self.keep_alive);
-        let changed = match &mut self.wake {
-            Wake::All(heads) => Either::Left(async { heads.changed().await.is_ok() }),
-            Wake::Stream(stream) => Either::Right(async { stream.changed().await.is_ok() }),
-        };
-        tokio::select! {
-            alive = changed => Ok(alive),
-            () = due => Ok(true),
-            () = stopped(&mut self.stop) => Ok(false),
+    async fn changed(&mut self) -> bool {
+        loop {
+            let changed = match &mut self.wake {
+                Wake::All(heads) => Either::Left(async { heads.changed().await.is_ok() }),
+                Wake::Stream(stream) => Either::Right(async { stream.changed().await.is_ok() }),
+            };
+            tokio::select! {
+                alive = changed => return alive,
+                () = stopped(&mut self.stop) => return false,
+                () = &mut self.alarm => {
+                    let due = self.silent_since + self.keep_alive;
+                    if Instant::now() >= due {
+                        self.alarm.as_mut().reset(Instant::now() + self.keep_alive);
+                        return true;
+                    }
+                    self.alarm.as_mut().reset(due);
+                }
+            }
         }
     }
 

@@ -6,14 +6,13 @@ use super::{
     problem::Problem,
     reply::{self, Response},
     request::Request,
-    submit::command_refused,
+    submit::{self, command_refused},
 };
 use moonlog_core::{id::JobId, json::Json};
 use std::sync::Arc;
 use warp::http::StatusCode;
 
 const REASON_MAX_BYTES: usize = 4096;
-const KEY_MAX_BYTES: usize = 512;
 
 /// `POST /v1/jobs/{id}/cancel`
 pub async fn cancel(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
@@ -31,7 +30,7 @@ pub async fn signal(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     let mut fields = request.fields(&app.options).await?;
     let payload = fields.json("payload").unwrap_or_else(Json::null);
     let header = request.header("idempotency-key").map(str::to_owned);
-    let key = fields.short_text("idempotency_key", KEY_MAX_BYTES).or(header);
+    let key = submit::key(&mut fields, header.as_deref());
     fields.finish()?;
     let name = request.text(1);
     app.runner.signal(&id, name, payload, key).await.map_err(|error| command_refused(error, &id))?;

@@ -71,7 +71,7 @@ impl Guard {
     fn is_friend(&self, origin: &HeaderValue, host: &Authority) -> bool {
         let Ok(origin) = origin.to_str() else { return false };
         let origin = origin.to_ascii_lowercase();
-        if self.origins.iter().any(|known| *known == origin) {
+        if self.origins.contains(&origin) {
             return true;
         }
         let Some((scheme, rest)) = origin.split_once("://") else { return false };

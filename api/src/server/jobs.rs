@@ -9,7 +9,8 @@ use super::{
 };
 use moonlog_core::{
     id::JobId,
-    projection::{JobFilter, JobView},
+    log::ReadError,
+    projection::{JobFilter, JobView, Page, Views},
 };
 use std::sync::Arc;
 use warp::http::{HeaderValue, StatusCode, header};
@@ -19,11 +20,17 @@ pub const PAGE_DEFAULT: u64 = 50;
 /// The most there may be.
 pub const PAGE_MAX: u64 = 200;
 
+/// Jobs that are read at once; so many may be in memory beyond `PAGE_BYTES`.
+const READ_AT_ONCE: usize = 25;
+/// A page ends early when its jobs' arguments and results have this many bytes.
+const PAGE_BYTES: usize = 4 << 20;
+
 /// `POST /v1/jobs`
 pub async fn submit(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let wait = request.query.wait(app.options.limits.wait_max)?;
     let fields = request.fields(&app.options).await?;
-    let submit = submit::read(fields, request.header("idempotency-key"), app.options.limits.labels)?;
+    let mut submit = submit::read(fields, request.header("idempotency-key"), app.options.limits.labels)?;
+    submit.queue.get_or_insert_with(|| app.options.default_queue.clone());
     let submitted = app.runner.submit(submit).await.map_err(submit::refused)?;
     let id = submitted.job;
     let (status, view) = match wait {
@@ -64,13 +71,38 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         Some(text) => Some(text.parse().map_err(|_| invalid_cursor())?),
     };
     let limit = query.whole("limit", 1, PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
-    let app = app.clone();
+    let views = app.runner.views().clone();
     // A filter that few jobs fit reads many rows.
-    let page = tokio::task::spawn_blocking(move || app.runner.views().jobs(&filter, cursor, limit as usize))
+    let page = tokio::task::spawn_blocking(move || read_page(&views, &filter, cursor, limit as usize))
         .await
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| Problem::internal(&error))?;
     Ok(reply::page(&page.items, page.next.map(|next| next.to_string())))
+}
+
+/// A page that ends early where its jobs have much to show: results may be megabytes each.
+fn read_page(
+    views: &Views,
+    filter: &JobFilter,
+    mut cursor: Option<JobId>,
+    limit: usize,
+) -> Result<Page<JobView>, ReadError> {
+    let mut all = Page { items: Vec::new(), next: None };
+    let mut bytes = 0;
+    loop {
+        let page = views.jobs(filter, cursor, (limit - all.items.len()).min(READ_AT_ONCE))?;
+        bytes += page.items.iter().map(shown_bytes).sum::<usize>();
+        all.items.extend(page.items);
+        all.next = page.next;
+        if all.next.is_none() || all.items.len() >= limit || bytes >= PAGE_BYTES {
+            return Ok(all);
+        }
+        cursor = all.next;
+    }
+}
+
+fn shown_bytes(job: &JobView) -> usize {
+    job.args.as_str().len() + job.result.as_ref().map_or(0, |result| result.as_str().len())
 }
 
 /// 400 for a list's cursor that was not given by that list.

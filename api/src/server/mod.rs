@@ -8,6 +8,7 @@ mod blobs;
 mod body;
 mod commands;
 mod console;
+mod descriptors;
 mod events;
 mod guard;
 mod health;

@@ -24,6 +24,8 @@ pub struct ServeOptions {
     pub origins: Vec<String>,
     /// The file that says where it listens, for the command line: `server.json` in the data folder.
     pub address_file: Option<PathBuf>,
+    /// The queue of jobs that name none.
+    pub default_queue: String,
     /// The limits.
     pub limits: LimitsConfig,
 }
@@ -37,6 +39,7 @@ impl ServeOptions {
             hosts: config.api.hosts.clone(),
             origins: config.api.origins.clone(),
             address_file: Some(config.log.folder.join("server.json")),
+            default_queue: config.defaults.queue.clone(),
             limits: config.limits.clone(),
         }
     }

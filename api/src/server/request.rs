@@ -12,6 +12,8 @@ pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Se
 /// What is read and thrown away of a body that is too large, so that the client, which sends before it listens, hears
 /// the answer: this many times the limit.
 const DISCARD_TIMES: u64 = 8;
+/// Larger bodies are taken apart on a thread of their own.
+const PARSE_HERE_BYTES: usize = 256 << 10;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
 /// What stands before the body.
@@ -58,6 +60,11 @@ impl Request {
         let body = self.read(options).await?;
         if !body.is_empty() {
             check_type(&self.head.headers)?;
+        }
+        if body.len() > PARSE_HERE_BYTES {
+            // Long enough to hold up the others that this thread serves.
+            let read = tokio::task::spawn_blocking(move || Fields::read(&body)).await;
+            return read.map_err(|error| Problem::internal(&error))?;
         }
         Fields::read(&body)
     }

@@ -41,7 +41,9 @@ pub async fn answer(app: Arc<App>, head: Head, body: BodyStream) -> Response {
     if is_head {
         response = without_body(response);
     }
-    app.metrics.answered(method, route, response.status(), begun.elapsed());
+    let took = begun.elapsed();
+    tracing::debug!(method, route, status = response.status().as_u16(), ?took, "answered");
+    app.metrics.answered(method, route, response.status(), took);
     response
 }
 

@@ -3,6 +3,7 @@
 use super::{
     ServeError, ServeOptions,
     app::App,
+    descriptors,
     guard::Guard,
     metrics::Metrics,
     options::is_loopback,
@@ -35,7 +36,7 @@ use tokio::{
 };
 use warp::Filter;
 
-/// A server that listens.
+/// A server that listens. It stops when this is dropped.
 pub struct Served {
     addr: SocketAddr,
     shutdown: Shutdown,
@@ -116,7 +117,8 @@ pub async fn serve(options: ServeOptions, runner: Runner) -> Result<Served, Serv
 
 async fn accept(listener: TcpListener, app: Arc<App>) {
     let limits = &app.options.limits;
-    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let connections = descriptors::make_room(limits.connections);
+    let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     let mut stop = app.stop.clone();
     let mut connections = JoinSet::new();
     loop {

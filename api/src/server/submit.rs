@@ -24,7 +24,7 @@ pub fn read(mut fields: Fields, key: Option<&str>, labels_max: usize) -> Result<
     let canonical = (fields.has("idempotency_key") || key.is_some()).then(|| fields.canonical());
     let what = what(&mut fields);
     let mut submit = Submit::new(what);
-    submit.idempotency_key = fields.short_text("idempotency_key", KEY_MAX_BYTES).or_else(|| key.map(str::to_owned));
+    submit.idempotency_key = self::key(&mut fields, key);
     submit.request_hash = canonical.map(|text| Hash::of(text.as_bytes()));
     submit.args = fields.json("args");
     submit.queue = fields.short_text("queue", NAME_MAX_BYTES);
@@ -39,6 +39,21 @@ pub fn read(mut fields: Fields, key: Option<&str>, labels_max: usize) -> Result<
     submit.labels = labels(&mut fields, labels_max);
     fields.finish()?;
     Ok(submit)
+}
+
+/// The key of the body, else the header's.
+pub fn key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
+    let key = fields.short_text("idempotency_key", KEY_MAX_BYTES);
+    match header {
+        Some(header) if key.is_none() && !fields.failed("idempotency_key") => {
+            if header.is_empty() || header.len() > KEY_MAX_BYTES {
+                let message = format!("must have from 1 to {KEY_MAX_BYTES} bytes, also as a header");
+                fields.error("idempotency_key", message);
+            }
+            Some(header.to_owned())
+        }
+        _ => key,
+    }
 }
 
 fn what(fields: &mut Fields) -> ScriptSource {
