@@ -11,15 +11,15 @@ use serde::Deserialize;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The file in the data folder that says where its server listens.
 const ADDRESS_FILE: &str = "server.json";
 /// How long a server may take to say that it lives.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A server that is just starting, or stopping, holds the folder and does not answer: so often it is tried again.
-const TRIES: u32 = 30;
+/// A server that is just starting, or stopping, holds the folder and does not answer: so long it is tried again.
+const PATIENCE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(100);
 
 /// A server, and a client of it.
@@ -58,7 +58,7 @@ impl Connection {
 
 /// Finds a server, or starts one.
 pub async fn connect(context: &Context, purpose: Purpose) -> Result<Connection, Failure> {
-    let mut tried = 0;
+    let begun = Instant::now();
     loop {
         if let Found::Server(client) = find(context).await? {
             return Ok(Connection { client, embedded: None });
@@ -69,8 +69,7 @@ pub async fn connect(context: &Context, purpose: Purpose) -> Result<Connection, 
                 let client = Client::new(&embedded.url(), context.token())?;
                 return Ok(Connection { client, embedded: Some(embedded) });
             }
-            Err(failure) if failure.status == Status::Unreachable && tried < TRIES => {
-                tried += 1;
+            Err(failure) if failure.status == Status::Unreachable && begun.elapsed() < PATIENCE => {
                 tokio::time::sleep(RETRY).await;
             }
             Err(failure) => return Err(failure),

@@ -39,9 +39,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Log lines go to standard error: of a server what happens, of one command only what is wrong with this program.
+/// Log lines go to standard error: of a server what happens, of one command only what is wrong.
 fn log(is_server: bool) {
-    let quiet = if is_server { "info" } else { "off" };
+    let quiet = if is_server { "info" } else { "error" };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(quiet));
     let logged = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),

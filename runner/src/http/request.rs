@@ -11,7 +11,7 @@ use reqwest::{
     Method, Response, StatusCode, Url,
     header::{
         AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-        PROXY_AUTHORIZATION,
+        PROXY_AUTHORIZATION, TRANSFER_ENCODING,
     },
 };
 use serde_json::{Map, Value, json};
@@ -87,6 +87,9 @@ impl Request {
             }
             headers.append(parsed, header);
         }
+        // These follow from the body, whatever is said.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
         if let Ok(key) = HeaderValue::from_str(idempotency_key) {
             headers.entry("idempotency-key").or_insert(key);
         }
@@ -146,19 +149,16 @@ fn next_url(from: &Url, response: &Response) -> Result<Option<Url>, ErrorInfo> {
     }
 }
 
-fn next_cause<'a>(cause: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    (*cause).source()
-}
-
 /// Why there was no answer. The URL is left out: it may hold a password.
 fn failure(url: &Url, error: &reqwest::Error) -> ErrorInfo {
     let host = url.host_str().unwrap_or_default();
-    let mut causes = std::iter::successors(error.source(), next_cause);
-    let mut last = String::new();
-    let refused = causes.find_map(|cause| {
+    let (mut last, mut refused) = (String::new(), None);
+    let mut next = error.source();
+    while let Some(cause) = next {
         last = cause.to_string();
-        cause.downcast_ref::<NotAllowed>()
-    });
+        refused = refused.or(cause.downcast_ref::<NotAllowed>());
+        next = cause.source();
+    }
     if let Some(NotAllowed { host, address }) = refused {
         return not_allowed(host, *address);
     }

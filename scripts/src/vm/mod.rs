@@ -2,6 +2,8 @@
 //! host (`host`), and the prelude itself, which is what scripts see.
 
 mod clock;
+#[cfg(test)]
+mod definitions;
 mod host;
 mod sandbox;
 mod text;

@@ -9,4 +9,5 @@ mod hostile;
 mod library;
 mod operations;
 mod replay;
+mod speed;
 mod steps;

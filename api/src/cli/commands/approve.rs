@@ -44,15 +44,6 @@ async fn open(client: &Client) -> Result<Vec<Value>, Failure> {
     })
 }
 
-/// An approval's id, by whichever name the server has for it.
-fn id(approval: &Value) -> String {
-    ["id", "call_id", "approval"]
-        .iter()
-        .map(|name| text(&approval[*name]))
-        .find(|id| !id.is_empty())
-        .unwrap_or_default()
-}
-
 async fn list(client: &Client, as_json: bool) -> Result<Status, Failure> {
     let open = open(client).await?;
     if as_json {
@@ -65,9 +56,9 @@ async fn list(client: &Client, as_json: bool) -> Result<Status, Failure> {
     }
     let mut table = Table::new(&["JOB", "APPROVAL", "NAME", "TITLE"]);
     for approval in &open {
-        let title = [&approval["title"], &approval["input"]["title"], &approval["input"]];
-        let title = title.into_iter().map(text).find(|text| !text.is_empty()).unwrap_or_default();
-        table.row([text(&approval["job"]), id(approval), text(&approval["name"]), title]);
+        let title = [&approval["title"], &approval["input"]].into_iter().map(text).find(|text| !text.is_empty());
+        let cells = ["job", "id", "name"].map(|field| text(&approval[field]));
+        table.row(cells.into_iter().chain(title));
     }
     let columns = output::is_terminal().then(output::columns);
     output::text(&table.render(columns, Paint::for_terminal(&std::io::stdout())))?;
@@ -76,7 +67,8 @@ async fn list(client: &Client, as_json: bool) -> Result<Status, Failure> {
 
 /// The job's only open approval.
 async fn only(client: &Client, job: &str) -> Result<String, Failure> {
-    let open: Vec<String> = open(client).await?.iter().filter(|item| item["job"] == job).map(id).collect();
+    let open = open(client).await?;
+    let open: Vec<String> = open.iter().filter(|item| item["job"] == job).map(|item| text(&item["id"])).collect();
     match open.as_slice() {
         [one] => Ok(one.clone()),
         [] => Err(Failure::failed(format!("job {job} waits for no approval"))),

@@ -180,6 +180,7 @@ const fn role(role: Role) -> &'static str {
         Role::Delivered => "delivered",
         Role::Skipped => "skipped",
         Role::Outside => "outside",
+        Role::Unmet => "unmet",
     }
 }
 
@@ -210,6 +211,7 @@ fn told(walked: &Walked, paint: Paint) -> String {
         Role::Matched => Look::Green,
         Role::Delivered => Look::Cyan,
         Role::Skipped | Role::Outside => Look::Dim,
+        Role::Unmet => Look::Red,
     };
     let step = walked.step.as_deref().map(|step| format!(" {}", harmless(step))).unwrap_or_default();
     let value = walked.value.as_ref().map(|value| format!(" = {}", harmless(value.as_str()))).unwrap_or_default();
@@ -246,7 +248,7 @@ fn at_of_bundle(events: &[Arc<Event>], at: u64, options: &Options) -> Result<Sta
     if options.format.json {
         let mut flow = FlowState::default();
         prefix().for_each(|event| flow.apply(event));
-        output::json(&json!({"job": job, "flow": {"run": flow.run(), "steps": flow.steps()}}))?;
+        output::json(&json!({"at": at, "job": job, "flow": flow}))?;
         return Ok(Status::Done);
     }
     show_state(&job, events, at)

@@ -9,6 +9,9 @@ use crate::cli::{
 use moonlog_core::error_info::ErrorInfo;
 use serde_json::{Value, json};
 
+/// The code of an error that a script did not choose.
+const UNEXPECTED: &str = "script_error";
+
 /// Prints how the job ended: its result on standard output, or why there is none as a failure.
 pub fn print(job: &str, end: &End, as_json: bool) -> Result<Status, Failure> {
     let (state, error) = match end {
@@ -44,7 +47,8 @@ pub fn value(result: &Value, as_json: bool) -> Result<Status, Failure> {
 fn failure(job: &str, error: &ErrorInfo) -> Failure {
     let mut lines = error.message.trim().lines();
     let first = lines.next().unwrap_or(&error.code).to_owned();
-    let traceback = error.traceback.as_deref().unwrap_or_default().trim().lines();
+    // A script that throws an error of its own kind says all in it; of one that broke, the place is wanted.
+    let traceback = error.traceback.as_deref().filter(|_| error.code == UNEXPECTED).unwrap_or_default().trim().lines();
     let details = lines.chain(traceback.filter(|line| !line.trim().is_empty()));
     Failure::failed(first)
         .details(details.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>())

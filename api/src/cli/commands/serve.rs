@@ -14,6 +14,7 @@ pub async fn run(context: &Context) -> Result<Status, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let server = assemble::start(&context.loaded, context.loaded.config.api.listen, Purpose::Run).await?;
+    tracing::info!(url = server.url(), folder = %context.loaded.config.log.folder.display(), "serving");
     output::text(&format!("moonlog listens on {}", server.url()))?;
     tokio::select! {
         _ = terminate.recv() => {}

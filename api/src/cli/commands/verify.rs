@@ -46,7 +46,7 @@ fn offline(config: &Config) -> Result<Value, Failure> {
     let damage: Vec<_> =
         report.damage.iter().map(|damage| json!({"position": damage.position, "what": damage.what})).collect();
     Ok(json!({
-        "sound": report.is_sound(), "head": report.head, "events": report.events, "removed": report.removed,
+        "ok": report.is_sound(), "head": report.head, "events": report.events, "removed": report.removed,
         "frames": report.frames, "streams": report.streams, "blobs": report.blobs, "chain": report.chain,
         "damage": damage,
     }))
@@ -54,7 +54,7 @@ fn offline(config: &Config) -> Result<Value, Failure> {
 
 fn tell(report: &Value, options: &Verify) -> Result<Status, Failure> {
     let damage = report["damage"].as_array().map_or(&[][..], Vec::as_slice);
-    let sound = damage.is_empty() && report["sound"] != false;
+    let sound = damage.is_empty() && report["ok"] != false;
     if options.format.json {
         output::json(report)?;
         return if sound { Ok(Status::Done) } else { Err(Failure::silent(Status::Failed)) };

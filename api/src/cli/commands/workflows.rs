@@ -57,8 +57,7 @@ fn origin(item: &Value) -> String {
 }
 
 fn about(item: &Value) -> String {
-    let problems = ["problems", "errors", "broken"].iter().filter_map(|name| item[*name].as_array()).flatten().next();
-    match problems {
+    match item["errors"].as_array().and_then(|errors| errors.first()) {
         Some(problem) => {
             let line = problem["line"].as_u64().map(|line| format!("line {line}: ")).unwrap_or_default();
             format!("broken: {line}{}", text(&problem["message"]))
@@ -78,10 +77,9 @@ fn describe(workflow: &Value, paint: Paint) -> String {
     if !phases.is_empty() {
         out.push_str(&format!("phases  {}\n", harmless(&phases.join(" → "))));
     }
-    let schema = ["args_schema", "args"].iter().map(|name| &workflow[*name]).find(|schema| schema.is_object());
-    if let Some(schema) = schema {
+    if workflow["args_schema"].is_object() {
         out.push_str("\narguments\n");
-        out.push_str(&arguments(schema, paint));
+        out.push_str(&arguments(&workflow["args_schema"], paint));
     }
     out
 }

@@ -3,13 +3,20 @@
 use crate::cli::{duration, paint::harmless};
 use serde_json::Value;
 
+/// The longest description, in characters.
+const LONGEST: usize = 120;
+
 /// What the operation of this kind with this `input` does: a command line, a URL, a title. One line, harmless to a
 /// terminal.
 pub fn operation(kind: &str, input: &Value) -> String {
     let text = |name: &str| input[name].as_str().unwrap_or_default();
     let words = match kind {
         "exec" | "process" => command_line(text("command"), &strings(&input["args"])),
-        "sh" => text("script").lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned(),
+        // A script may say in a comment what it is for.
+        "sh" => {
+            let mut lines = text("script").lines().map(str::trim).filter(|line| !line.is_empty());
+            lines.next().unwrap_or_default().trim_start_matches("# ").to_owned()
+        }
         "sleep" => input["ms"].as_u64().map(duration::show).unwrap_or_default(),
         "wait_for" => format!("signal {}", text("signal")),
         "approve" => text("title").to_owned(),
@@ -20,7 +27,15 @@ pub fn operation(kind: &str, input: &Value) -> String {
         "process_signal" => format!("{} {}", text("signal"), short_id(text("process"))),
         _ => String::new(),
     };
-    harmless(words.trim()).into_owned()
+    one_line(&words)
+}
+
+/// The first line, not too long, with a mark where something was left out.
+pub fn one_line(text: &str) -> String {
+    let mut lines = text.trim().lines();
+    let first = harmless(lines.next().unwrap_or_default()).into_owned();
+    let cut = first.chars().nth(LONGEST).is_some() || lines.next().is_some();
+    if cut { first.chars().take(LONGEST).chain("…".chars()).collect() } else { first }
 }
 
 /// The last group of an id: enough to tell two apart, and taken wherever a job is named.
@@ -60,6 +75,8 @@ mod tests {
                 r"git log '--format=%an x' 'it'\''s' ''",
             ),
             ("sh", json!({"script": "\n  echo hi\n  echo ho"}), "echo hi"),
+            ("sh", json!({"script": "# count lines\nwc"}), "count lines"),
+            ("exec", json!({"command": "python3", "args": ["-c", "import x\nx.y()"]}), "python3 -c 'import x…"),
             ("sleep", json!({"ms": 90_000}), "1m 30s"),
             ("wait_for", json!({"signal": "go"}), "signal go"),
             ("http", json!({"method": "GET", "url": "http://x/\u{1b}[2J"}), "GET http://x/"),

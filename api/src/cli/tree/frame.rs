@@ -5,7 +5,7 @@ use crate::cli::{
     duration,
     paint::{Look, Paint, harmless},
 };
-use console::truncate_str;
+use console::{measure_text_width, truncate_str};
 use moonlog_core::{
     event::{StepOutcome, WaitKind},
     time::Timestamp,
@@ -15,6 +15,11 @@ const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "�
 const SPINNER_STEP_MS: u64 = 100;
 /// Log lines below the tree.
 const LOGS_SHOWN: usize = 3;
+
+/// Columns that an operation's words get at least.
+const NARROWEST_WORDS: usize = 12;
+/// The longest error beside a step, in columns.
+const LONGEST_ERROR: usize = 80;
 
 /// How a tree is to be laid out.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +44,7 @@ const DONE: u8 = 4;
 impl JobTree {
     /// The tree while the job runs.
     pub fn frame(&self, now: Timestamp, layout: Layout) -> Vec<String> {
-        let drawing = Drawing { tree: self, now, paint: layout.paint, ended: false };
+        let drawing = Drawing { tree: self, now, paint: layout.paint, columns: layout.columns, still: false };
         let mut lines = vec![Line(ALWAYS, drawing.header())];
         for (at, phase) in self.phases.iter().enumerate() {
             let current = at == self.phase;
@@ -60,7 +65,7 @@ impl JobTree {
     /// The tree of an ended job, to be left on the terminal: phases, what failed, and the sum.
     pub fn summary(&self, layout: Layout) -> Vec<String> {
         let now = self.end.as_ref().map_or(Timestamp::default(), |(time, _)| *time);
-        let drawing = Drawing { tree: self, now, paint: layout.paint, ended: true };
+        let drawing = Drawing { tree: self, now, paint: layout.paint, columns: layout.columns, still: true };
         let mut lines = Vec::new();
         for (at, phase) in self.phases.iter().enumerate() {
             lines.extend(drawing.phase_heading(at).map(|text| Line(ALWAYS, text)));
@@ -78,7 +83,7 @@ impl JobTree {
     /// All of the tree, for a job that is looked at and not watched.
     pub fn whole(&self, now: Timestamp, columns: usize, paint: Paint) -> Vec<String> {
         let now = self.end.as_ref().map_or(now, |(time, _)| *time);
-        let drawing = Drawing { tree: self, now, paint, ended: true };
+        let drawing = Drawing { tree: self, now, paint, columns, still: true };
         let mut lines = vec![Line(ALWAYS, drawing.header())];
         for (at, phase) in self.phases.iter().enumerate() {
             lines.extend(drawing.phase_heading(at).map(|text| Line(ALWAYS, text)));
@@ -95,7 +100,9 @@ struct Drawing<'a> {
     tree: &'a JobTree,
     now: Timestamp,
     paint: Paint,
-    ended: bool,
+    columns: usize,
+    /// Whether it is drawn once, and will not move.
+    still: bool,
 }
 
 impl Drawing<'_> {
@@ -104,6 +111,9 @@ impl Drawing<'_> {
     }
 
     fn spinner(&self) -> String {
+        if self.still {
+            return self.paint.put(Look::Cyan, "▸").into_owned();
+        }
         let step = usize::try_from(self.now.as_micros() as u64 / 1000 / SPINNER_STEP_MS).unwrap_or(0);
         self.paint.put(Look::Cyan, SPINNER[step % SPINNER.len()]).into_owned()
     }
@@ -165,13 +175,14 @@ impl Drawing<'_> {
             return None;
         }
         let Some(entered) = phase.entered_at else {
-            return (!self.ended).then(|| self.dim(&format!("  ○ {}", phase.title)));
+            return (!self.still).then(|| self.dim(&format!("  ○ {}", phase.title)));
         };
-        let failed_here = at == tree.phase && matches!(&tree.end, Some((_, end)) if !matches!(end, End::Completed(_)));
-        let mark = match phase.left_at {
-            None => self.spinner(),
-            Some(_) if failed_here => self.mark(StepOutcome::Error),
-            Some(_) => self.mark(StepOutcome::Ok),
+        let end = tree.end.as_ref().filter(|_| at == tree.phase).map(|(_, end)| end);
+        let mark = match (phase.left_at, end) {
+            (None, _) => self.spinner(),
+            (_, Some(End::Cancelled(_))) => self.mark(StepOutcome::Cancelled),
+            (_, Some(End::Failed(_) | End::TimedOut(_))) => self.mark(StepOutcome::Error),
+            _ => self.mark(StepOutcome::Ok),
         };
         let steps = tree.steps_under(&phase.roots);
         let time = duration::between(entered, phase.left_at.unwrap_or(self.now));
@@ -223,7 +234,13 @@ impl Drawing<'_> {
             (_, State::Retrying(_)) => self.paint.put(Look::Yellow, "↻").into_owned(),
             (_, State::Ended(outcome)) => self.mark(outcome),
         };
-        lines.push(Line(dear, format!("{indent}{mark} {name}{}", self.dim(&self.details(node)))));
+        let head = format!("{indent}{mark} {name}");
+        let tail = self.details(node);
+        // What it does is cut before how it went.
+        let room = self.columns.saturating_sub(measure_text_width(&head) + measure_text_width(&tail) + 1);
+        let words = truncate_str(&node.words, room.max(NARROWEST_WORDS), "…");
+        let gap = if words.is_empty() { "" } else { " " };
+        lines.push(Line(dear, format!("{head}{gap}{}", self.dim(&format!("{words}{tail}")))));
         for process in node.processes.iter().filter_map(|id| tree.processes.get(id)) {
             if process.ended_at.is_some() {
                 continue;
@@ -241,9 +258,6 @@ impl Drawing<'_> {
 
     fn details(&self, node: &Node) -> String {
         let mut out = String::new();
-        if !node.words.is_empty() {
-            out.push_str(&format!(" {}", node.words));
-        }
         if node.kind.is_empty() {
             return out;
         }
@@ -260,7 +274,7 @@ impl Drawing<'_> {
         }
         let failed = matches!(node.state, State::Retrying(_)) || matches!(node.state, State::Ended(o) if is_failure(o));
         if let (true, Some(error)) = (failed, &node.error) {
-            out.push_str(&format!(" · {error}"));
+            out.push_str(&format!(" · {}", truncate_str(error, LONGEST_ERROR, "…")));
         }
         out
     }

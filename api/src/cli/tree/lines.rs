@@ -72,9 +72,13 @@ fn words(tree: &JobTree, event: &Event) -> Option<(&'static str, String)> {
             ("retry", format!("{} in {}", told(tree.node(&fields.path)?), duration::show(fields.wait_ms)))
         }
         EventBody::ProcessStarted(fields) => {
-            let words = describe::command_line(&fields.command, &fields.args);
-            let at = event.step.as_ref().and_then(|path| tree.node(path)).map(|node| format!("{}: ", node.path));
-            ("process", format!("{}{}, pid {}", at.unwrap_or_default(), harmless(&words), fields.pid))
+            // Of a step's command the step has the better words: a shell's script and not the shell.
+            let node = event.step.as_ref().and_then(|path| tree.node(path)).filter(|node| !node.words.is_empty());
+            let words = match node {
+                Some(node) => told(node),
+                None => describe::one_line(&describe::command_line(&fields.command, &fields.args)),
+            };
+            ("process", format!("{words}, pid {}", fields.pid))
         }
         EventBody::ProcessBackgrounded(_) => ("process", format!("{} goes on in the background", process(tree, event))),
         // The end of a command that a step waits for is told with the step.

@@ -202,7 +202,7 @@ impl JobTree {
             EventBody::ProcessStarted(fields) => {
                 let Some(id) = event.process else { return };
                 self.processes_started += 1;
-                let words = harmless(&describe::command_line(&fields.command, &fields.args)).into_owned();
+                let words = describe::one_line(&describe::command_line(&fields.command, &fields.args));
                 let (pid, background) = (fields.pid, fields.background);
                 let process =
                     Process { words, pid, started_at: time, ended_at: None, background, last_line: String::new() };
