@@ -33,7 +33,10 @@ pub fn failure(status: u16, body: &str) -> Failure {
     let problem: Problem = serde_json::from_str(body).unwrap_or_default();
     let message = [&problem.detail, &problem.title].into_iter().find(|text| !text.is_empty());
     let message = message.map_or_else(|| format!("the server answered with status {status}"), |text| tidy(text));
-    let failure = Failure::new(exit(status, &problem.code), message).details(problem.errors.iter().map(Place::show));
+    // A single error has been said in whole already.
+    let said = problem.errors.len() == 1 && problem.errors.iter().all(|place| message.contains(&tidy(&place.message)));
+    let places = problem.errors.iter().filter(|_| !said).map(Place::show);
+    let failure = Failure::new(exit(status, &problem.code), message.clone()).details(places);
     match hint(status, &problem.code) {
         Some(hint) => failure.hint(hint),
         None => failure,

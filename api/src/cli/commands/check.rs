@@ -30,7 +30,10 @@ pub fn run(options: &Check) -> Result<Status, Failure> {
             let count = if problems.len() == 1 { "a problem".into() } else { format!("{} problems", problems.len()) };
             let file = options.file.display();
             let lines = problems.iter().map(|problem| match problem.line {
-                Some(line) => format!("{file}:{line}: {}", problem.message),
+                Some(line) => {
+                    let message = problem.message.as_str();
+                    format!("{file}:{line}: {}", message.strip_prefix(&format!("line {line}: ")).unwrap_or(message))
+                }
                 None => format!("{file}: {}", problem.message),
             });
             Err(Failure::failed(format!("{file} has {count}")).details(lines))
