@@ -21,7 +21,9 @@ fn a_script_is_run_and_its_report_printed() {
     place.write("hello.luau", HELLO);
     let said = place.run(&["run", "./hello.luau"]);
     assert_eq!((said.status, said.out.as_str()), (0, "# Hello\n\n- **one**\n"));
-    for told in ["phase     Greet", "exec: echo hello, pid ", "one/sh: printf 1", "log       info: said hello", "completed"] {
+    for told in
+        ["phase     Greet", "exec: echo hello, pid ", "one/sh: printf 1", "log       info: said hello", "completed"]
+    {
         assert!(said.err.contains(told), "`{told}` is not in\n{}", said.err);
     }
     assert!(!said.err.contains('\u{1b}') && !said.out.contains('\u{1b}'), "no colours in a pipe");

@@ -52,17 +52,31 @@ fn an_odd_repository_is_described() {
     assert_eq!(report["history"]["authors"][0]["name"], "Ann Author");
     assert_eq!((&report["files"]["total"], &report["files"]["submodules"]), (&json!(12), &json!(1)));
     assert_eq!((&report["largest"][0]["path"], &report["largest"][0]["bytes"]), (&json!("big.bin"), &json!(6_000_000)));
-    assert_eq!((&report["churn"]["files"][0]["path"], &report["churn"]["files"][0]["changes"]), (&json!("hot.py"), &json!(20)));
+    assert_eq!(
+        (&report["churn"]["files"][0]["path"], &report["churn"]["files"][0]["changes"]),
+        (&json!("hot.py"), &json!(20))
+    );
     assert!(!report["churn"].to_string().contains("gone.py"), "what is gone cannot be looked at");
     assert_eq!(report["markers"]["by_marker"], json!({"TODO": 1, "FIXME": 1}));
-    assert_eq!((&report["markers"]["places"][0]["path"], &report["markers"]["places"][0]["line"]), (&json!("with space/a:b.rs"), &json!(2)));
-    let failed: Vec<_> = report["manifests"]["failed"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&report["markers"]["places"][0]["path"], &report["markers"]["places"][0]["line"]),
+        (&json!("with space/a:b.rs"), &json!(2))
+    );
+    let failed: Vec<_> =
+        report["manifests"]["failed"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
     assert!(failed.contains(&"package.json") && failed.iter().any(|path| path.contains("not-utf8")), "{failed:?}");
     assert!(!failed.contains(&"good.json") && !failed.contains(&"tsconfig.json"), "{failed:?}");
     let python = report["languages"].as_array().unwrap().iter().find(|language| language["name"] == "Python").unwrap();
     assert_eq!((&python["files"], &python["lines"]), (&json!(3), &json!(3)));
     let markdown = report["markdown"].as_str().unwrap();
-    for part in ["# odd\n", "> This tests what usually breaks scripts.", "## What stands out", "`hot.py` changed in 9", "| Ann Author | 22 | 100 % |", "`package.json` (JSON)"] {
+    for part in [
+        "# odd\n",
+        "> This tests what usually breaks scripts.",
+        "## What stands out",
+        "`hot.py` changed in 9",
+        "| Ann Author | 22 | 100 % |",
+        "`package.json` (JSON)",
+    ] {
         assert!(markdown.contains(part), "`{part}` is not in\n{markdown}");
     }
     // Only from a folder inside, bare, or shallow: the same repository.
@@ -112,7 +126,8 @@ fn what_is_no_repository_fails_with_what_to_do() {
 fn without_git_it_says_so() {
     let place = Place::new();
     place.write("bin/none", "");
-    let output = place.command(&["run", "repo-report", "--quiet"]).env("PATH", place.path().join("bin")).output().unwrap();
+    let output =
+        place.command(&["run", "repo-report", "--quiet"]).env("PATH", place.path().join("bin")).output().unwrap();
     let said = crate::place::Said::of(output);
     assert_eq!(said.status, 1);
     assert!(said.err.starts_with("error: this workflow needs git"), "{}", said.err);

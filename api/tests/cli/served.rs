@@ -73,8 +73,10 @@ fn events_are_envelopes_in_a_pipe() {
     place.write("it.luau", "log('one') log('two')");
     place.ok(&["run", "./it.luau"]);
     let text = place.ok(&["events", "last", "--types", "job.logged"]);
-    let messages: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"]["message"].take()).collect();
+    let messages: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"]["message"].take())
+        .collect();
     assert_eq!(messages, ["one", "two"]);
     assert_eq!(place.ok(&["events", "last", "--limit", "2"]).lines().count(), 2);
 }
