@@ -1,5 +1,7 @@
 //! Operations of scripts on processes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use moonlog_core::{
@@ -202,6 +204,22 @@ async fn ended_processes_are_found_in_the_log_and_unknown_ones_are_not() {
         for kind in ["process_wait", "process_output"] {
             assert_eq!(code(&run(&world, kind, json!({ "process": unknown })).await), "no_such_process", "{kind}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_shown_is_the_same_from_memory_and_from_the_log() {
+    for output_max_bytes in [1 << 20, 50_000] {
+        let world = world_with(|options| options.limits.output_max_bytes = output_max_bytes);
+        // Something of it goes on, so that it stays in memory after its end.
+        let script = "sleep 1000 & echo problem >&2; seq 1 20000; echo €";
+        let id = output(&run(&world, "sh", json!({ "script": script })).await)["process"].clone();
+        let shown = output(&run(&world, "process_output", json!({ "process": id })).await);
+        assert_eq!(shown["truncated"]["original_bytes"], 108_894 + 8 + 4);
+        soon("end", world.processes.end_job(&world.job)).await;
+        world.events().await;
+        let from_log = output(&run(&world, "process_output", json!({ "process": id })).await);
+        assert_eq!(shown, from_log, "recorded up to {output_max_bytes}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Requests of scripts, to real servers on this machine.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use base64::Engine as _;
 use moonlog_core::{event::StepOutcome, json::Json};
 use moonlog_runner::{

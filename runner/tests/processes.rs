@@ -1,9 +1,16 @@
 //! Processes: real ones, through the real host, into a real log.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
-use moonlog_core::event::{EventBody, ProcessOutcome, StreamId};
+use base64::Engine as _;
+use moonlog_core::{
+    event::{EventBody, ProcessOutcome, StreamId},
+    storage::Fault,
+};
 use moonlog_runner::process::ProcessLimits;
+use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 use support::*;
 
@@ -108,7 +115,7 @@ async fn input_is_given_without_a_deadlock_and_is_empty_otherwise() {
 }
 
 /// Trees of processes that do what they can to live on. Each says `ready` when it stands.
-const STUBBORN: [(&str, &str); 6] = [
+const STUBBORN: [(&str, &str); 7] = [
     ("ignores SIGTERM", "trap '' TERM; echo ready; while :; do sleep 0.1; done"),
     ("forks", "sleep 1000 & sleep 1000 & echo ready; wait"),
     (
@@ -117,6 +124,7 @@ const STUBBORN: [(&str, &str); 6] = [
     ),
     ("setsid", "setsid sh -c 'trap \"\" TERM; echo ready; sleep 1000; sleep 1000' & wait"),
     ("double fork with setsid", "(setsid sh -c '(sleep 1000 & echo ready; wait) & wait' &) & sleep 1000"),
+    ("runs away", "echo 'setsid sh ./relay & exit' > relay; for n in 1 2 3; do sh ./relay; done; echo ready"),
     ("left behind", "(setsid sleep 1000 >/dev/null 2>&1 </dev/null &); echo ready"),
 ];
 
@@ -129,9 +137,12 @@ async fn nothing_of_a_tree_survives_the_end_of_its_job() {
         spec.env.insert("MARK".into(), world.job.to_string());
         let process = world.processes.start(spec).await.unwrap();
         eventually("ready", async || process.captured().stdout.contains("ready").then_some(())).await;
-        assert!(!marked(&mark).is_empty(), "{name}");
+        eventually(name, async || (!marked(&mark).is_empty()).then_some(())).await;
         soon(name, world.processes.end_job(&world.job)).await;
-        assert_eq!(marked(&mark), Vec::<i32>::new(), "{name}");
+        // More than once: what runs away is easily missed.
+        for _ in 0..5 {
+            assert_eq!(marked(&mark), Vec::<i32>::new(), "{name}");
+        }
         let exited = process.exit().expect("the end is recorded");
         assert!(matches!(exited.outcome, ProcessOutcome::Killed | ProcessOutcome::Exited), "{name}: {exited:?}");
         world.recorded(process.id()).await;
@@ -276,7 +287,7 @@ async fn a_host_that_ends_is_started_again_and_kills_nothing() {
     let supervisor = eventually("pid", async || running.captured().stdout.trim().parse::<i32>().ok()).await;
     let stat = std::fs::read_to_string(format!("/proc/{supervisor}/stat")).unwrap();
     let host: i32 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(host), nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(host), Signal::SIGKILL).unwrap();
     for _ in 0..3 {
         let process = world.processes.start(world.sh("echo again")).await.unwrap();
         assert_eq!(soon("exit", process.exited()).await.exit_code, Some(0));
@@ -293,7 +304,7 @@ async fn a_supervisor_that_is_killed_leaves_nothing_but_a_lost_process() {
     spec.env.insert("MARK".into(), world.job.to_string());
     let process = world.processes.start(spec).await.unwrap();
     let supervisor = eventually("pid", async || process.captured().stdout.trim().parse::<i32>().ok()).await;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
     let exited = soon("exit", process.exited()).await;
     assert_eq!((exited.outcome, exited.exit_code, exited.signal), (ProcessOutcome::Lost, None, None));
     let mark = format!("MARK={}", world.job);
@@ -341,16 +352,113 @@ async fn shutdown_kills_all_and_takes_no_more() {
 }
 
 #[tokio::test]
+async fn a_log_that_falls_behind_slows_the_writer_down() {
+    let world = world();
+    world.storage.hold_syncs();
+    let script = "yes 0123456789abcdef | head -c 4000000; touch finished";
+    let process = world.processes.start(world.sh(script)).await.unwrap();
+    eventually("the log is full", async || {
+        tokio::time::timeout(Duration::from_millis(50), world.log.ready()).await.is_err().then_some(())
+    })
+    .await;
+    assert!(!world.folder.path().join("finished").exists(), "nothing is buffered that the log does not take");
+    world.storage.release_syncs();
+    assert_eq!(soon("exit", process.exited()).await.output_bytes, 4_000_000);
+    let (stdout, _, _) = world.recorded(process.id()).await;
+    assert_eq!(stdout.len(), 4_000_000);
+}
+
+#[tokio::test]
+async fn a_slow_log_keeps_nothing_alive() {
+    let world = world();
+    let process = world.processes.start(world.sh("yes")).await.unwrap();
+    world.storage.hold_syncs();
+    eventually("the log is full", async || {
+        tokio::time::timeout(Duration::from_millis(50), world.log.ready()).await.is_err().then_some(())
+    })
+    .await;
+    let pid = process.pid() as i32;
+    process.begin_kill();
+    eventually("killed", async || (!alive(pid)).then_some(())).await;
+    world.storage.release_syncs();
+    soon("recorded", process.gone()).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_does_not_go_on() {
+    let world = world();
+    let process = world.processes.start(world.sh("while :; do echo x; sleep 0.01; done")).await.unwrap();
+    world.storage.inject(Fault::DiskFull, 0);
+    soon("killed", process.gone()).await;
+    assert!(!alive(process.pid() as i32));
+    assert_eq!(world.processes.start(world.sh("true")).await.err().unwrap().code, "not_recorded");
+    soon("end", world.processes.end_job(&world.job)).await;
+}
+
+#[tokio::test]
+async fn binary_output_is_recorded_byte_by_byte_up_to_the_cap() {
+    let world = world_with(|options| options.limits.output_max_bytes = 300_000);
+    let script = "head -c 500000 /dev/urandom | tee copy; head -c 500000 /dev/urandom >&2";
+    let process = world.processes.start(world.sh(script)).await.unwrap();
+    assert_eq!(soon("exit", process.exited()).await.output_bytes, 1_000_000);
+    let mut recorded = Vec::new();
+    for event in world.events().await {
+        if let EventBody::ProcessOutput(output) = &event.body
+            && output.fd == 1
+        {
+            recorded.extend(output.text.clone().unwrap_or_default().into_bytes());
+            let base64 = output.base64.clone().unwrap_or_default();
+            recorded.extend(base64::engine::general_purpose::STANDARD.decode(base64).unwrap());
+        }
+    }
+    let written = std::fs::read(world.folder.path().join("copy")).unwrap();
+    assert!(recorded.len() > 100_000 && written.starts_with(&recorded), "{} bytes", recorded.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_run_at_once_and_end_together() {
+    let world = world_with(|options| options.limits.processes_max = 150);
+    let starts = (0..150).map(|_| world.processes.start(world.sh("trap '' TERM; sleep 1000")));
+    let started = soon("starts", futures_util::future::join_all(starts)).await;
+    let pids: Vec<i32> = started.iter().map(|process| process.as_ref().unwrap().pid() as i32).collect();
+    assert_eq!(world.processes.start(world.sh("true")).await.err().unwrap().code, "too_many_processes");
+    soon("end", world.processes.end_job(&world.job)).await;
+    assert!(pids.iter().all(|pid| !alive(*pid)));
+    let events = world.events().await;
+    assert_eq!(events.iter().filter(|event| event.body.name() == "process.exited").count(), 150);
+}
+
+#[tokio::test]
+async fn what_stops_a_service_does_not_stop_those_who_clean_up() {
+    let world = world();
+    let process = world.processes.start(world.sh("echo $PPID; while :; do sleep 0.05; done")).await.unwrap();
+    let supervisor = eventually("pid", async || process.captured().stdout.trim().parse::<i32>().ok()).await;
+    // The host blocks them likewise, but here it shares its process with the test harness's own thread.
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), signal).unwrap();
+    }
+    let other = world.processes.start(world.sh("kill -TERM $$")).await.unwrap();
+    assert_eq!(soon("exit", other.exited()).await.signal.as_deref(), Some("SIGTERM"), "children are not concerned");
+    assert!(process.exit().is_none() && alive(supervisor));
+    soon("end", world.processes.end_job(&world.job)).await;
+}
+
+#[tokio::test]
 async fn a_start_costs_little() {
     let world = world();
-    let mut costs = Vec::new();
+    let (mut costs, mut plain) = (Vec::new(), Vec::new());
     for _ in 0..50 {
+        let begin = Instant::now();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        plain.push(begin.elapsed());
+        child.wait().unwrap();
         let begin = Instant::now();
         let process = world.processes.start(world.command("true", &[])).await.unwrap();
         costs.push(begin.elapsed());
         soon("exit", process.exited()).await;
     }
     costs.sort();
+    plain.sort();
     // No limit: machines differ. To be seen with --nocapture.
-    println!("start: median {:?}, slowest {:?}", costs[25], costs[49]);
+    println!("start: median {:?}, slowest {:?}; posix_spawn alone: median {:?}", costs[25], costs[49], plain[25]);
 }

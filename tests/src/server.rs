@@ -16,6 +16,8 @@ pub struct Settings {
     pub config: String,
     /// Variables of its environment.
     pub env: Vec<(String, String)>,
+    /// What a shell does before it becomes the server, such as setting a limit.
+    pub before: Option<String>,
 }
 
 /// A running server. It is killed when this is dropped.
@@ -43,7 +45,15 @@ impl Server {
             .append(true)
             .open(folder.join("stderr.log"))
             .expect("a file for what the server says");
-        let mut child = Command::new(moonlog())
+        let mut command = match &settings.before {
+            None => Command::new(moonlog()),
+            Some(before) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("{before}; exec \"$0\" \"$@\"")]).arg(moonlog());
+                shell
+            }
+        };
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--config", "moonlog.toml"])
             .current_dir(folder)
             .envs(settings.env.iter().map(|(name, value)| (name, value)))

@@ -25,9 +25,8 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
     let config = &loaded.config;
     let limits = &config.limits;
     let secrets = Arc::new(secrets(loaded));
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::failed(format!("cannot find the moonlog program itself: {error}")))?;
-    let host = HostCommand { program, args: vec!["process-host".into()] };
+    // This very program, also after the file it was started from was replaced.
+    let host = HostCommand { program: "/proc/self/exe".into(), args: vec!["process-host".into()] };
     let processes = ProcessOptions {
         limits: ProcessLimits {
             output_max_bytes: limits.process_output_bytes,

@@ -93,6 +93,15 @@ impl Values {
         for (name, value) in table {
             path.push(name.get_ref().to_string());
             let source_here = source(name.span().start);
+            // Dots would make one key look like another, and what variables cannot spell could not be overridden.
+            if !name.get_ref().chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+                return Err(invalid(
+                    path,
+                    "named with letters, digits, `-` and `_`",
+                    name.get_ref().to_string(),
+                    source_here,
+                ));
+            }
             match (keys::find(path), value.get_ref()) {
                 (None, DeValue::Table(inner)) if keys::is_table(path) => self.add_table(path, inner, source)?,
                 (None, _) => return Err(unknown(path, source_here)),

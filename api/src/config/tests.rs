@@ -116,6 +116,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[tools]\nask = [1]", &[], "a list with the number 1"),
         ("[secrets.A]\nhosts = []", &[], "`secrets.A.env` is not set"),
         ("[secrets.A]\nenv = \"MOONLOG_TOKEN\"", &[], "not moonlog's own"),
+        ("[queues.\"a.b\"]\ncapacity = 1", &[], "`queues.a.b` must be named with letters"),
         ("[runner]\nconcurrency == 1", &[], "moonlog.toml:2:"),
         (
             "",

@@ -84,3 +84,77 @@ fn wrong(schema: &Value) -> Value {
         _ => Value::Null,
     }
 }
+
+#[tokio::test]
+async fn answers_are_what_is_described() {
+    let place = Place::start().await;
+    let (_, document) = place.get("/openapi.json").await;
+    let script = "phase('p') parallel { a = function() return sh('exit 3') end, g = function() return approve { title = 't' } end }";
+    let (_, job) = place.post("/v1/jobs?wait=20ms", &json!({ "script": script, "labels": { "a": "b" } })).await;
+    let id = job["id"].as_str().unwrap();
+    let approvals = loop {
+        let (_, page) = place.get("/v1/approvals").await;
+        if page["items"].get(0).is_some() {
+            break page;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    let answers = [
+        ("Job", job.clone()),
+        ("Job", place.get(&format!("/v1/jobs/{id}")).await.1),
+        ("ApprovalPage", approvals),
+        ("Job", place.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await.1),
+        ("Job", place.get(&format!("/v1/jobs/{id}?wait=30s")).await.1),
+        ("Job", place.post(&format!("/v1/jobs/{id}/retry"), &json!({})).await.1),
+        ("JobPage", place.get("/v1/jobs").await.1),
+        ("State", place.get(&format!("/v1/jobs/{id}/state")).await.1),
+        ("EventPage", place.get("/v1/events?limit=1000").await.1),
+        ("QueuePage", place.get("/v1/queues").await.1),
+        ("WorkflowPage", place.get("/v1/workflows").await.1),
+        ("CheckReport", place.post("/v1/workflows/check", &json!({ "script": "return 1" })).await.1),
+        ("CheckReport", place.post("/v1/workflows/check", &json!({ "script": "(" })).await.1),
+        ("Ticket", place.post("/v1/tickets", &json!({})).await.1),
+        ("VerifyReport", place.get("/v1/verify").await.1),
+        ("Health", place.get("/healthz").await.1),
+        ("Problem", place.get("/nothing").await.1),
+        ("Problem", place.post("/v1/jobs", &json!({ "script": "(" })).await.1),
+    ];
+    for (schema, answer) in answers {
+        let schemas = &document["components"]["schemas"];
+        fits(schemas, &schemas[schema], &answer, schema);
+    }
+}
+
+/// Checks what schemas here say: kinds, required and known properties.
+fn fits(schemas: &Value, schema: &Value, value: &Value, place: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        return fits(schemas, &schemas[name.rsplit('/').next().unwrap()], value, place);
+    }
+    if let Some(any) = schema["anyOf"].as_array().filter(|_| schema.get("type").is_none()) {
+        if !value.is_null() {
+            fits(schemas, &any[0], value, place);
+        }
+        return;
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    assert!(schema.get("type").is_none_or(|wanted| wanted == kind), "{place} is {value}, described as {schema}");
+    for item in value.as_array().into_iter().flatten() {
+        fits(schemas, &schema["items"], item, &format!("{place}[]"));
+    }
+    let Some(properties) = schema["properties"].as_object() else { return };
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(name.as_str().unwrap()).is_some(), "{place} has no {name}: {value}");
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let described = properties.get(name).unwrap_or_else(|| panic!("{place}.{name} is not described: {value}"));
+        fits(schemas, described, value, &format!("{place}.{name}"));
+    }
+}

@@ -167,10 +167,26 @@ impl Journal {
         let entry = self.peek()?;
         let Role::CodeFinish { retry } = entry.role else { return None };
         let EventBody::StepFinished(event) = &entry.event.body else { return None };
-        let (event, now) = (event.clone(), entry.last_delivery);
+        let event = event.clone();
+        let now = self.time_at(self.cursor);
         self.entries[self.cursor].met = Met::Delivered;
         let last = self.peek().is_none();
         Some(RecordedFinish { event, retry, now, last })
+    }
+
+    /// What `now()` was to the script when it did what stands at `index`: the time of the last delivery, also of those
+    /// inside steps that are not entered again.
+    fn time_at(&self, index: usize) -> Option<Timestamp> {
+        let mut at = self.entries.get(index)?.last_delivery;
+        while let Some(index) = at {
+            let entry = &self.entries[index];
+            // What the script closed before it was given is no delivery to it.
+            if entry.met != Met::Matched {
+                return Some(entry.event.time);
+            }
+            at = index.checked_sub(1).and_then(|before| self.entries[before].last_delivery);
+        }
+        None
     }
 
     /// The path and attempt of the code step whose recorded end comes next.

@@ -19,7 +19,6 @@ use crate::{
     storage::Storage,
 };
 use std::{
-    collections::HashSet,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -300,13 +299,12 @@ impl Log {
         if appends.is_empty() {
             return Ok(Vec::new());
         }
-        let streams: HashSet<StreamId> = appends.iter().map(|append| append.stream.clone()).collect();
+        self.take_in()?.thin_out(self.head());
         loop {
             let mut sequencer = self.take_in()?;
-            let (unknown, mark) = sequencer.unknown(&streams);
+            let (unknown, mark) = sequencer.unknown(&appends);
             if unknown.is_empty() {
                 let before = sequencer.pending.bytes;
-                sequencer.thin_out(self.head(), &streams);
                 let appended = sequencer.place(appends, one_frame, (self.shared.clock)());
                 self.hand_over(sequencer, before);
                 return appended;
@@ -335,9 +333,13 @@ impl Log {
     }
 
     /// Counts what was added since `before`, and wakes the writer.
-    fn hand_over(&self, sequencer: MutexGuard<'_, Sequencer>, before: usize) {
+    fn hand_over(&self, mut sequencer: MutexGuard<'_, Sequencer>, before: usize) {
+        sequencer.pending.calls += 1;
         self.shared.pending_bytes.fetch_add(sequencer.pending.bytes - before, Ordering::AcqRel);
-        let wake = sequencer.writer_idle;
+        let wake = sequencer.wake_at_calls.is_some_and(|calls| sequencer.pending.calls >= calls);
+        if wake {
+            sequencer.wake_at_calls = None;
+        }
         drop(sequencer);
         if wake {
             self.shared.work.notify_one();

@@ -298,5 +298,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"c5b2e3c98e12b5f9195ad683852a087b4679779b0e5151080738014dbb37f7ea");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"7f9f6ff53e56df3c92e00eb31b9d648c249ec6d0553aac46ca1a01222523b979");
 }

@@ -103,7 +103,7 @@ fn is_public_v4(v4: Ipv4Addr) -> bool {
 /// Only 2000::/3 is given out; within it, what is reserved is not public. Teredo (2001::/32) hides IPv4 addresses.
 fn is_public_v6(v6: Ipv6Addr) -> bool {
     let [a, b, ..] = v6.segments();
-    let special = (a == 0x2001 && b < 0x0200) || (a == 0x2001 && b == 0x0db8) || (a == 0x3fff && b < 0x1000);
+    let special = matches!((a, b), (0x2001, ..0x0200 | 0x0db8) | (0x3fff, ..0x1000));
     a & 0xe000 == 0x2000 && !special
 }
 

@@ -11,7 +11,7 @@ use reqwest::{
     Method, Response, StatusCode, Url,
     header::{
         AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-        PROXY_AUTHORIZATION,
+        PROXY_AUTHORIZATION, TRANSFER_ENCODING,
     },
 };
 use serde_json::{Map, Value, json};
@@ -87,6 +87,9 @@ impl Request {
             }
             headers.append(parsed, header);
         }
+        // These follow from the body, whatever is said.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
         if let Ok(key) = HeaderValue::from_str(idempotency_key) {
             headers.entry("idempotency-key").or_insert(key);
         }

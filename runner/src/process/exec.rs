@@ -4,7 +4,7 @@ use super::{
     OutputView, Owner, Process, ProcessSpec, Processes, SearchOptions,
     exec_input::{ExecInput, OnTimeout, OutputInput, SearchInput, SignalInput, WaitInput},
     exec_result,
-    process::already_exited,
+    handle::already_exited,
     recorded::Recording,
     search, signal_name,
 };

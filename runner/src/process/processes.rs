@@ -4,8 +4,8 @@ use super::{
     Process, ProcessOptions, ProcessSpec,
     capture::Capture,
     environment,
+    handle::{self, Shared},
     host::{Control, HostClient, Report, ServerEnds, SpawnRequest},
-    process::{self, Shared},
     recorder::{self, Recorder, RecorderState},
     register::Register,
     spawn_error,
@@ -198,12 +198,17 @@ impl Inner {
     ) -> Result<(Control, u32), ErrorInfo> {
         let until = started + Duration::from_millis(self.options.limits.start_ms);
         for _ in 0..2 {
-            let late = |_| spawn_error::host_lost(command, "it does not answer");
-            let requested = timeout_at(until.into(), self.host.request(request, ends)).await.map_err(late)?;
+            let requested = timeout_at(until.into(), self.host.request(request, ends)).await;
+            let requested = requested.map_err(|_| spawn_error::host_lost(command, "it does not listen"))?;
             let mut control = requested.map_err(|error| spawn_error::of_io(command, &error))?;
             let mut starting = false;
             loop {
-                match timeout_at(until.into(), control.report()).await.map_err(late)? {
+                let Ok(report) = timeout_at(until.into(), control.report()).await else {
+                    // The next request shall not wait for the same host.
+                    self.host.stop().await;
+                    return Err(spawn_error::host_lost(command, "it does not answer"));
+                };
+                match report {
                     Some(Report::Starting) => starting = true,
                     Some(Report::Started(pid)) => return Ok((control, pid.unsigned_abs())),
                     Some(Report::Failed(errno)) => return Err(spawn_error::of_errno(command, errno)),
@@ -249,9 +254,9 @@ impl Inner {
         let (exit, watch_exit) = watch::channel(None);
         let (gone, watch_gone) = watch::channel(false);
         let limits = &self.options.limits;
-        let output = process::Output {
+        let output = handle::Output {
             captures: [Capture::new(limits.capture_bytes), Capture::new(limits.capture_bytes)],
-            ..process::Output::default()
+            ..handle::Output::default()
         };
         let shared = Arc::new(Shared {
             id: spec.id,

@@ -128,24 +128,32 @@ impl Register {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            // In this order: what is started between the two is seen as running, and stops itself.
+            let starting = self.refuse_starting(|starting| starting.job == Some(*job));
             let running = self.of_job(job);
             running.iter().for_each(&stop);
-            if !self.reject_starting(|starting| starting.job == Some(*job)) && running.is_empty() {
+            if running.is_empty() && !starting {
                 return;
             }
             changed.await;
         }
     }
 
-    /// Tells those that are being started and fit that nobody wants them. Gives whether there are any.
-    fn reject_starting(&self, fits: impl Fn(&Starting) -> bool) -> bool {
+    /// Notes that nobody wants some of those that are being started. Whether there are any.
+    fn refuse_starting(&self, which: impl Fn(&Starting) -> bool) -> bool {
         let mut state = self.state();
         let mut any = false;
-        for starting in state.starting.values_mut().filter(|starting| fits(starting)) {
+        for starting in state.starting.values_mut().filter(|starting| which(starting)) {
             starting.unwanted = true;
             any = true;
         }
         any
+    }
+
+    /// Takes one off of which nothing more will be heard: nobody shall wait for it.
+    pub fn abandoned(&self, id: &ProcessId) {
+        self.state().running.remove(id);
+        self.changed.notify_waiters();
     }
 
     /// Forgets how a job's processes ended.
@@ -160,9 +168,10 @@ impl Register {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            let starting = self.refuse_starting(|_| true);
             let running = self.running();
             running.iter().for_each(&stop);
-            if !self.reject_starting(|_| true) && running.is_empty() {
+            if running.is_empty() && !starting {
                 return;
             }
             changed.await;

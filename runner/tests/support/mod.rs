@@ -6,7 +6,7 @@ use moonlog_core::{
     event::{Event, EventBody, ProcessExited, StreamId},
     id::{JobId, ProcessId},
     log::{Log, LogOptions},
-    storage::MemoryStorage,
+    storage::{MemoryStorage, Storage},
     time::Timestamp,
 };
 use moonlog_runner::process::{HostCommand, Owner, ProcessOptions, ProcessSpec, Processes};
@@ -19,6 +19,7 @@ use std::{
 use uuid::Uuid;
 
 pub struct World {
+    pub storage: Arc<MemoryStorage>,
     pub log: Log,
     pub processes: Processes,
     pub job: JobId,
@@ -50,13 +51,15 @@ pub fn world() -> World {
 }
 
 pub fn world_with(change: impl FnOnce(&mut ProcessOptions)) -> World {
-    let (log, _) = Log::open(Arc::new(MemoryStorage::new()), LogOptions::new(now)).unwrap();
+    let storage = Arc::new(MemoryStorage::new());
+    let log_options = LogOptions { pending_max_bytes: 256 << 10, ..LogOptions::new(now) };
+    let (log, _) = Log::open(Arc::clone(&storage) as Arc<dyn Storage>, log_options).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut options = ProcessOptions::new(host());
     options.workdir = folder.path().to_path_buf();
     change(&mut options);
     let processes = Processes::new(log.clone(), options);
-    World { log, processes, job: Uuid::now_v7().into(), folder }
+    World { storage, log, processes, job: Uuid::now_v7().into(), folder }
 }
 
 impl World {

@@ -6,7 +6,7 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, RetryPolicy, StepFinished, StepOutcome, StepStarted},
     id::Hash,
-    journal::Close,
+    journal::{BRANCH_CANCELLED, Close},
     json::Json,
 };
 use std::sync::Arc;
@@ -129,10 +129,10 @@ impl Job {
             .filter(|(_, open)| doomed.contains(&open.fiber))
             .map(|(path, open)| (open.order, Arc::clone(path), open.attempt))
             .collect();
-        ends.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        ends.sort_unstable_by_key(|(order, ..)| std::cmp::Reverse(*order));
         for (_, path, attempt) in ends {
             self.open.remove(&path);
-            let error = ErrorInfo::new("cancelled", "its branch was cancelled");
+            let error = ErrorInfo::new(BRANCH_CANCELLED, "its branch was cancelled");
             let finish = self.finish(&path, attempt, StepOutcome::Cancelled, Some(error));
             self.close(&path, attempt, finish)?;
             self.close_left_open(&path, attempt);
@@ -144,7 +144,7 @@ impl Job {
     /// and is passed over on the next replay, so its place in the order does not matter.
     pub fn close_left_open(&mut self, path: &str, attempt: u32) {
         for (path, attempt) in self.journal.left_open(path, attempt).into_iter().rev() {
-            let error = ErrorInfo::new("cancelled", "the step around it ended");
+            let error = ErrorInfo::new(BRANCH_CANCELLED, "the step around it ended");
             let finish = self.finish(&path, attempt, StepOutcome::Cancelled, Some(error));
             self.push(EventBody::StepFinished(finish), Some(path));
         }

@@ -86,7 +86,7 @@ impl Job {
     /// What the recorded end of a code step means to the branch that called it.
     pub fn recorded_end(&mut self, lua: &Lua, path: &Arc<str>, recorded: RecordedFinish) -> Result<Answer, Halt> {
         if let Some(now) = recorded.now {
-            self.now = now;
+            self.now = self.now.max(now);
         }
         let finish = recorded.event;
         self.close_left_open(path, finish.attempt);

@@ -35,6 +35,7 @@ pub struct World {
     pub perform: Perform,
     /// What began last ends first.
     pub newest_first: bool,
+    pub seed: u64,
 }
 
 /// How a job ended, with its log.
@@ -73,7 +74,7 @@ fn event(log: &[Arc<Event>], new: NewEvent) -> Arc<Event> {
         position,
         stream: StreamId::Job(job()),
         version: position,
-        time: Timestamp::from_micros(1_700_000_000_000_000 + position as i64 * 1_000_000),
+        time: Timestamp::from_micros(1_700_000_000_000_000 + (position as i64 - 1) * 1_000_000),
         job: Some(job()),
         session: None,
         process: None,
@@ -95,7 +96,7 @@ impl World {
     pub fn new(source: &str, perform: Perform) -> Self {
         let source = source.into();
         let engine = engine(Limits::default());
-        Self { engine, source, args: Json::parse("{}").unwrap(), perform, newest_first: false }
+        Self { engine, source, args: Json::parse("{}").unwrap(), perform, newest_first: false, seed: 42 }
     }
 
     /// Runs the script from its start, or on from where `history` ends.
@@ -105,7 +106,8 @@ impl World {
             let started = JobStarted { attempt: 1, run: 1, runner: "test".into() };
             log.push(event(&log, EventBody::JobStarted(started).into()));
         }
-        let (mut run, mut slice) = Run::start(&self.engine, spec(&self.source, self.args.clone()), &log)?;
+        let (mut run, mut slice) =
+            Run::start(&self.engine, RunSpec { seed: self.seed, ..spec(&self.source, self.args.clone()) }, &log)?;
         loop {
             let Slice { intents, state } = slice;
             for intent in intents {
@@ -220,12 +222,7 @@ impl World {
         let told = self.run(&[]).unwrap_or_else(|error| panic!("{error}"));
         let ended = matches!(told.state, RunState::Returned(_) | RunState::Failed(_));
         for cut in 1..=told.events.len() - usize::from(ended) {
-            // The runner appends the end of an attempt and its retry together.
-            let last = told.events.get(cut - 1).map(|event| &event.body);
-            let next = told.events.get(cut).map(|event| &event.body);
-            if let (Some(EventBody::StepFinished(end)), Some(EventBody::StepRetryScheduled(_))) = (last, next)
-                && end.outcome == StepOutcome::TimedOut
-            {
+            if Self::cuts_an_append(&told.events, cut) {
                 continue;
             }
             let again = self.run(&told.events[..cut]);
@@ -236,6 +233,32 @@ impl World {
             assert_eq!(first, second, "cut after event {cut} of\n{}", listing(&told.events));
         }
         told
+    }
+
+    /// The runner appends the end of an attempt and its retry together: no crash comes between.
+    pub fn cuts_an_append(events: &[Arc<Event>], cut: usize) -> bool {
+        let last = events.get(cut - 1).map(|event| &event.body);
+        let next = events.get(cut).map(|event| &event.body);
+        match (last, next) {
+            (Some(EventBody::StepFinished(end)), Some(EventBody::StepRetryScheduled(_))) => {
+                end.outcome == StepOutcome::TimedOut
+            }
+            _ => false,
+        }
+    }
+
+    /// Attempts that have not exactly one start and one end.
+    pub fn unpaired(events: &[Arc<Event>]) -> Vec<String> {
+        let mut counts: std::collections::BTreeMap<(String, u32), (u32, u32)> = Default::default();
+        for event in events {
+            match &event.body {
+                EventBody::StepStarted(step) => counts.entry((step.path.clone(), step.attempt)).or_default().0 += 1,
+                EventBody::StepFinished(step) => counts.entry((step.path.clone(), step.attempt)).or_default().1 += 1,
+                _ => {}
+            }
+        }
+        let odd = counts.into_iter().filter(|(_, count)| *count != (1, 1));
+        odd.map(|((path, attempt), count)| format!("{path} attempt {attempt}: {count:?}")).collect()
     }
 
     /// What the script returned, as JSON.

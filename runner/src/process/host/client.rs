@@ -5,7 +5,7 @@ use super::{
     server::REQUEST_MAX_BYTES,
 };
 use crate::process::HostCommand;
-use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, UnixAddr, sendmsg, shutdown};
+use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, UnixAddr, send, sendmsg, shutdown};
 use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
@@ -157,7 +157,9 @@ impl Control {
 
     /// Tells the supervisor what to do. Whether it was told.
     pub fn order(&self, order: Order) -> bool {
-        matches!(self.socket.try_write(&order.encode()), Ok(MESSAGE_BYTES))
+        // Past the runtime, which may not know yet that the socket can be written to.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        send(self.socket.as_raw_fd(), &order.encode(), flags) == Ok(MESSAGE_BYTES)
     }
 
     /// Ends the connection, by which everything there is killed. Reports still come.

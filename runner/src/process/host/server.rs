@@ -1,7 +1,7 @@
 //! The host: forks a supervisor for each request.
 
 use super::{
-    protocol::SpawnRequest,
+    protocol::{Report, SpawnRequest},
     supervisor::supervise,
     sys::{self, Reaped},
 };
@@ -13,7 +13,7 @@ use nix::{
 use std::{
     collections::HashSet,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -119,8 +119,11 @@ impl Host {
                 self.socket = None;
                 supervise(&request, descriptors);
             }
-            // The server sees the connection close before anything was reported.
-            Err(_) => {}
+            Err(error) => {
+                let [.., control] = descriptors;
+                // Where it cannot be told, the server sees the connection close.
+                let _ = UnixStream::from(control).write_all(&Report::Failed(error as i32).encode());
+            }
         }
         Ok(true)
     }

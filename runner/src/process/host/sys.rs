@@ -66,7 +66,7 @@ pub(super) fn reap() -> Reaped {
 /// Sends any signal to a process, or with a negative number to a group. That there is none is no error.
 pub(super) fn kill(pid: i32, signal: i32) {
     // 0 and -1 would mean ourselves and everyone.
-    if pid > 1 || pid < -1 {
+    if !(-1..=1).contains(&pid) {
         #[expect(unsafe_code, reason = "the call takes numbers alone")]
         unsafe {
             libc::kill(pid, signal);
@@ -93,11 +93,12 @@ pub(super) fn close_on_exec() {
     }
 }
 
-/// A descriptor that is readable when a child has ended.
+/// A descriptor that is readable when a child has ended. Whatever else is sent to all of a service's processes, such
+/// as SIGTERM, is for the server to handle: it is blocked here, since those who are to kill others must not die first.
 pub(super) fn child_events() -> nix::Result<SignalFd> {
+    SigSet::all().thread_block()?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
-    mask.thread_block()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
