@@ -244,7 +244,8 @@ mod tests {
 
     #[test]
     fn damage_is_named_by_line() {
-        let damage: [(&str, fn(&mut Vec<String>)); 7] = [
+        type Damage = fn(&mut Vec<String>);
+        let damage: [(&str, Damage); 7] = [
             ("the file was cut", |lines| lines.truncate(3)),
             ("lines are missing", |lines| drop(lines.remove(2))),
             ("is not in the bundle", |lines| drop(lines.remove(3))),

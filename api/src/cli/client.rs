@@ -48,11 +48,6 @@ impl Client {
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
     }
 
-    /// The server's address.
-    pub fn base(&self) -> &str {
-        &self.base
-    }
-
     /// A request for `path`, which begins with `/` and has its segments escaped.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
@@ -126,8 +121,8 @@ mod tests {
 
     #[test]
     fn addresses() {
-        assert_eq!(Client::new("127.0.0.1:7070", None).unwrap().base(), "http://127.0.0.1:7070");
-        assert_eq!(Client::new("https://x.example/", None).unwrap().base(), "https://x.example");
+        assert_eq!(Client::new("127.0.0.1:7070", None).unwrap().base, "http://127.0.0.1:7070");
+        assert_eq!(Client::new("https://x.example/", None).unwrap().base, "https://x.example");
         for bad in ["ftp://x", "http://", "::::"] {
             assert!(Client::new(bad, None).is_err(), "{bad}");
         }

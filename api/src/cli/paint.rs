@@ -31,6 +31,7 @@ pub struct Paint {
 
 impl Paint {
     /// Leaves texts as they are.
+    #[cfg(test)]
     pub const OFF: Self = Self { on: false };
     /// Paints.
     #[cfg(test)]
@@ -59,11 +60,6 @@ impl Paint {
             Look::Cyan => ("36", "39"),
         };
         Cow::Owned(format!("\x1b[{start}m{text}\x1b[{end}m"))
-    }
-
-    /// Whether it paints.
-    pub const fn is_on(self) -> bool {
-        self.on
     }
 }
 

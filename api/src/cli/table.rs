@@ -33,11 +33,6 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| harmless(&cell).into_owned()).collect());
     }
 
-    /// Whether it has no rows.
-    pub const fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// The table as text. Where it is wider than `columns`, its widest column is cut; `None` cuts nothing.
     pub fn render(&self, columns: Option<usize>, paint: Paint) -> String {
         let count = self.heading.len();
