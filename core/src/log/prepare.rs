@@ -108,7 +108,8 @@ pub fn fit_one_frame(appends: &mut [Prepared], blob_max_bytes: usize) -> Result<
     }
 }
 
-/// Cuts an append in pieces that fit a frame each. `step.retry_scheduled` stays with the event before it.
+/// Cuts an append in pieces that fit a frame each. `step.retry_scheduled` and `tool.approval_requested` stay with the
+/// event before them: nothing would record them later.
 pub fn cut(append: Prepared, blob_max_bytes: usize) -> Result<Vec<Prepared>, AppendError> {
     let Prepared { stream, mut expected, events } = append;
     let max_bytes = FRAME_MAX_BYTES - FRAME_OVERHEAD_BYTES;
@@ -117,7 +118,10 @@ pub fn cut(append: Prepared, blob_max_bytes: usize) -> Result<Vec<Prepared>, App
     let mut events = events.into_iter().peekable();
     while let Some(event) = events.next() {
         let mut unit = vec![event];
-        while let Some(next) = events.next_if(|next| matches!(next.event.body, EventBody::StepRetryScheduled(_))) {
+        let belongs = |next: &PreparedEvent| {
+            matches!(next.event.body, EventBody::StepRetryScheduled(_) | EventBody::ToolApprovalRequested(_))
+        };
+        while let Some(next) = events.next_if(belongs) {
             unit.push(next);
         }
         let bytes: usize = unit.iter().map(|event| event.stored_bytes(&stream)).sum();
