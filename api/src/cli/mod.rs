@@ -5,7 +5,7 @@
 mod args;
 mod arguments;
 mod assemble;
-mod bundle;
+pub(crate) mod bundle;
 mod client;
 mod commands;
 mod connect;
