@@ -188,6 +188,7 @@ impl Plan {
         let name = options.name.clone().or_else(|| submitted.map(|(_, submitted)| submitted.workflow.clone()));
         let job = submitted.and_then(|(job, _)| job).unwrap_or(JobId::from_bytes([0; 16]));
         let spec = RunSpec {
+            stop: Default::default(),
             job,
             run,
             workflow: name.unwrap_or_else(|| "script".into()),

@@ -49,6 +49,8 @@ pub struct RunSpec {
     pub nesting: u32,
     /// `budget.total`; unlimited where `None`.
     pub budget_total: Option<u64>,
+    /// Stops it from another thread.
+    pub stop: StopHandle,
 }
 
 /// Why a run could not go on. None of these is the script's own failure, which is `RunState::Failed`.
@@ -207,7 +209,7 @@ impl Run {
     ) -> Result<(Self, (Function, Value)), RunError> {
         let compiled = engine.compiled(&spec.script_hash, &spec.source).map_err(RunError::Script)?;
         let vm = engine.take().map_err(RunError::Replay)?;
-        let stop = StopHandle::default();
+        let stop = spec.stop.clone();
         let name = spec.workflow.clone();
         let (args, budget) = (spec.args.clone(), spec.budget_total);
         let journal = Journal::new(spec.run, history);

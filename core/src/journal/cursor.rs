@@ -182,7 +182,7 @@ impl Journal {
             let entry = &self.entries[index];
             // What the script closed before it was given is no delivery to it.
             if entry.met != Met::Matched {
-                return Some(entry.event.time);
+                return Some(entry.event.happened_at());
             }
             at = index.checked_sub(1).and_then(|before| self.entries[before].last_delivery);
         }

@@ -70,6 +70,7 @@ fn engine() -> &'static Engine {
 fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<WorkflowInfo, Vec<Problem>> {
     let fault = |error: mlua::Error| vec![Problem { line: None, message: error.to_string() }];
     let spec = RunSpec {
+        stop: Default::default(),
         job: JobId::from_bytes([0; 16]),
         run: 1,
         workflow: name.to_owned(),

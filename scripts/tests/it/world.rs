@@ -51,6 +51,7 @@ pub fn job() -> JobId {
 
 pub fn spec(source: &str, args: Json) -> RunSpec {
     RunSpec {
+        stop: Default::default(),
         job: job(),
         run: 1,
         workflow: "test".into(),
