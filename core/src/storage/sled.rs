@@ -6,6 +6,8 @@
 //! - It panics on damaged bytes, on opening and on reading: panics become errors here.
 //! - When a write fails, whoever waits in `flush` is only woken if no other thread was writing at that moment: writes
 //!   and flushes take turns.
+//! - A leaf that has become too large is split by whoever visits it next, be it to read; after a failed write it cannot be,
+//!   and then not even be read. So each key is visited right after it was written.
 //! - A leaf holds up to 17 values, and is rewritten in whole now and then; written larger than a quarter of a segment it
 //!   becomes a file of its own. Hence the segments of 4 MiB for values of up to 56 KiB.
 
@@ -22,7 +24,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -31,10 +33,10 @@ const SEGMENT_BYTES: usize = 4 << 20;
 const TURNOVER_KEYS: u64 = 2816;
 /// Has no divisor in common with the number of keys, and takes each next one from another page.
 const TURNOVER_STEP: u64 = 9;
-/// After how many bytes read the next is accessed.
-const TURNOVER_READ_BYTES: u64 = 1 << 10;
-/// A written byte counts for less: its page is accessed often while it is written.
-const TURNOVER_WRITTEN_SHARE: u64 = 8;
+/// After how many bytes the next is accessed.
+const TURNOVER_BYTES: u64 = 1 << 10;
+/// How much may be owed to `turnover` until a flush, in bytes.
+const TURNOVER_OWED_MAX_BYTES: u64 = 16 << 20;
 /// A value that is read alone brings its page's others along.
 const NEIGHBOURS: u64 = 8;
 
@@ -59,6 +61,13 @@ pub struct SledStorage {
     turnover: sled::Tree,
     /// How many bytes were moved in all.
     moved_bytes: AtomicU64,
+    /// How many of them were made up for in `turnover`.
+    turned_bytes: AtomicU64,
+    /// Whether something was written and not flushed yet.
+    unflushed: AtomicBool,
+    /// Whether a write or a flush failed. What could not be written is in the cache alone then, with what is durable in
+    /// the same pages: it must stay there to be read.
+    failed: AtomicBool,
     db: sled::Db,
     file: File,
     turn: Mutex<()>,
@@ -96,6 +105,9 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         trees,
         turnover,
         moved_bytes: AtomicU64::new(0),
+        turned_bytes: AtomicU64::new(0),
+        unflushed: AtomicBool::new(false),
+        failed: AtomicBool::new(false),
         db,
         file,
         turn: Mutex::new(()),
@@ -108,13 +120,27 @@ impl SledStorage {
         &self.trees[space as usize]
     }
 
-    /// Lets the cache evict in proportion to what was moved through it.
+    /// Lets the cache evict in proportion to what was moved through it. What is not flushed is left there if possible:
+    /// were the flush to fail, it could not be read back, nor could what is durable in the same pages.
     fn turn_over(&self, bytes: u64) -> sled::Result<()> {
-        let before = self.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
-        for touch in before / TURNOVER_READ_BYTES..(before + bytes) / TURNOVER_READ_BYTES {
+        let moved = self.moved_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let owed = moved.saturating_sub(self.turned_bytes.load(Ordering::Relaxed));
+        let may_wait = self.unflushed.load(Ordering::Relaxed) && owed < TURNOVER_OWED_MAX_BYTES;
+        if may_wait || self.failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let turned = self.turned_bytes.fetch_max(moved, Ordering::Relaxed);
+        for touch in turned / TURNOVER_BYTES..moved / TURNOVER_BYTES {
             self.turnover.get(turnover_key(touch * TURNOVER_STEP % TURNOVER_KEYS))?;
         }
         Ok(())
+    }
+
+    fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {
@@ -125,23 +151,29 @@ impl SledStorage {
 impl Storage for SledStorage {
     fn write(&self, batch: Vec<Write>) -> Result<(), StorageError> {
         let _turn = self.turn();
-        guarded("writing", || {
+        self.unflushed.store(true, Ordering::Relaxed);
+        let result = guarded("writing", || {
             let mut bytes = 0;
             for Write { space, key, value } in batch {
                 bytes += value.as_ref().map_or(0, Vec::len) as u64;
+                let tree = self.tree(space);
                 match value {
-                    Some(value) => self.tree(space).insert(key, value)?,
-                    None => self.tree(space).remove(key)?,
+                    Some(value) => tree.insert(&key, value)?,
+                    None => tree.remove(&key)?,
                 };
+                tree.contains_key(&key)?;
             }
-            self.turn_over(bytes / TURNOVER_WRITTEN_SHARE)
-        })
+            self.turn_over(bytes)
+        });
+        self.noted(result)
     }
 
     fn sync(&self) -> Result<(), StorageError> {
         let turn = self.turn();
-        guarded("flushing", || self.db.flush())?;
+        self.noted(guarded("flushing", || self.db.flush()))?;
+        self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
+        guarded("reading", || self.turn_over(0))?;
         self.file.sync_data().map_err(|error| StorageError::io("syncing", error))
     }
 
