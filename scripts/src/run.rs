@@ -68,7 +68,8 @@ pub enum RunError {
 /// What came of letting a run go on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slice {
-    /// New events in order, to be appended before anything else is delivered.
+    /// New events in order, to be appended before anything else is delivered. What only the runner knows is left for it
+    /// to fill in: `latency_ms` (0 here), and the attempt of an operation of its own that the script cancels (1 here).
     pub intents: Vec<NewEvent>,
     /// How the run stands now.
     pub state: RunState,
