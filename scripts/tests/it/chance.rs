@@ -134,5 +134,5 @@ fn crash_everywhere(world: &World) -> Result<usize, String> {
 }
 
 fn programs() -> u64 {
-    std::env::var("MOONLOG_TEST_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
+    std::env::var("MOONLOG_TEST_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(40)
 }
