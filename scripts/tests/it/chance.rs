@@ -92,6 +92,7 @@ fn any_program_replays_after_a_crash_at_any_event() {
         world.engine = engine.clone();
         world.seed = 0;
         world.newest_first = number % 2 == 1;
+        world.interrupts = number % 4 >= 2;
         match crash_everywhere(&world) {
             Ok(count) => events += count,
             Err(why) => failures.push(format!("program {number}: {why}\n\n{source}")),
@@ -133,5 +134,5 @@ fn crash_everywhere(world: &World) -> Result<usize, String> {
 }
 
 fn programs() -> u64 {
-    std::env::var("MOONLOG_TEST_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(150)
+    std::env::var("MOONLOG_TEST_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(40)
 }
