@@ -6,31 +6,57 @@
 //! - It panics on damaged bytes, on opening and on reading: panics become errors here.
 //! - When a write fails, whoever waits in `flush` is only woken if no other thread was writing at that moment: writes
 //!   and flushes take turns.
+//! - A leaf that has become too large is split by whoever visits it next, be it to read; after a failed write it cannot be,
+//!   and then not even be read. So each key is visited right after it was written.
+//! - Pages that are moved within the file while a write fails cannot be read afterwards, wherever they stand. So it is
+//!   not left to sled to find out that the disk is full.
 //! - A leaf holds up to 17 values, and is rewritten in whole now and then; written larger than a quarter of a segment it
 //!   becomes a file of its own. Hence the segments of 4 MiB for values of up to 56 KiB.
 
+//! - Its cache evicts nothing before each of its 256 shards was accessed 64 times, whatever the pages take: with pages of
+//!   300 KB, reading a log through once would keep all of it in memory. So for every bit that is read or written a page
+//!   of the otherwise useless tree `turnover` is accessed, in turns; its pages are spread over all shards.
+
 use super::{Direction, Entry, Space, Storage, StorageError, Write, folder::Folder, interface::is_empty};
+use nix::sys::statvfs::statvfs;
 use std::{
     fs::File,
     io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 const SEGMENT_BYTES: usize = 4 << 20;
+/// How many keys the tree `turnover` has: with eight or nine in a page, its pages are more than the shards.
+const TURNOVER_KEYS: u64 = 2816;
+/// Has no divisor in common with the number of keys, and takes each next one from another page.
+const TURNOVER_STEP: u64 = 9;
+/// After how many bytes the next is accessed.
+const TURNOVER_BYTES: u64 = 1 << 10;
+/// How much may be owed to `turnover` until a flush, in bytes.
+const TURNOVER_OWED_MAX_BYTES: u64 = 16 << 20;
+/// How much of the disk a written byte may take, since pages are rewritten.
+const WRITE_AMPLIFICATION: u64 = 4;
+/// A value that is read alone brings its page's others along.
+const NEIGHBOURS: u64 = 8;
 
 /// How sled is set up.
 #[derive(Debug, Clone)]
 pub struct SledOptions {
     /// How much of the stored pages stay in memory, in bytes.
     pub cache_bytes: u64,
+    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written.
+    pub reserve_bytes: u64,
 }
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache_bytes: 8 << 20 }
+        Self { cache_bytes: 8 << 20, reserve_bytes: 8 << 20 }
     }
 }
 
@@ -39,7 +65,19 @@ impl Default for SledOptions {
 pub struct SledStorage {
     // Dropped in this order: the folder's lock goes last.
     trees: [sled::Tree; Space::ALL.len()],
+    turnover: sled::Tree,
+    /// How many bytes were moved in all.
+    moved_bytes: AtomicU64,
+    /// How many of them were made up for in `turnover`.
+    turned_bytes: AtomicU64,
+    /// Whether something was written and not flushed yet.
+    unflushed: AtomicBool,
+    /// Whether a write or a flush failed. What could not be written is in the cache alone then, with what is durable in
+    /// the same pages: it must stay there to be read.
+    failed: AtomicBool,
     db: sled::Db,
+    store: PathBuf,
+    reserve_bytes: u64,
     file: File,
     turn: Mutex<()>,
     _folder: Folder,
@@ -52,7 +90,7 @@ pub struct SledStorage {
 pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, StorageError> {
     let folder = Folder::open(dir)?;
     let store = folder.store();
-    let (db, trees) = guarded("opening the store", || {
+    let (db, trees, turnover) = guarded("opening the store", || {
         let db = sled::Config::new()
             .path(&store)
             .cache_capacity(options.cache_bytes)
@@ -60,18 +98,72 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
             .flush_every_ms(None)
             .open()?;
         let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
-        Ok((db, [frames?, blobs?, index?, snapshots?, meta?]))
+        let turnover = db.open_tree("turnover")?;
+        if turnover.get(turnover_key(TURNOVER_KEYS - 1))?.is_none() {
+            for key in 0..TURNOVER_KEYS {
+                turnover.insert(turnover_key(key), &[])?;
+            }
+        }
+        Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover))
     })?;
     let path = store.join("db");
     let file = File::open(&path).map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
     Folder::sync_entries(&store)?;
     Folder::sync_entries(dir)?;
-    Ok(Arc::new(SledStorage { trees, db, file, turn: Mutex::new(()), _folder: folder }))
+    Ok(Arc::new(SledStorage {
+        trees,
+        turnover,
+        moved_bytes: AtomicU64::new(0),
+        turned_bytes: AtomicU64::new(0),
+        unflushed: AtomicBool::new(false),
+        failed: AtomicBool::new(false),
+        db,
+        store,
+        reserve_bytes: options.reserve_bytes,
+        file,
+        turn: Mutex::new(()),
+        _folder: folder,
+    }))
 }
 
 impl SledStorage {
     fn tree(&self, space: Space) -> &sled::Tree {
         &self.trees[space as usize]
+    }
+
+    /// Lets the cache evict in proportion to what was moved through it. What is not flushed is left there if possible:
+    /// were the flush to fail, it could not be read back, nor could what is durable in the same pages.
+    fn turn_over(&self, bytes: u64) -> sled::Result<()> {
+        let moved = self.moved_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let owed = moved.saturating_sub(self.turned_bytes.load(Ordering::Relaxed));
+        let may_wait = self.unflushed.load(Ordering::Relaxed) && owed < TURNOVER_OWED_MAX_BYTES;
+        if may_wait || self.failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let turned = self.turned_bytes.fetch_max(moved, Ordering::Relaxed);
+        for touch in turned / TURNOVER_BYTES..moved / TURNOVER_BYTES {
+            self.turnover.get(turnover_key(touch * TURNOVER_STEP % TURNOVER_KEYS))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a write of `bytes` that may not fit the disk.
+    fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
+        let space = statvfs(&self.store).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
+        let free = (space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64);
+        if free >= self.reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
+            return Ok(());
+        }
+        let left =
+            format!("no space left on the disk: {free} bytes are free, and {} stay in reserve", self.reserve_bytes);
+        Err(StorageError::io("writing", io::Error::new(io::ErrorKind::StorageFull, left)))
+    }
+
+    fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {
@@ -81,27 +173,39 @@ impl SledStorage {
 
 impl Storage for SledStorage {
     fn write(&self, batch: Vec<Write>) -> Result<(), StorageError> {
+        let bytes = batch.iter().map(|write| write.value.as_ref().map_or(0, Vec::len) as u64).sum();
+        self.check_space(bytes)?;
         let _turn = self.turn();
-        guarded("writing", || {
+        self.unflushed.store(true, Ordering::Relaxed);
+        let result = guarded("writing", || {
             for Write { space, key, value } in batch {
+                let tree = self.tree(space);
                 match value {
-                    Some(value) => self.tree(space).insert(key, value)?,
-                    None => self.tree(space).remove(key)?,
+                    Some(value) => tree.insert(&key, value)?,
+                    None => tree.remove(&key)?,
                 };
+                tree.contains_key(&key)?;
             }
-            Ok(())
-        })
+            self.turn_over(bytes)
+        });
+        self.noted(result)
     }
 
     fn sync(&self) -> Result<(), StorageError> {
         let turn = self.turn();
-        guarded("flushing", || self.db.flush())?;
+        self.noted(guarded("flushing", || self.db.flush()))?;
+        self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
+        guarded("reading", || self.turn_over(0))?;
         self.file.sync_data().map_err(|error| StorageError::io("syncing", error))
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        guarded("reading", || Ok(self.tree(space).get(key)?.map(|value| value.to_vec())))
+        guarded("reading", || {
+            let value = self.tree(space).get(key)?.map(|value| value.to_vec());
+            self.turn_over(NEIGHBOURS * value.as_ref().map_or(0, Vec::len) as u64)?;
+            Ok(value)
+        })
     }
 
     fn scan(
@@ -119,16 +223,23 @@ impl Storage for SledStorage {
             |entry: sled::Result<(sled::IVec, sled::IVec)>| entry.map(|(key, value)| (key.to_vec(), value.to_vec()));
         guarded("reading", || {
             let range = self.tree(space).range((from, to));
-            match direction {
-                Direction::Forward => range.take(limit).map(entry).collect(),
-                Direction::Backward => range.rev().take(limit).map(entry).collect(),
-            }
+            let entries: Vec<Entry> = match direction {
+                Direction::Forward => range.take(limit).map(entry).collect::<sled::Result<_>>()?,
+                Direction::Backward => range.rev().take(limit).map(entry).collect::<sled::Result<_>>()?,
+            };
+            let bytes = entries.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
+            self.turn_over(if limit == 1 { NEIGHBOURS * bytes } else { bytes })?;
+            Ok(entries)
         })
     }
 
     fn bytes_on_disk(&self) -> Result<u64, StorageError> {
         guarded("measuring", || self.db.size_on_disk())
     }
+}
+
+fn turnover_key(key: u64) -> [u8; 8] {
+    key.to_be_bytes()
 }
 
 /// Does something with sled, and makes errors of what it says and of its panics.
