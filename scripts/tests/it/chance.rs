@@ -73,7 +73,7 @@ fn answers(step: &StepStarted) -> Say {
         }
         "wait" => Say::Bad(StepOutcome::TimedOut, "timeout"),
         _ if step.name == "late" => Say::Late("1"),
-        _ if step.name == "maybe" && step.path.len() % 2 == 0 => Say::Bad(StepOutcome::Error, "maybe"),
+        _ if step.name == "maybe" && step.path.len().is_multiple_of(2) => Say::Bad(StepOutcome::Error, "maybe"),
         _ => Say::Ok("1"),
     }
 }
