@@ -8,6 +8,8 @@
 //!   and flushes take turns.
 //! - A leaf that has become too large is split by whoever visits it next, be it to read; after a failed write it cannot be,
 //!   and then not even be read. So each key is visited right after it was written.
+//! - Pages that are moved within the file while a write fails cannot be read afterwards, wherever they stand. So it is
+//!   not left to sled to find out that the disk is full.
 //! - A leaf holds up to 17 values, and is rewritten in whole now and then; written larger than a quarter of a segment it
 //!   becomes a file of its own. Hence the segments of 4 MiB for values of up to 56 KiB.
 
@@ -16,12 +18,13 @@
 //!   of the otherwise useless tree `turnover` is accessed, in turns; its pages are spread over all shards.
 
 use super::{Direction, Entry, Space, Storage, StorageError, Write, folder::Folder, interface::is_empty};
+use nix::sys::statvfs::statvfs;
 use std::{
     fs::File,
     io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -37,6 +40,8 @@ const TURNOVER_STEP: u64 = 9;
 const TURNOVER_BYTES: u64 = 1 << 10;
 /// How much may be owed to `turnover` until a flush, in bytes.
 const TURNOVER_OWED_MAX_BYTES: u64 = 16 << 20;
+/// How much of the disk a written byte may take, since pages are rewritten.
+const WRITE_AMPLIFICATION: u64 = 4;
 /// A value that is read alone brings its page's others along.
 const NEIGHBOURS: u64 = 8;
 
@@ -45,11 +50,13 @@ const NEIGHBOURS: u64 = 8;
 pub struct SledOptions {
     /// How much of the stored pages stay in memory, in bytes.
     pub cache_bytes: u64,
+    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written.
+    pub reserve_bytes: u64,
 }
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache_bytes: 8 << 20 }
+        Self { cache_bytes: 8 << 20, reserve_bytes: 8 << 20 }
     }
 }
 
@@ -69,6 +76,8 @@ pub struct SledStorage {
     /// the same pages: it must stay there to be read.
     failed: AtomicBool,
     db: sled::Db,
+    store: PathBuf,
+    reserve_bytes: u64,
     file: File,
     turn: Mutex<()>,
     _folder: Folder,
@@ -109,6 +118,8 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         unflushed: AtomicBool::new(false),
         failed: AtomicBool::new(false),
         db,
+        store,
+        reserve_bytes: options.reserve_bytes,
         file,
         turn: Mutex::new(()),
         _folder: folder,
@@ -136,6 +147,18 @@ impl SledStorage {
         Ok(())
     }
 
+    /// Refuses a write of `bytes` that may not fit the disk.
+    fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
+        let space = statvfs(&self.store).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
+        let free = (space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64);
+        if free >= self.reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
+            return Ok(());
+        }
+        let left =
+            format!("no space left on the disk: {free} bytes are free, and {} stay in reserve", self.reserve_bytes);
+        Err(StorageError::io("writing", io::Error::new(io::ErrorKind::StorageFull, left)))
+    }
+
     fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
@@ -150,12 +173,12 @@ impl SledStorage {
 
 impl Storage for SledStorage {
     fn write(&self, batch: Vec<Write>) -> Result<(), StorageError> {
+        let bytes = batch.iter().map(|write| write.value.as_ref().map_or(0, Vec::len) as u64).sum();
+        self.check_space(bytes)?;
         let _turn = self.turn();
         self.unflushed.store(true, Ordering::Relaxed);
         let result = guarded("writing", || {
-            let mut bytes = 0;
             for Write { space, key, value } in batch {
-                bytes += value.as_ref().map_or(0, Vec::len) as u64;
                 let tree = self.tree(space);
                 match value {
                     Some(value) => tree.insert(&key, value)?,
