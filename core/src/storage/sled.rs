@@ -80,7 +80,7 @@ pub struct SledStorage {
     reserve_bytes: u64,
     file: File,
     turn: Mutex<()>,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// Opens the data folder `dir`, or makes it.
@@ -122,7 +122,7 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         reserve_bytes: options.reserve_bytes,
         file,
         turn: Mutex::new(()),
-        _folder: folder,
+        folder,
     }))
 }
 
@@ -235,6 +235,14 @@ impl Storage for SledStorage {
 
     fn bytes_on_disk(&self) -> Result<u64, StorageError> {
         guarded("measuring", || self.db.size_on_disk())
+    }
+
+    fn note_head(&self, position: u64) {
+        self.folder.note_head(position);
+    }
+
+    fn noted_head(&self) -> Option<u64> {
+        self.folder.noted_head()
     }
 }
 
