@@ -15,6 +15,7 @@ macro_rules! event_types {
         ///
         /// Codes are stored: they are never reused and never change. New types go at the end with the next code.
         #[derive(Debug, Clone, PartialEq)]
+        #[expect(clippy::large_enum_variant, reason = "events are held behind an Arc; the largest one is rare")]
         pub enum EventBody {
             $(#[doc = concat!("`", $name, "`")] $variant($fields),)+
         }
