@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -67,16 +67,27 @@ pub(crate) struct Inner {
     pub(crate) waiters: Waiters,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<HashMap<Hash, Arc<str>>>,
+    /// Permits to keep a virtual machine while its job waits.
+    idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
 }
 
 /// How many sources are kept in memory.
 const SOURCES: usize = 256;
 
+/// How many waiting jobs keep their virtual machines, at about half a MiB each. Thousands that come to wait at once would
+/// take gigabytes for the moment that each may keep its own.
+const IDLE_MACHINES: usize = 64;
+
 impl Inner {
     /// Tells the dispatcher. Nobody listens any more where the runner has stopped.
     pub(crate) fn tell(&self, message: Message) {
         let _ = self.dispatcher.send(message);
+    }
+
+    /// A permit to keep a waiting job's virtual machine, where not too many are kept.
+    pub(crate) fn keep_machine(&self) -> Option<OwnedSemaphorePermit> {
+        self.idle_machines.clone().try_acquire_owned().ok()
     }
 
     /// The source of a script that some job was submitted with.
@@ -186,6 +197,7 @@ impl Runner {
             admission: Admission::default(),
             waiters: Waiters::default(),
             sources: Mutex::default(),
+            idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
             engine,

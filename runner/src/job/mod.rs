@@ -355,6 +355,7 @@ impl ActiveJob {
     /// Waits for what comes next.
     async fn next(&mut self) -> Result<Next, Stop> {
         let mut evict_at: Option<Instant> = None;
+        let mut keep = None;
         loop {
             self.look()?;
             if let Some(reason) = self.cancel.take() {
@@ -377,7 +378,8 @@ impl ActiveJob {
                 return Ok(Next::Close(End::Failed(error)));
             }
             if evict_at.is_none() && self.start_waiting().await? {
-                evict_at = Some(Instant::now() + Duration::from_millis(self.inner.options.idle_evict_ms));
+                keep = keep.or_else(|| self.inner.keep_machine());
+                evict_at = Some(Instant::now() + self.idle_time(now, keep.is_some()));
             }
             let due = self.until_due(now);
             let evict = evict_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
@@ -456,6 +458,13 @@ impl ActiveJob {
         self.append(vec![EventBody::JobResumed(JobResumed {}).into()]).await?;
         self.waiting = false;
         Ok(())
+    }
+
+    /// How long a job that waits keeps its virtual machine: a while, where few do or something is due by then.
+    fn idle_time(&self, now: Timestamp, few: bool) -> Duration {
+        let idle = Duration::from_millis(self.inner.options.idle_evict_ms);
+        let soon = self.next_due().is_some_and(|due| due <= now.plus_ms(self.inner.options.idle_evict_ms));
+        if few || soon { idle } else { Duration::ZERO }
     }
 
     fn next_due(&self) -> Option<Timestamp> {
