@@ -1,0 +1,85 @@
+//! What is to be run, and where.
+
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const USAGE: &str = "usage: moonlog-bench [append|fold|all]... [--quick] [--dir FOLDER]
+  --quick       fewer and shorter rounds
+  --dir FOLDER  where the logs go; a folder on a real disk (default: target/bench)";
+
+/// One group of measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Benchmark {
+    /// Appends, beside raw appends and SQLite.
+    Append,
+    /// The fold, and starts.
+    Fold,
+}
+
+impl Benchmark {
+    const ALL: [Self; 2] = [Self::Append, Self::Fold];
+
+    /// As on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Fold => "fold",
+        }
+    }
+}
+
+/// The command line.
+#[derive(Debug)]
+pub struct Options {
+    /// What to run.
+    pub benchmarks: Vec<Benchmark>,
+    /// Whether to be quick about it, at the cost of precision.
+    pub quick: bool,
+    dir: PathBuf,
+}
+
+impl Options {
+    /// Reads the command line, without the program's name.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self { benchmarks: Vec::new(), quick: false, dir: default_dir() };
+        let mut args = args;
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--quick" => options.quick = true,
+                "--dir" => options.dir = args.next().ok_or(USAGE)?.into(),
+                "all" => options.benchmarks.extend(Benchmark::ALL),
+                name => match Benchmark::ALL.into_iter().find(|benchmark| benchmark.name() == name) {
+                    Some(benchmark) => options.benchmarks.push(benchmark),
+                    None => return Err(format!("`{name}` is unknown\n{USAGE}")),
+                },
+            }
+        }
+        if options.benchmarks.is_empty() {
+            options.benchmarks.extend(Benchmark::ALL);
+        }
+        Ok(options)
+    }
+
+    /// An empty folder that goes away with what is returned.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn temporary_dir(&self) -> std::io::Result<TempDir> {
+        std::fs::create_dir_all(&self.dir)?;
+        tempfile::Builder::new().prefix("run-").tempdir_in(&self.dir)
+    }
+
+    /// One number for a full run, another for a quick one.
+    pub fn either<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// Beside the other build products: system folders for temporary files may be in memory.
+fn default_dir() -> PathBuf {
+    let target = std::env::current_exe().ok().and_then(|exe| exe.ancestors().nth(2).map(Path::to_path_buf));
+    target.unwrap_or_else(|| "target".into()).join("bench")
+}
