@@ -1,1 +1,7 @@
-//! placeholder
+//! How moonlog is reached: the configuration, HTTP with its feeds, and the command line. Decisions about jobs are the
+//! runner's, never made here.
+
+pub mod cli;
+pub mod config;
+pub mod feed;
+pub mod server;

@@ -136,6 +136,7 @@ impl Dispatcher {
                     self.parents.insert(job.id, parent.job);
                 }
                 match job.status {
+                    _ if job.submitted.imported => {}
                     JobStatus::Queued => self.enqueue_start(Place::of(job), job.not_before(), now),
                     JobStatus::Running => {
                         self.hold_key(job);
@@ -199,6 +200,9 @@ impl Dispatcher {
     }
 
     fn applied(&mut self, event: &Event) {
+        if event.origin.is_some() {
+            return;
+        }
         let Some(job) = event.job else {
             match &event.body {
                 EventBody::QueuePaused(change) => self.queue(&Arc::from(change.queue.as_str())).paused = true,
@@ -252,6 +256,7 @@ impl Dispatcher {
         }
         if let Ok(Some(state)) = self.inner.views.job(job)
             && matches!(state.status, JobStatus::Waiting | JobStatus::Running)
+            && !state.submitted.imported
         {
             self.enqueue(Place::of(&state), Ready::Resume);
         }

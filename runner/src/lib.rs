@@ -5,6 +5,7 @@
 mod command;
 mod dispatcher;
 pub mod http;
+mod import;
 mod job;
 mod options;
 pub mod process;

@@ -34,7 +34,8 @@ impl Default for QueueOptions {
 /// What a runner can be told.
 #[derive(Clone)]
 pub struct RunnerOptions {
-    /// How many jobs may run at once, over all queues.
+    /// How many jobs may run at once, over all queues. 0 is for a server that only answers: it records nothing of its
+    /// own, and leaves jobs as they are.
     pub concurrency: usize,
     /// How long a job that only waits keeps its virtual machine, in milliseconds.
     pub idle_evict_ms: u64,

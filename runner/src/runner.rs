@@ -140,6 +140,27 @@ impl Inner {
         let _ = self.views.watch_applied().wait_for(|applied| *applied >= position).await;
     }
 
+    /// Records that the server is back, and what became of what the last one left.
+    async fn record_start(&self) -> Result<(), StartError> {
+        self.record_lost_processes().await?;
+        let started = RunnerStarted {
+            version: env!("CARGO_PKG_VERSION").into(),
+            config: self.options.config.clone(),
+            repaired: self.options.repaired.clone(),
+        };
+        self.append_system(EventBody::RunnerStarted(started)).await?;
+        Ok(())
+    }
+
+    /// Records that the server stops.
+    async fn record_stop(&self) {
+        let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
+        match self.append_system(EventBody::RunnerStopped(stopped)).await {
+            Ok(position) => self.applied(position).await,
+            Err(error) => tracing::warn!(%error, "the stop was not recorded"),
+        }
+    }
+
     async fn append_system(&self, body: EventBody) -> Result<u64, StartError> {
         let append = Append { stream: StreamId::System, expected: Expected::Any, events: vec![body.into()] };
         let position = self.log.append(append)?.last_position;
@@ -172,13 +193,9 @@ impl Runner {
             log,
             options,
         });
-        inner.record_lost_processes().await?;
-        let started = RunnerStarted {
-            version: env!("CARGO_PKG_VERSION").into(),
-            config: inner.options.config.clone(),
-            repaired: inner.options.repaired.clone(),
-        };
-        let position = inner.append_system(EventBody::RunnerStarted(started)).await?;
+        if inner.options.concurrency > 0 {
+            inner.record_start().await?;
+        }
         // Folded here, before the projector runs: the dispatcher begins with all that is known.
         loop {
             let events = inner.log.read(inner.views.applied(), 4_096)?;
@@ -187,7 +204,6 @@ impl Runner {
             }
             inner.views.advance(&events);
         }
-        debug_assert!(inner.views.applied() >= position);
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
         tokio::spawn(projector::run(inner.clone(), stopped));
@@ -286,10 +302,8 @@ impl Runner {
             tracing::warn!("some jobs did not stop in time; they go on at the next start where their log ends");
         }
         inner.processes.shutdown().await;
-        let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
-        match inner.append_system(EventBody::RunnerStopped(stopped)).await {
-            Ok(position) => inner.applied(position).await,
-            Err(error) => tracing::warn!(%error, "the stop was not recorded"),
+        if inner.options.concurrency > 0 {
+            inner.record_stop().await;
         }
         self.stop.send_replace(true);
         if let Err(error) = inner.views.checkpoint() {

@@ -177,6 +177,7 @@ impl Inner {
             retry: request.retry,
             labels: request.labels,
             session: request.session,
+            imported: false,
         };
         self.keep_script(script.hash, &script.source)?;
         self.log.ready().await;

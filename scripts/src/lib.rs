@@ -2,10 +2,14 @@
 //! comes out as events, what it waits for goes in as events. No I/O of a job's own, no clock: both are the runner's.
 
 mod engine;
+mod job;
 mod library;
 mod limits;
 pub mod replay;
 mod run;
+mod thrown;
+mod value;
+mod vm;
 
 pub use engine::{Engine, EngineOptions};
 pub use library::{Broken, Entry, Library, Origin, Problem, SchemaError, Workflow, WorkflowInfo, check, prepare_args};

@@ -1,1 +1,18 @@
-//! placeholder
+//! What whole-system tests stand on: a real server process on a folder of its own, and a client of its HTTP. Nothing
+//! here knows more of moonlog than its users do.
+
+mod binary;
+mod process;
+mod random;
+mod readers;
+mod relay;
+mod server;
+mod wait;
+
+pub use binary::moonlog;
+pub use process::{command, printed, resident_kib, tree_resident_kib};
+pub use random::{Random, from_env};
+pub use readers::{Kind, Reader};
+pub use relay::Relay;
+pub use server::{Server, Settings};
+pub use wait::{eventually, eventually_within};

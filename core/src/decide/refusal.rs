@@ -37,6 +37,14 @@ pub enum Refusal {
         /// The approval.
         id: String,
     },
+    /// The job has more signals than it consumes.
+    #[error("job {job} has {max} signals that it did not consume yet; send this one when it has")]
+    TooManySignals {
+        /// The job.
+        job: JobId,
+        /// How many it may have.
+        max: usize,
+    },
     /// A field of the command is no good.
     #[error("{field}: {message}")]
     Invalid {
@@ -55,6 +63,7 @@ impl Refusal {
             Self::NotEnded { .. } => "job_not_ended",
             Self::NoSuchApproval { .. } => "no_such_approval",
             Self::AlreadyDecided { .. } => "already_decided",
+            Self::TooManySignals { .. } => "too_many_signals",
             Self::Invalid { .. } => "invalid_request",
         }
     }
@@ -62,6 +71,7 @@ impl Refusal {
 
 impl From<Refusal> for ErrorInfo {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.code(), refusal.to_string())
+        let error = Self::new(refusal.code(), refusal.to_string());
+        if matches!(refusal, Refusal::TooManySignals { .. }) { error.retryable() } else { error }
     }
 }

@@ -20,6 +20,7 @@ pub fn decide_retry(job: &JobState, seed: u64) -> Result<JobSubmitted, Refusal> 
         parent: None,
         resume_from: Some(job.id),
         forked_from: None,
+        imported: false,
         seed,
         ..JobSubmitted::clone(&job.submitted)
     })

@@ -9,11 +9,13 @@ use crate::{
 
 /// The longest name of a signal, in bytes.
 const NAME_MAX_BYTES: usize = 256;
+/// How many signals a job may have that it did not consume.
+const SIGNALS_MAX: usize = 10_000;
 
 /// Sends a signal to a job that has not ended; a queued one keeps it. A key that was used before sends nothing.
 ///
 /// # Errors
-/// Where the job has ended, or the name is none.
+/// Where the job has ended or consumes none, or the name is none.
 pub fn decide_signal(
     job: &JobState,
     name: &str,
@@ -28,10 +30,13 @@ pub fn decide_signal(
     if job.status.is_ended() {
         return Err(Refusal::Ended { job: job.id, status: job.status });
     }
-    let repeated =
-        idempotency_key.as_deref().is_some_and(|key| job.pending.as_ref().is_some_and(|p| p.has_signal_key(key)));
-    if repeated {
-        return Ok(Vec::new());
+    if let Some(pending) = &job.pending {
+        if idempotency_key.as_deref().is_some_and(|key| pending.has_signal_key(key)) {
+            return Ok(Vec::new());
+        }
+        if pending.signals.len() >= SIGNALS_MAX {
+            return Err(Refusal::TooManySignals { job: job.id, max: SIGNALS_MAX });
+        }
     }
     Ok(vec![EventBody::JobSignalled(JobSignalled { name: name.to_owned(), payload, idempotency_key })])
 }

@@ -5,7 +5,10 @@ use crate::{
     id::{Hash, JobId, ProcessId, SessionId},
     time::Timestamp,
 };
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::{
+    Deserialize, Serialize,
+    ser::{SerializeStruct, Serializer},
+};
 use std::sync::Arc;
 
 /// An event that is still to be appended: what happened, and what it refers to. Stream, position, version and time
@@ -24,12 +27,23 @@ pub struct NewEvent {
     pub step: Option<Arc<str>>,
     /// The position of the event that led to it.
     pub cause: Option<u64>,
+    /// Where it stood and when it happened, if it was imported.
+    pub origin: Option<Origin>,
+}
+
+/// Where an imported event stood in the log that it was exported from, and when it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its position there.
+    pub position: u64,
+    /// Its time there.
+    pub time: Timestamp,
 }
 
 impl NewEvent {
     /// An event with no references.
     pub const fn new(body: EventBody) -> Self {
-        Self { body, job: None, session: None, process: None, step: None, cause: None }
+        Self { body, job: None, session: None, process: None, step: None, cause: None, origin: None }
     }
 
     /// The same, about a process.
@@ -88,6 +102,8 @@ pub struct Event {
     pub step: Option<Arc<str>>,
     /// The position of the event that led to it.
     pub cause: Option<u64>,
+    /// Where it stood and when it happened, if it was imported.
+    pub origin: Option<Origin>,
     /// What happened.
     pub body: EventBody,
     /// Where `body` is stored apart because of its size: the blob's hash and size in bytes.
@@ -95,6 +111,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// When it happened: the time of its append, unless it was imported.
+    pub fn happened_at(&self) -> Timestamp {
+        self.origin.map_or(self.time, |origin| origin.time)
+    }
+
     /// The event as feeds show it: data that is stored apart and larger than `inline_max_bytes` as a reference.
     pub fn to_json(&self, inline_max_bytes: u64) -> String {
         let shown = Shown { event: self, inline_max_bytes };
@@ -110,7 +131,7 @@ struct Shown<'a> {
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let event = self.event;
-        let mut out = serializer.serialize_struct("Event", 11)?;
+        let mut out = serializer.serialize_struct("Event", 12)?;
         out.serialize_field("position", &event.position)?;
         out.serialize_field("stream", &event.stream)?;
         out.serialize_field("version", &event.version)?;
@@ -121,6 +142,10 @@ impl Serialize for Shown<'_> {
         out.serialize_field("process", &event.process)?;
         out.serialize_field("step", &event.step)?;
         out.serialize_field("cause", &event.cause)?;
+        match event.origin {
+            Some(origin) => out.serialize_field("origin", &origin)?,
+            None => out.skip_field("origin")?,
+        }
         match event.blob {
             Some((hash, bytes)) if bytes > self.inline_max_bytes => {
                 out.serialize_field("data", &BlobRef { blob: hash, bytes })?;
@@ -131,7 +156,7 @@ impl Serialize for Shown<'_> {
     }
 }
 
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct BlobRef {
     blob: Hash,
     bytes: u64,

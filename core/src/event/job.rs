@@ -57,6 +57,9 @@ pub struct JobSubmitted {
     /// The session it runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
+    /// Whether its events were imported: nothing runs it here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }
 
 /// What a job may use.

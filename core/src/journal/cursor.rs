@@ -167,10 +167,26 @@ impl Journal {
         let entry = self.peek()?;
         let Role::CodeFinish { retry } = entry.role else { return None };
         let EventBody::StepFinished(event) = &entry.event.body else { return None };
-        let (event, now) = (event.clone(), entry.last_delivery);
+        let event = event.clone();
+        let now = self.time_at(self.cursor);
         self.entries[self.cursor].met = Met::Delivered;
         let last = self.peek().is_none();
         Some(RecordedFinish { event, retry, now, last })
+    }
+
+    /// What `now()` was to the script when it did what stands at `index`: the time of the last delivery, also of those
+    /// inside steps that are not entered again.
+    fn time_at(&self, index: usize) -> Option<Timestamp> {
+        let mut at = self.entries.get(index)?.last_delivery;
+        while let Some(index) = at {
+            let entry = &self.entries[index];
+            // What the script closed before it was given is no delivery to it.
+            if entry.met != Met::Matched {
+                return Some(entry.event.happened_at());
+            }
+            at = index.checked_sub(1).and_then(|before| self.entries[before].last_delivery);
+        }
+        None
     }
 
     /// The path and attempt of the code step whose recorded end comes next.
@@ -185,7 +201,7 @@ impl Journal {
     /// What the script was given next, where that is what comes next.
     pub fn take_delivery(&mut self) -> Option<Delivery> {
         let entry = self.peek()?;
-        let time = entry.event.time;
+        let time = entry.event.happened_at();
         let delivery = match (&entry.role, &entry.event.body) {
             (Role::Delivery, EventBody::StepFinished(event)) => {
                 Delivery::Finished { event: event.clone(), retry: false, time }
@@ -198,8 +214,12 @@ impl Journal {
     }
 
     /// The operations inside attempt `attempt` of the code step `path` that were left open, innermost last: whoever
-    /// ended the step was stopped before it could close them.
+    /// ended the step was stopped before it could close them. None where the step was entered: then the script closes
+    /// them itself.
     pub fn left_open(&self, path: &str, attempt: u32) -> Vec<(Arc<str>, u32)> {
+        if !self.skipped.contains(&format!("{path}@{attempt}")) {
+            return Vec::new();
+        }
         let prefix = format!("{path}@{attempt}/");
         let inside = self.open.iter().filter(|open| open.path.starts_with(&prefix));
         inside.map(|open| (Arc::clone(&open.path), open.attempt)).collect()

@@ -1,9 +1,6 @@
 //! The events of a run that its script can tell: each is something that it did, or something that it was given.
 
-use crate::{
-    event::{Event, EventBody, StepFinished, StepOutcome},
-    time::Timestamp,
-};
+use crate::event::{Event, EventBody, StepFinished, StepOutcome};
 use std::{collections::HashMap, sync::Arc};
 
 /// What an event is to the script.
@@ -20,6 +17,8 @@ pub enum Role {
     },
     /// The next attempt at a code step, begun by the runner.
     Attempt,
+    /// An operation's end, written by the script: it has no more need of it.
+    Close,
     /// An operation's end that closes the job's history: nothing is given to the script any more.
     Closing,
 }
@@ -48,8 +47,8 @@ pub struct Entry {
     pub met: Met,
     /// The path that tells inside which steps it stands.
     pub(super) place: Arc<str>,
-    /// The time of the last delivery up to here.
-    pub(super) last_delivery: Option<Timestamp>,
+    /// The last entry up to here that gave the script something, so that its time went on.
+    pub(super) last_delivery: Option<usize>,
 }
 
 /// A step that has begun and has not ended.
@@ -114,11 +113,14 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
             EventBody::StepFinished(finished) if finished.run == run => {
                 sorted.open.retain(|open| *open.path != *finished.path || open.attempt != finished.attempt);
                 let retry = has_retry(events.get(index + 1..).unwrap_or_default(), finished);
-                let code = kinds.get(finished.path.as_str()).is_some_and(|kind| *kind == "step");
+                let kind = kinds.get(finished.path.as_str()).copied().unwrap_or_default();
+                let code = kind == "step";
                 let role = match (code, finished.outcome) {
                     (true, StepOutcome::Ok | StepOutcome::Error) => Role::CodeFinish { retry },
                     (true, StepOutcome::TimedOut) => Role::CodeFinish { retry },
                     (false, _) if retry => continue,
+                    (_, StepOutcome::Cancelled) if is_branch_cancelled(finished) => Role::Close,
+                    (_, StepOutcome::Ok) if kind == "wait" => Role::Close,
                     (_, StepOutcome::Cancelled) if closes(run, &events[index..]) => Role::Closing,
                     _ => Role::Delivery,
                 };
@@ -126,7 +128,7 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
                     code_attempts.remove(finished.path.as_str());
                 }
                 if role == Role::Delivery || finished.outcome == StepOutcome::TimedOut {
-                    last_delivery = Some(event.time);
+                    last_delivery = Some(sorted.entries.len());
                 }
                 (role, finished.path.as_str().into())
             }
@@ -136,11 +138,18 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
             _ => continue,
         };
         if role == Role::Attempt {
-            last_delivery = Some(event.time);
+            last_delivery = Some(sorted.entries.len());
         }
         sorted.entries.push(Entry { event: Arc::clone(event), role, met: Met::Pending, place, last_delivery });
     }
     sorted
+}
+
+/// The code of the error with which a script closes the operations of a branch that it cancels. The runner uses others.
+pub const BRANCH_CANCELLED: &str = "branch_cancelled";
+
+fn is_branch_cancelled(finished: &StepFinished) -> bool {
+    finished.error.as_ref().is_some_and(|error| error.code == BRANCH_CANCELLED)
 }
 
 /// Directly inside a code step's function, an event names the step itself; its place is the step's running attempt.

@@ -7,6 +7,6 @@ mod key;
 mod mismatch;
 
 pub use cursor::{Close, Delivery, Journal, Offer, RecordedFinish};
-pub use entry::{Entry, Met, Role};
+pub use entry::{BRANCH_CANCELLED, Entry, Met, Role};
 pub use key::idempotency_key;
 pub use mismatch::{Mismatch, describe};

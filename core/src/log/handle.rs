@@ -9,7 +9,7 @@ use super::{
     shared::{Shared, lock},
     tail::Tail,
     verify::verify_up_to,
-    waiters::{Answer, Waiters},
+    waiters::{Waiters, wait_blocking},
     watches::Watches,
     writer::Writer,
 };
@@ -19,7 +19,6 @@ use crate::{
     storage::Storage,
 };
 use std::{
-    collections::HashSet,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -131,21 +130,26 @@ impl Log {
     /// # Errors
     /// Where a write failed, so that it never will be.
     pub async fn durable(&self, position: u64) -> Result<(), Poisoned> {
-        match self.wait_for(position) {
+        if position <= self.head() {
+            return Ok(());
+        }
+        let waiter = self.shared.waiters.register(position);
+        // It may have come in between, and then nobody would wake this waiter.
+        if position <= self.head() {
+            return Ok(());
+        }
+        match waiter?.await {
             Ok(answer) => answer,
-            Err(waiter) => waiter.await.unwrap_or_else(|_| Err(self.never())),
+            Err(_) => Err(closed()),
         }
     }
 
-    /// The same for a thread that runs no tasks.
+    /// The same for a thread that runs no tasks: it is blocked.
     ///
     /// # Errors
     /// As [`Self::durable`].
     pub fn durable_blocking(&self, position: u64) -> Result<(), Poisoned> {
-        match self.wait_for(position) {
-            Ok(answer) => answer,
-            Err(waiter) => waiter.blocking_recv().unwrap_or_else(|_| Err(self.never())),
-        }
+        wait_blocking(self.durable(position))
     }
 
     /// The last durable position; 0 in an empty log.
@@ -285,18 +289,22 @@ impl Log {
         self.writer.close();
     }
 
+    #[cfg(test)]
+    pub(super) fn watched_streams(&self) -> usize {
+        self.shared.watches.len()
+    }
+
     /// Gives prepared events their places, and hands them over to the writer.
     fn place(&self, appends: Vec<Prepared>, one_frame: bool) -> Result<Vec<Appended>, AppendError> {
         if appends.is_empty() {
             return Ok(Vec::new());
         }
-        let streams: HashSet<StreamId> = appends.iter().map(|append| append.stream.clone()).collect();
+        self.take_in()?.thin_out(self.head());
         loop {
             let mut sequencer = self.take_in()?;
-            let (unknown, mark) = sequencer.unknown(&streams);
+            let (unknown, mark) = sequencer.unknown(&appends);
             if unknown.is_empty() {
                 let before = sequencer.pending.bytes;
-                sequencer.thin_out(self.head(), &streams);
                 let appended = sequencer.place(appends, one_frame, (self.shared.clock)());
                 self.hand_over(sequencer, before);
                 return appended;
@@ -325,35 +333,23 @@ impl Log {
     }
 
     /// Counts what was added since `before`, and wakes the writer.
-    fn hand_over(&self, sequencer: MutexGuard<'_, Sequencer>, before: usize) {
+    fn hand_over(&self, mut sequencer: MutexGuard<'_, Sequencer>, before: usize) {
+        sequencer.pending.calls += 1;
         self.shared.pending_bytes.fetch_add(sequencer.pending.bytes - before, Ordering::AcqRel);
-        let wake = sequencer.writer_idle;
+        let wake = sequencer.wake_at_calls.is_some_and(|calls| sequencer.pending.calls >= calls);
+        if wake {
+            sequencer.wake_at_calls = None;
+        }
         drop(sequencer);
         if wake {
             self.shared.work.notify_one();
         }
     }
+}
 
-    /// The answer, where it is known already; else who will bring it.
-    fn wait_for(&self, position: u64) -> Result<Answer, tokio::sync::oneshot::Receiver<Answer>> {
-        if position <= self.head() {
-            return Ok(Ok(()));
-        }
-        let waiter = self.shared.waiters.register(position);
-        // It may have come in between, and then nobody would wake this waiter.
-        if position <= self.head() {
-            return Ok(Ok(()));
-        }
-        match self.is_poisoned() {
-            Some(poisoned) => Ok(Err(poisoned)),
-            None => Err(waiter),
-        }
-    }
-
-    /// Why a position that nobody will reach is not durable.
-    fn never(&self) -> Poisoned {
-        self.is_poisoned().unwrap_or_else(|| Poisoned { reason: "the log was closed".into(), disk_full: false })
-    }
+/// Why a position that was never given out will not be durable.
+fn closed() -> Poisoned {
+    Poisoned { reason: "the log was closed".into(), disk_full: false }
 }
 
 impl WriterThread {
@@ -370,7 +366,7 @@ impl WriterThread {
             tracing::error!("the log's writer panicked");
         }
         self.shared.watches.stop();
-        self.shared.waiters.failed(&Poisoned { reason: "the log was closed".into(), disk_full: false });
+        self.shared.waiters.end(closed());
     }
 }
 

@@ -21,7 +21,7 @@ impl Shared {
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
         let last = self.head().min(after.saturating_add(limit as u64));
         let mut events = Vec::with_capacity(last.saturating_sub(after).min(4096) as usize);
-        let mut next = after + 1;
+        let mut next = after.saturating_add(1);
         while next <= last {
             let before = next;
             next += self.copy_tail(next, last, &mut events);

@@ -3,7 +3,8 @@
 //! ```text
 //! record  = event | removed
 //! event   = 1 u8 · flags u8 · code u16 · schema u8 · stream · version varint · time i64 (µs since 1970)
-//!           · [job 16] · [session 16] · [process 16] · [step text] · [cause varint] · body
+//!           · [job 16] · [session 16] · [process 16] · [step text] · [cause varint]
+//!           · [origin: position varint · time i64] · body
 //! body    = the type's fields in the form of `codec`, up to the record's end
 //!         | hash 32 · bytes varint                 (flag BLOB: `data` as JSON text, stored apart under its hash)
 //! removed = 2 u8 · stream · version varint · hash 32      (what retention leaves: the hash of the event's record)
@@ -17,7 +18,7 @@
 
 use crate::{
     codec::CodecError,
-    event::{Event, EventBody, StreamId},
+    event::{Event, EventBody, Origin, StreamId},
     id::{Hash, JobId, ProcessId, SessionId},
     time::Timestamp,
 };
@@ -36,6 +37,8 @@ const CAUSE: u8 = 1 << 4;
 const BLOB: u8 = 1 << 5;
 /// The event ends its stream, so that the index can be rebuilt without reading bodies.
 const CLOSES: u8 = 1 << 6;
+/// The event was imported.
+const ORIGIN: u8 = 1 << 7;
 
 /// The most that a record takes beside its body, its step and its stream's name, in bytes.
 pub const RECORD_OVERHEAD_BYTES: usize = 128;
@@ -85,6 +88,7 @@ pub struct StoredEvent<'a> {
     process: Option<ProcessId>,
     step: Option<Arc<str>>,
     cause: Option<u64>,
+    origin: Option<Origin>,
 }
 
 /// The references that follow from the stream.
@@ -112,6 +116,7 @@ pub fn put_event(out: &mut Vec<u8>, event: &Event, body: StoredBody<'_>) {
     set(CAUSE, event.cause.is_some());
     set(BLOB, matches!(body, StoredBody::Blob(..)));
     set(CLOSES, event.body.is_terminal());
+    set(ORIGIN, event.origin.is_some());
 
     out.extend_from_slice(&[EVENT, flags]);
     out.extend_from_slice(&event.body.code().to_le_bytes());
@@ -133,6 +138,10 @@ pub fn put_event(out: &mut Vec<u8>, event: &Event, body: StoredBody<'_>) {
     }
     if let Some(cause) = event.cause {
         put_varint(out, cause);
+    }
+    if let Some(origin) = event.origin {
+        put_varint(out, origin.position);
+        out.extend_from_slice(&origin.time.as_micros().to_le_bytes());
     }
     match body {
         StoredBody::Inline(bytes) => out.extend_from_slice(bytes),
@@ -181,6 +190,12 @@ fn read_event(mut rest: Rest<'_>) -> Result<StoredEvent<'_>, String> {
     }
     let step = if flags & STEP != 0 { Some(rest.text()?.into()) } else { None };
     let cause = if flags & CAUSE != 0 { Some(rest.varint()?) } else { None };
+    let origin = if flags & ORIGIN != 0 {
+        let position = rest.varint()?;
+        Some(Origin { position, time: Timestamp::from_micros(i64::from_le_bytes(rest.array()?)) })
+    } else {
+        None
+    };
     let body = if flags & BLOB != 0 {
         let body = StoredBody::Blob(Hash::from_bytes(rest.array()?), rest.varint()?);
         rest.end()?;
@@ -189,7 +204,7 @@ fn read_event(mut rest: Rest<'_>) -> Result<StoredEvent<'_>, String> {
         StoredBody::Inline(rest.0)
     };
     let closes = flags & CLOSES != 0;
-    Ok(StoredEvent { stream, version, time, closes, body, code, schema, job, session, process, step, cause })
+    Ok(StoredEvent { stream, version, time, closes, body, code, schema, job, session, process, step, cause, origin })
 }
 
 impl StoredEvent<'_> {
@@ -216,6 +231,7 @@ impl StoredEvent<'_> {
             process: self.process,
             step: self.step,
             cause: self.cause,
+            origin: self.origin,
             body,
             blob,
         })

@@ -12,11 +12,7 @@ use crate::{
     id::Hash,
     time::Timestamp,
 };
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-    sync::Arc,
-};
+use std::{collections::HashMap, mem, sync::Arc};
 
 /// How many streams' ends are remembered. Others are looked up in the index.
 const HEADS_MAX: usize = 8192;
@@ -30,6 +26,8 @@ pub struct Pending {
     pub frames: Vec<(FrameBuilder, Vec<Arc<Event>>)>,
     /// What it counts for against the limit, in bytes.
     pub bytes: usize,
+    /// How many calls made it.
+    pub calls: usize,
 }
 
 /// Whether the log takes events.
@@ -53,8 +51,8 @@ pub struct Sequencer {
     evictions: u64,
     pub intake: Intake,
     pub pending: Pending,
-    /// Whether the writer sleeps.
-    pub writer_idle: bool,
+    /// After how many calls in `pending` the sleeping writer wants to be woken; `None` while it is awake.
+    pub wake_at_calls: Option<usize>,
 }
 
 impl Sequencer {
@@ -67,7 +65,7 @@ impl Sequencer {
             evictions: 0,
             intake: Intake::Open,
             pending: Pending::default(),
-            writer_idle: false,
+            wake_at_calls: None,
         }
     }
 
@@ -80,9 +78,10 @@ impl Sequencer {
         }
     }
 
-    /// Those of `streams` whose end is not remembered, and a mark for [`Self::learn`].
-    pub fn unknown(&self, streams: &HashSet<StreamId>) -> (Vec<StreamId>, u64) {
-        (streams.iter().filter(|stream| !self.heads.contains_key(stream)).cloned().collect(), self.evictions)
+    /// The streams of `appends` whose end is not remembered, and a mark for [`Self::learn`].
+    pub fn unknown(&self, appends: &[Prepared]) -> (Vec<StreamId>, u64) {
+        let streams = appends.iter().map(|append| &append.stream);
+        (streams.filter(|stream| !self.heads.contains_key(stream)).cloned().collect(), self.evictions)
     }
 
     /// Takes over durable ends that were looked up since `mark`. What is remembered by now is newer.
@@ -95,11 +94,9 @@ impl Sequencer {
     }
 
     /// Forgets ends that the index knows by now, where too many are remembered.
-    pub fn thin_out(&mut self, durable: u64, keep: &HashSet<StreamId>) {
+    pub fn thin_out(&mut self, durable: u64) {
         if self.heads.len() > HEADS_MAX {
-            self.heads.retain(|stream, head| {
-                keep.contains(stream) || head.as_ref().is_some_and(|head| head.position > durable)
-            });
+            self.heads.retain(|_, head| head.as_ref().is_some_and(|head| head.position > durable));
             self.evictions += 1;
         }
     }
@@ -161,7 +158,9 @@ impl Sequencer {
                 return Err(AppendError::Closed { stream: stream.clone() });
             }
             let closes = events.last().is_some_and(|event| event.event.body.is_terminal());
-            left.insert(stream, (actual + events.len() as u64, closes));
+            if appends.len() > 1 {
+                left.insert(stream, (actual + events.len() as u64, closes));
+            }
         }
         Ok(())
     }
@@ -179,7 +178,7 @@ impl Sequencer {
         let head = self.heads.entry(stream.clone()).or_default();
         let mut version = head.map_or(0, |head| head.version);
         let first_position = self.next_position;
-        let Pending { blobs, frames, bytes } = &mut self.pending;
+        let Pending { blobs, frames, bytes, .. } = &mut self.pending;
         let Some((frame, framed)) = frames.last_mut() else { unreachable!("room was made") };
         let mut closed = false;
         for prepared in events {
@@ -204,6 +203,7 @@ impl Sequencer {
                 process: event.process,
                 step: event.step,
                 cause: event.cause,
+                origin: event.origin,
                 body: event.body,
                 blob,
             };

@@ -64,7 +64,7 @@ impl Shared {
         sequencer.take();
         self.pending_bytes.store(0, Ordering::Release);
         drop(sequencer);
-        self.waiters.failed(&poisoned);
+        self.waiters.end(poisoned);
         self.drained.notify_waiters();
     }
 }

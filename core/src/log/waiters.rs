@@ -1,7 +1,14 @@
 //! Who waits for a position to be durable.
 
 use super::{Poisoned, shared::lock};
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Mutex};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Wake},
+    thread::{self, Thread},
+};
 use tokio::sync::oneshot;
 
 /// The answer to one that waits.
@@ -9,7 +16,14 @@ pub type Answer = Result<(), Poisoned>;
 
 /// Those who wait, the lowest position first.
 #[derive(Default)]
-pub struct Waiters(Mutex<BinaryHeap<Reverse<Waiter>>>);
+pub struct Waiters(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    waiters: BinaryHeap<Reverse<Waiter>>,
+    /// Why nothing more will be durable.
+    ended: Option<Poisoned>,
+}
 
 struct Waiter {
     position: u64,
@@ -18,15 +32,22 @@ struct Waiter {
 
 impl Waiters {
     /// Waits for `position`.
-    pub fn register(&self, position: u64) -> oneshot::Receiver<Answer> {
+    ///
+    /// # Errors
+    /// Where nothing more will be durable.
+    pub fn register(&self, position: u64) -> Result<oneshot::Receiver<Answer>, Poisoned> {
+        let mut waiting = lock(&self.0);
+        if let Some(ended) = &waiting.ended {
+            return Err(ended.clone());
+        }
         let (sender, receiver) = oneshot::channel();
-        lock(&self.0).push(Reverse(Waiter { position, sender }));
-        receiver
+        waiting.waiters.push(Reverse(Waiter { position, sender }));
+        Ok(receiver)
     }
 
     /// Everything up to `head` is durable.
     pub fn reached(&self, head: u64) {
-        let mut waiters = lock(&self.0);
+        let waiters = &mut lock(&self.0).waiters;
         while waiters.peek().is_some_and(|Reverse(waiter)| waiter.position <= head) {
             if let Some(Reverse(waiter)) = waiters.pop() {
                 // Whoever stopped waiting does not mind.
@@ -35,10 +56,30 @@ impl Waiters {
         }
     }
 
-    /// Nothing more will be durable.
-    pub fn failed(&self, poisoned: &Poisoned) {
-        for Reverse(waiter) in lock(&self.0).drain() {
-            let _ = waiter.sender.send(Err(poisoned.clone()));
+    /// Nothing more will be durable. What was said first stays.
+    pub fn end(&self, why: Poisoned) {
+        let mut waiting = lock(&self.0);
+        let why = waiting.ended.get_or_insert(why).clone();
+        for Reverse(waiter) in waiting.waiters.drain() {
+            let _ = waiter.sender.send(Err(why.clone()));
+        }
+    }
+}
+
+/// Waits on this thread, whatever else it is used for.
+pub fn wait_blocking<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     ReadError,
     blobs::{blob_writes, has_blob},
     index::{Index, StreamHead},
-    sequencer::{Intake, Pending},
+    sequencer::{Intake, Pending, Sequencer},
     shared::{Shared, lock, write_lock},
 };
 use crate::{
@@ -17,14 +17,22 @@ use std::{
     collections::HashSet,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
 };
+
+/// What part of the time of a group the writer waits for the next to be as large.
+const GATHER_FRACTION: u32 = 4;
 
 /// The writer's own state.
 pub struct Writer {
     shared: Arc<Shared>,
     /// The hash of the last frame.
     chain: Hash,
+    /// How many calls the last group came from.
+    last_calls: usize,
+    /// How long the last group took.
+    last_commit: Duration,
     /// How far the index is being written behind the head.
     index: IndexWriting,
 }
@@ -44,7 +52,7 @@ enum IndexWriting {
 impl Writer {
     /// Goes on behind the frame whose hash is `chain`.
     pub fn new(shared: Arc<Shared>, chain: Hash) -> Self {
-        Self { shared, chain, index: IndexWriting::Rests }
+        Self { shared, chain, last_calls: 1, last_commit: Duration::ZERO, index: IndexWriting::Rests }
     }
 
     /// Writes until the log is closed or a write fails.
@@ -75,17 +83,37 @@ impl Writer {
         loop {
             let stopped = !matches!(sequencer.intake, Intake::Open);
             let index_waits = matches!(self.index, IndexWriting::Pages(..));
-            if stopped || index_waits || !sequencer.pending.frames.is_empty() || !sequencer.pending.blobs.is_empty() {
+            if stopped || index_waits || sequencer.pending.calls > 0 {
+                if sequencer.pending.calls > 0 && !stopped {
+                    sequencer = self.gather(sequencer);
+                }
                 return (sequencer.take(), stopped);
             }
-            sequencer.writer_idle = true;
+            sequencer.wake_at_calls = Some(1);
             sequencer = self.shared.work.wait(sequencer).unwrap_or_else(PoisonError::into_inner);
-            sequencer.writer_idle = false;
+            sequencer.wake_at_calls = None;
         }
     }
 
+    /// Those who were served together will come again together, but not at the same instant. Without a moment's
+    /// patience, the first of them would get a sync of its own, while the others wait for the next.
+    fn gather<'a>(&self, mut sequencer: MutexGuard<'a, Sequencer>) -> MutexGuard<'a, Sequencer> {
+        let until = Instant::now() + self.last_commit / GATHER_FRACTION;
+        while sequencer.pending.calls < self.last_calls && matches!(sequencer.intake, Intake::Open) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            sequencer.wake_at_calls = Some(self.last_calls);
+            (sequencer, _) = self.shared.work.wait_timeout(sequencer, left).unwrap_or_else(PoisonError::into_inner);
+            sequencer.wake_at_calls = None;
+        }
+        sequencer
+    }
+
     fn commit(&mut self, pending: Pending) -> Result<(), ReadError> {
-        let Pending { blobs, frames, bytes } = pending;
+        let Pending { blobs, frames, bytes, calls } = pending;
+        let begun = Instant::now();
         let mut writes = self.blob_writes(blobs)?;
         if let IndexWriting::Durable(position) = self.index {
             self.index = IndexWriting::Rests;
@@ -105,6 +133,8 @@ impl Writer {
         if !published.is_empty() {
             self.shared.storage.sync()?;
             self.publish(published);
+            self.last_commit = begun.elapsed();
+            self.last_calls = calls;
             if let IndexWriting::Written(position) = self.index {
                 self.index = IndexWriting::Durable(position);
             }

@@ -122,6 +122,11 @@ impl Projection {
         self.jobs.get(id)
     }
 
+    /// The jobs that are here, oldest first: those that have not ended, and those that have since the last checkpoint.
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Arc<JobState>> {
+        self.jobs.values()
+    }
+
     /// The jobs that have not ended, oldest first.
     pub fn live_jobs(&self) -> impl DoubleEndedIterator<Item = &Arc<JobState>> {
         self.jobs.values().filter(|job| !job.status.is_ended())

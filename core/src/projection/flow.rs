@@ -144,7 +144,7 @@ impl FlowState {
             EventBody::JobContinued(continued) => self.begin_run(continued.run),
             EventBody::JobPhaseEntered(entered) => self.phases.push(entered.title.as_str().into()),
             EventBody::StepStarted(started) => {
-                let index = self.node(&started.path, event.time);
+                let index = self.node(&started.path, event.happened_at());
                 let node = &mut self.nodes[index];
                 let step = node.step.get_or_insert_with(|| Step {
                     open: None,
@@ -155,10 +155,10 @@ impl FlowState {
                     cached: false,
                 });
                 step.status = StepStatus::Running;
-                step.open = Some(OpenStep::new(started, event.time, event.position));
+                step.open = Some(OpenStep::new(started, event.happened_at(), event.position));
                 step.attempts.push(StepAttempt {
                     attempt: started.attempt,
-                    started_at: event.time,
+                    started_at: event.happened_at(),
                     ended_at: None,
                     outcome: None,
                     latency_ms: None,
@@ -170,7 +170,7 @@ impl FlowState {
                 step.status = finished.outcome.into();
                 step.cached |= finished.cached;
                 if let Some(attempt) = step.attempts.iter_mut().rev().find(|a| a.attempt == finished.attempt) {
-                    attempt.ended_at = Some(event.time);
+                    attempt.ended_at = Some(event.happened_at());
                     attempt.outcome = Some(finished.outcome);
                     attempt.latency_ms = Some(finished.latency_ms);
                     attempt.error = finished.error.clone();
@@ -180,7 +180,7 @@ impl FlowState {
                 let Some(step) = self.step(&retry.path) else { return };
                 step.status = StepStatus::Pending;
                 if let Some(open) = &mut step.open {
-                    open.retry_at = Some(event.time.plus_ms(retry.wait_ms));
+                    open.retry_at = Some(event.happened_at().plus_ms(retry.wait_ms));
                 }
             }
             _ => {}

@@ -70,7 +70,7 @@ pub struct JobState {
     pub retry_at: Option<Timestamp>,
     /// The request to cancel it, where there is one.
     pub cancel_requested: Option<Box<JobCancelRequested>>,
-    /// The arguments that `continue_as` gave to the run, where it did.
+    /// The arguments that `continue_as` gave, where it did: to the run and to those that retry it.
     pub continued_args: Option<Json>,
     /// The open steps of the run, by call path.
     pub open_steps: BTreeMap<Arc<str>, Arc<OpenStep>>,
@@ -89,7 +89,7 @@ impl JobState {
             status: JobStatus::Queued,
             submitted: Arc::new(submitted.clone()),
             submitted_position: event.position,
-            submitted_at: event.time,
+            submitted_at: event.happened_at(),
             started_at: None,
             ended_at: None,
             attempt: 0,
@@ -143,14 +143,14 @@ impl JobState {
                     _ => step.path.as_str().into(),
                 };
                 self.steps.total += u64::from(step.attempt == 1);
-                self.open_steps.insert(path, Arc::new(OpenStep::new(step, event.time, event.position)));
+                self.open_steps.insert(path, Arc::new(OpenStep::new(step, event.happened_at(), event.position)));
                 self.steps.running = self.open_steps.len() as u64;
             }
             EventBody::StepFinished(finished) => self.step_finished(finished),
             EventBody::StepRetryScheduled(retry) => {
                 if let Some(closing) = closing.filter(|closing| *closing.0 == *retry.path) {
                     let (path, mut step) = *closing;
-                    Arc::make_mut(&mut step).retry_at = Some(event.time.plus_ms(retry.wait_ms));
+                    Arc::make_mut(&mut step).retry_at = Some(event.happened_at().plus_ms(retry.wait_ms));
                     self.open_steps.insert(path, step);
                     self.steps.running = self.open_steps.len() as u64;
                 }
@@ -170,11 +170,9 @@ impl JobState {
             EventBody::JobStarted(started) => {
                 self.status = JobStatus::Running;
                 self.attempt = started.attempt;
-                self.started_at.get_or_insert(event.time);
+                self.started_at.get_or_insert(event.happened_at());
                 self.retry_at = None;
                 self.error = None;
-                // An attempt starts from what was submitted, whatever `continue_as` gave to the one before.
-                self.continued_args = None;
                 self.begin_run(started.run, event);
             }
             EventBody::JobContinued(continued) => {
@@ -185,7 +183,7 @@ impl JobState {
             EventBody::JobRetryScheduled(retry) => {
                 self.status = JobStatus::Queued;
                 self.waiting = None;
-                self.retry_at = Some(event.time.plus_ms(retry.wait_ms));
+                self.retry_at = Some(event.happened_at().plus_ms(retry.wait_ms));
                 self.error = Some(Box::new(retry.error.clone()));
                 self.close_steps();
             }
@@ -209,7 +207,7 @@ impl JobState {
                 self.cancel_requested.get_or_insert_with(|| Box::new(request.clone()));
             }
             EventBody::ToolApprovalRequested(request) => {
-                let (time, position, step) = (event.time, event.position, event.step.clone());
+                let (time, position, step) = (event.happened_at(), event.position, event.step.clone());
                 self.pending_mut().request(request, step.as_deref(), time, position);
             }
             EventBody::ToolApprovalDecided(decided) => self.use_up(|pending| pending.decide(decided)),
@@ -223,16 +221,18 @@ impl JobState {
             EventBody::JobCompleted(completed) => {
                 self.result = Some(completed.result.clone());
                 self.usage = completed.usage.clone();
-                self.end(JobStatus::Completed, event.time, None);
+                self.end(JobStatus::Completed, event.happened_at(), None);
             }
-            EventBody::JobFailed(failed) => self.end(JobStatus::Failed, event.time, Some(failed.error.clone())),
+            EventBody::JobFailed(failed) => {
+                self.end(JobStatus::Failed, event.happened_at(), Some(failed.error.clone()))
+            }
             EventBody::JobCancelled(cancelled) => {
                 let message = cancelled.reason.as_deref().unwrap_or("the job was cancelled");
-                self.end(JobStatus::Cancelled, event.time, Some(ErrorInfo::new("cancelled", message)));
+                self.end(JobStatus::Cancelled, event.happened_at(), Some(ErrorInfo::new("cancelled", message)));
             }
             EventBody::JobTimedOut(timed_out) => {
                 let message = format!("the job reached its limit {}", timed_out.limit);
-                self.end(JobStatus::TimedOut, event.time, Some(ErrorInfo::new("timed_out", message)));
+                self.end(JobStatus::TimedOut, event.happened_at(), Some(ErrorInfo::new("timed_out", message)));
             }
             // Of no concern to the job's state; listed so that a new type makes one think.
             EventBody::JobSubmitted(_)
@@ -284,7 +284,7 @@ impl JobState {
 
     fn begin_run(&mut self, run: u32, event: &Event) {
         self.run = run;
-        self.run_started_at = Some(event.time);
+        self.run_started_at = Some(event.happened_at());
         self.run_started_version = event.version;
         self.waiting = None;
         self.phase = None;

@@ -60,13 +60,18 @@ impl OpenStep {
         if self.retry_at.is_some() {
             return self.retry_at;
         }
-        // The text decides whether it is worth parsing: most inputs name no time.
-        if &*self.kind == "sleep" || self.input.as_str().contains("\"timeout_ms\":") {
-            let input = self.wait_input();
-            let ms = if &*self.kind == "sleep" { input.ms } else { input.timeout_ms };
-            return ms.map(|ms| self.started_at.plus_ms(ms as u64));
-        }
-        None
+        let ms = match &*self.kind {
+            "sleep" => self.wait_input().ms,
+            // The text decides whether it is worth parsing: most inputs name no time. What is performed rather than
+            // waited for minds its own time.
+            "wait_for" | "approve" | "process_wait" | "wait" | "step"
+                if self.input.as_str().contains("\"timeout_ms\":") =>
+            {
+                self.wait_input().timeout_ms
+            }
+            _ => None,
+        };
+        ms.map(|ms| self.started_at.plus_ms(ms as u64))
     }
 
     /// What the step waits for, where it holds no place of a runner meanwhile. `None` while it is being performed.

@@ -75,7 +75,7 @@ impl Processes {
                 session: event.session,
                 step: event.step.clone(),
                 started: Arc::new(started.clone()),
-                started_at: event.time,
+                started_at: event.happened_at(),
                 started_position: event.position,
                 background: started.background,
                 output_bytes: 0,
@@ -100,7 +100,7 @@ impl Processes {
                 process.output_bytes = exited.output_bytes;
                 // The tail stays in the log: here it would be held for every process that ever passed the cap.
                 process.exited = Some(ProcessExited { tail: None, ..exited.clone() });
-                process.exited_at = Some(event.time);
+                process.exited_at = Some(event.happened_at());
                 self.end(id);
             }
             _ => {}

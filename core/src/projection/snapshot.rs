@@ -33,8 +33,10 @@ use std::{
 /// are not read.
 pub(super) const SCHEMA: u32 = 1;
 
-/// How many bytes of rows go into one write.
-const BATCH_BYTES: usize = 1 << 20;
+/// How many bytes, and how many keys, go into one write: a storage may let nothing else pass meanwhile, and the log's
+/// appends should not wait long.
+const BATCH_BYTES: usize = 256 << 10;
+const BATCH_KEYS: usize = 256;
 
 const HEAD_KEY: &[u8] = b"v/h";
 const LIVE: &[u8] = b"v/l/";
@@ -89,8 +91,10 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
         batch.put(key_key(key), &codec::encode(first_use)?)?;
     }
     batch.flush()?;
-    gone.extend(head_writes(all)?);
-    storage.write(gone)?;
+    for writes in gone.chunks(BATCH_KEYS) {
+        storage.write(writes.to_vec())?;
+    }
+    storage.write(head_writes(all)?)?;
     stored.position = all.applied;
     stored.live.retain(|job, _| !ended.contains(job));
     Ok(())
@@ -238,7 +242,7 @@ impl Batch<'_> {
     fn put(&mut self, key: Vec<u8>, row: &[u8]) -> Result<(), StorageError> {
         rows::put(key, row, &mut self.writes);
         self.bytes += row.len();
-        if self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        if self.bytes >= BATCH_BYTES || self.writes.len() >= BATCH_KEYS { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), StorageError> {

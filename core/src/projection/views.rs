@@ -78,15 +78,19 @@ impl Views {
                 stored: Mutex::new(stored),
             }),
         };
-        views.catch_up(head)?;
+        views.catch_up()?;
         Ok(views)
     }
 
-    fn catch_up(&self, head: u64) -> Result<(), ReadError> {
-        while self.applied() < head {
+    /// Reads and folds all that is durable and was not folded yet.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub fn catch_up(&self) -> Result<(), ReadError> {
+        loop {
             let events = self.shared.log.read(self.applied(), READ_EVENTS)?;
             if events.is_empty() {
-                break;
+                return Ok(());
             }
             self.advance(&events);
             if self.checkpoint_due()
@@ -96,7 +100,6 @@ impl Views {
                 tracing::warn!(%error, "no checkpoint could be stored");
             }
         }
-        Ok(())
     }
 
     /// Folds the next durable events; those that were folded before change nothing.

@@ -67,6 +67,8 @@ fn signal() {
         let decided = decide_signal(&job(given), name, Json::null(), key.map(Into::into));
         assert_eq!(outcome(decided), then, "{what}");
     }
+    let many = job([vec![submitted()], vec![signalled("go", None); 10_000]].concat());
+    assert_eq!(outcome(decide_signal(&many, "go", Json::null(), None)), "too_many_signals");
     let long = "n".repeat(257);
     assert_eq!(outcome(decide_signal(&job(running), &long, Json::null(), None)), "invalid_request");
 }
@@ -94,7 +96,7 @@ fn queues() {
     let paused = EventBody::QueuePaused(QueueChanged { queue: "q".into() });
     let mut all = Projection::new();
     assert_eq!(decide_resume(all.queues(), "q"), []);
-    assert_eq!(decide_pause(all.queues(), "q"), [paused.clone()]);
+    assert_eq!(decide_pause(all.queues(), "q"), std::slice::from_ref(&paused));
     for event in sequence([(StreamId::System, vec![paused.into()])]) {
         all.apply(&event);
     }

@@ -225,6 +225,7 @@ fn when_something_is_due() {
         ("step", r#"{"name":"s","timeout_ms":40}"#, Some(40)),
         ("process_wait", r#"{"process":"p","timeout_ms":60}"#, Some(60)),
         ("workflow", r#"{"args":{"timeout_ms":5},"name":"w"}"#, None),
+        ("exec", r#"{"command":"x","timeout_ms":10000}"#, None),
         ("sleep", r#""odd""#, None),
     ];
     for (kind, input, due_ms) in cases {

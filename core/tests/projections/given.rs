@@ -47,6 +47,7 @@ pub fn submission() -> JobSubmitted {
         retry: None,
         labels: Default::default(),
         session: None,
+        imported: false,
     }
 }
 
@@ -175,6 +176,7 @@ pub fn sequence(appends: impl IntoIterator<Item = (StreamId, Vec<NewEvent>)>) ->
                 process,
                 step: new.step,
                 cause: new.cause,
+                origin: new.origin,
                 body: new.body,
                 blob: None,
             }));

@@ -64,7 +64,7 @@ const KINDS: [(&str, &str); 6] = [
 
 impl World {
     fn act(&mut self, what: u8, which: usize, how: u8) {
-        if what % 16 == 0 || self.jobs.is_empty() {
+        if what.is_multiple_of(16) || self.jobs.is_empty() {
             return self.submit(None, how);
         }
         // One that lives, mostly: ended ones are left alone.

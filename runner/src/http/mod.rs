@@ -7,6 +7,6 @@ mod policy;
 mod request;
 mod resolver;
 
-pub use address::is_public;
-pub use policy::{AllowedNetwork, HttpOptions, HttpPolicy};
+pub use address::{AllowedNetwork, InvalidNetwork, is_public};
+pub use policy::{HttpOptions, HttpPolicy};
 pub use request::perform;

@@ -15,7 +15,7 @@ use moonlog_core::{
     projection::{JobState, JobStatus, OpenStep},
     time::Timestamp,
 };
-use moonlog_scripts::{Run, RunSpec};
+use moonlog_scripts::{Run, RunSpec, StopHandle};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
@@ -132,7 +132,7 @@ impl ActiveJob {
             .iter()
             .rposition(|event| matches!(event.body, EventBody::JobStarted(_) | EventBody::JobContinued(_)))
             .unwrap_or(0);
-        let began_at = history.get(began).map_or(state.submitted_at, |event| event.time);
+        let began_at = history.get(began).map_or(state.submitted_at, |event| event.happened_at());
         self.set_deadline(state.started_at.unwrap_or(began_at));
         for (path, step) in &state.open_steps {
             self.reopen(path, step, history);
@@ -168,8 +168,10 @@ impl ActiveJob {
 
     /// Runs the script from its start over `history` to where it is blocked.
     pub(super) async fn start_script(&mut self, began_at: Timestamp, history: Vec<Arc<Event>>) -> Result<Worked, Stop> {
+        let stop = StopHandle::default();
         let source = self.inner.source(&self.submitted.script_hash)?;
         let spec = RunSpec {
+            stop: stop.clone(),
             job: self.id,
             run: self.run,
             workflow: self.submitted.workflow.clone(),
@@ -182,6 +184,6 @@ impl ActiveJob {
             budget_total: self.submitted.limits.budget_tokens,
         };
         let engine = self.inner.engine.clone();
-        self.slice(None, move || Run::start(&engine, spec, &history)).await
+        self.slice(stop, move || Run::start(&engine, spec, &history)).await
     }
 }

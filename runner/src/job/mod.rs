@@ -265,13 +265,13 @@ impl ActiveJob {
                 },
             };
             let stop = run.stop_handle();
-            worked = self.slice(Some(stop), move || run.resume(input).map(|slice| (run, slice))).await?;
+            worked = self.slice(stop, move || run.resume(input).map(|slice| (run, slice))).await?;
         }
     }
 
     /// Runs a slice of the script on a thread where it may compute. A job that is cancelled meanwhile has its script
     /// stopped.
-    async fn slice<F>(&mut self, stop: Option<StopHandle>, work: F) -> Result<Worked, Stop>
+    async fn slice<F>(&mut self, stop: StopHandle, work: F) -> Result<Worked, Stop>
     where
         F: FnOnce() -> Worked + Send + 'static,
     {
@@ -281,7 +281,7 @@ impl ActiveJob {
                 worked = &mut working => break worked,
                 changed = self.poke.changed() => {
                     let looked = if changed.is_err() { Err(Stop::Shutdown) } else { self.look() };
-                    if let Some(stop) = &stop && (looked.is_err() || self.cancel.is_some()) {
+                    if looked.is_err() || self.cancel.is_some() {
                         stop.stop();
                     }
                     if looked.is_err() || changed.is_err() {

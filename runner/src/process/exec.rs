@@ -1,20 +1,39 @@
 //! Performs the operations of scripts that concern processes.
 
-use super::{Owner, Processes};
+use super::{
+    OutputView, Owner, Process, ProcessSpec, Processes, SearchOptions,
+    exec_input::{ExecInput, OnTimeout, OutputInput, SearchInput, SignalInput, WaitInput},
+    exec_result,
+    handle::already_exited,
+    recorded::Recording,
+    search, signal_name,
+};
 use crate::StepResult;
-use moonlog_core::{id::ProcessId, json::Json};
-use std::path::PathBuf;
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{ProcessExited, StepOutcome, StreamId},
+    id::ProcessId,
+    json::Json,
+    log::ReadError,
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
 
 /// What an operation's input does not say.
 #[derive(Debug, Clone)]
 pub struct ExecContext {
     /// The id of the process, should the operation start one.
     pub process: ProcessId,
-    /// Whose it will be. Its job is also the one whose processes may be named.
+    /// Whose it will be. Its job is also where processes are looked for that run no more.
     pub owner: Owner,
     /// What children see as `IDEMPOTENCY_KEY`.
     pub idempotency_key: String,
-    /// Where processes run that name no folder; relative folders begin there.
+    /// Where processes run that name no folder, and where relative folders begin. The server's own by default.
     pub workdir: Option<PathBuf>,
 }
 
@@ -24,8 +43,206 @@ pub const KINDS: [&str; 7] =
 
 /// Performs an operation of one of [`KINDS`].
 ///
-/// Where the returned future is dropped, the process that a foreground operation started is cancelled.
+/// Where the returned future is dropped, the process that `exec` or `sh` waits for is cancelled.
 pub async fn perform(processes: &Processes, kind: &str, input: &Json, context: ExecContext) -> StepResult {
-    let _ = (processes, kind, input, context);
-    todo!()
+    match performed(processes, kind, input, context).await {
+        Ok(result) => result,
+        Err(error) => StepResult::failed(error),
+    }
+}
+
+async fn performed(
+    processes: &Processes,
+    kind: &str,
+    input: &Json,
+    context: ExecContext,
+) -> Result<StepResult, ErrorInfo> {
+    match kind {
+        "exec" | "sh" => exec(processes, read(kind, input)?, context).await,
+        "process" => background(processes, read(kind, input)?, context).await,
+        "process_wait" => wait(processes, read(kind, input)?, &context).await,
+        "process_output" => output(processes, read(kind, input)?, &context).await,
+        "process_search" => find(processes, read(kind, input)?, &context).await,
+        "process_signal" => signal(processes, read(kind, input)?, &context).await,
+        _ => Err(ErrorInfo::new("unknown_operation", format!("`{kind}` is no operation on processes"))),
+    }
+}
+
+fn read<T: DeserializeOwned>(kind: &str, input: &Json) -> Result<T, ErrorInfo> {
+    input.to().map_err(|error| ErrorInfo::new("invalid_input", format!("{kind}: {error}")))
+}
+
+/// Cancels a process that nobody waits for any more.
+struct Attended<'a>(Option<&'a Process>);
+
+impl Drop for Attended<'_> {
+    fn drop(&mut self) {
+        if let Some(process) = self.0 {
+            process.begin_cancel();
+        }
+    }
+}
+
+async fn exec(processes: &Processes, input: ExecInput, context: ExecContext) -> Result<StepResult, ErrorInfo> {
+    let started = Instant::now();
+    let at_most = Duration::from_millis(input.timeout_ms);
+    let (on_timeout, check) = (input.on_timeout, input.check);
+    let process = processes.start(spec_of(input, context, false)?).await?;
+    let mut attended = Attended(Some(&process));
+    let exited = match timeout(at_most.saturating_sub(started.elapsed()), process.exited()).await {
+        Ok(exited) => exited,
+        Err(_) => match on_timeout {
+            OnTimeout::Kill => process.time_out().await,
+            OnTimeout::Background => {
+                let captured = process.captured();
+                match process.background("foreground_timeout").await {
+                    Some(exited) => exited,
+                    None => {
+                        attended.0 = None;
+                        return Ok(exec_result::of_backgrounded(&process, captured, started.elapsed(), check));
+                    }
+                }
+            }
+        },
+    };
+    attended.0 = None;
+    Ok(exec_result::of_exited(&process, process.captured(), &exited))
+}
+
+async fn background(processes: &Processes, input: ExecInput, context: ExecContext) -> Result<StepResult, ErrorInfo> {
+    let process = processes.start(spec_of(input, context, true)?).await?;
+    Ok(StepResult::ok(json!({ "id": process.id() })))
+}
+
+fn spec_of(input: ExecInput, context: ExecContext, background: bool) -> Result<ProcessSpec, ErrorInfo> {
+    let (command, args) = input.command_line()?;
+    let mut env = input.env;
+    env.entry("IDEMPOTENCY_KEY".into()).or_insert(context.idempotency_key);
+    let workdir = match (context.workdir, input.cwd) {
+        (Some(base), Some(cwd)) => Some(base.join(cwd)),
+        (base, cwd) => cwd.or(base),
+    };
+    Ok(ProcessSpec {
+        id: context.process,
+        command,
+        args,
+        workdir,
+        env,
+        stdin: input.stdin.map(String::into_bytes),
+        background,
+        description: input.description,
+        timeout_ms: None,
+        owner: context.owner,
+    })
+}
+
+/// A process that an operation names.
+enum Named {
+    /// Something of it runs.
+    Running(Process),
+    /// It has ended.
+    Ended(ProcessExited, Recording),
+}
+
+/// Finds a process: among those that run, those whose end is remembered, and in the log.
+async fn named(processes: &Processes, id: &str, context: &ExecContext) -> Result<Named, ErrorInfo> {
+    let unknown = || ErrorInfo::new("no_such_process", format!("there is no process `{id}`"));
+    let process: ProcessId = id.parse().map_err(|_| unknown())?;
+    if let Some(running) = processes.get(&process) {
+        return Ok(Named::Running(running));
+    }
+    if let Some(ended) = processes.register().get_ended(&process) {
+        if let Some(position) = ended.position {
+            // What is read of it must be there.
+            processes.log().durable(position).await.map_err(|error| unreadable(&error))?;
+        }
+        let recording = Recording { stream: ended.stream, process, from_version: ended.started_version };
+        return Ok(Named::Ended(ended.exit, recording));
+    }
+    let of_job = context.owner.job.map(StreamId::Job);
+    for stream in of_job.into_iter().chain([StreamId::Process(process)]) {
+        let recording = Recording { stream, process, from_version: 0 };
+        let (found, recording) = with_log(processes, move |log| Ok((recording.view(log)?, recording))).await?;
+        if let Some(OutputView { exited: Some(exited), .. }) = found {
+            return Ok(Named::Ended(exited, recording));
+        }
+    }
+    Err(unknown())
+}
+
+/// Reads the log where that disturbs no task.
+async fn with_log<T: Send + 'static>(
+    processes: &Processes,
+    read: impl FnOnce(&moonlog_core::log::Log) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ErrorInfo> {
+    let log = processes.log().clone();
+    match tokio::task::spawn_blocking(move || read(&log)).await {
+        Ok(result) => result.map_err(|error| unreadable(&error)),
+        Err(_) => Err(ErrorInfo::new("interrupted", "the server is stopping").retryable()),
+    }
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> ErrorInfo {
+    ErrorInfo::new("log_unreadable", format!("the process's events cannot be read: {error}"))
+}
+
+async fn wait(processes: &Processes, input: WaitInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {
+    let process = match named(processes, &input.process, context).await? {
+        Named::Ended(exited, _) => return Ok(StepResult::ok(exec_result::of_wait(&exited))),
+        Named::Running(process) => process,
+    };
+    let exited = match input.timeout_ms {
+        None => Some(process.exited().await),
+        Some(ms) => match timeout(Duration::from_millis(ms), process.exited()).await {
+            Ok(exited) => Some(exited),
+            // It may have ended in this moment.
+            Err(_) => process.exit(),
+        },
+    };
+    match exited {
+        Some(exited) => Ok(StepResult::ok(exec_result::of_wait(&exited))),
+        None => {
+            let ms = input.timeout_ms.unwrap_or_default();
+            let error = ErrorInfo::new("timeout", format!("process {} still runs after {ms} ms", input.process));
+            Ok(StepResult { outcome: StepOutcome::TimedOut, output: None, error: Some(error.retryable()) })
+        }
+    }
+}
+
+async fn output(processes: &Processes, input: OutputInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {
+    let view = match named(processes, &input.process, context).await? {
+        Named::Running(process) => process.output(),
+        Named::Ended(exited, recording) => {
+            let view = with_log(processes, move |log| recording.view(log)).await?;
+            view.map_or_else(
+                || OutputView { output: String::new(), truncated: None, exited: Some(exited.clone()) },
+                |view| OutputView { exited: Some(exited.clone()), ..view },
+            )
+        }
+    };
+    Ok(StepResult::ok(exec_result::of_output(&view)))
+}
+
+async fn find(processes: &Processes, input: SearchInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {
+    let pattern = search::compile(&input.pattern)?;
+    let defaults = SearchOptions::default();
+    let options = SearchOptions {
+        limit: input.limit.unwrap_or(defaults.limit),
+        context: input.context.unwrap_or(defaults.context),
+    };
+    let recording = match named(processes, &input.process, context).await? {
+        Named::Running(process) => Recording::of(&process),
+        Named::Ended(_, recording) => recording,
+    };
+    let found = with_log(processes, move |log| search::search(log, &recording, &pattern, options)).await?;
+    Ok(StepResult::ok(exec_result::canonical(&found)))
+}
+
+async fn signal(processes: &Processes, input: SignalInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {
+    signal_name::number_of(&input.signal)?;
+    match named(processes, &input.process, context).await? {
+        Named::Running(process) => process.signal(&input.signal)?,
+        Named::Ended(_, recording) => return Err(already_exited(&recording.process)),
+    }
+    Ok(StepResult::ok(json!(true)))
 }

@@ -1,7 +1,19 @@
-//! The beginning and the end of an output.
+//! The beginning and the end of an output, in bounded memory whatever is written.
+
+use super::output_text::{continued_start, cut, incomplete_end, text};
+use serde::Serialize;
+use std::collections::VecDeque;
+
+/// How much of the beginning is kept, in bytes.
+pub const HEAD_BYTES: usize = 16_384;
+/// How much of the end is kept, in bytes.
+pub const TAIL_BYTES: usize = 16_384;
+/// How long a line is shown at most, in bytes, with the marker that it was cut.
+pub const LINE_BYTES: usize = 2_048;
+const LINE_MARKER: &str = " ... [truncated]";
 
 /// What was left out of an output.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Truncation {
     /// All that was written.
     pub original_bytes: u64,
@@ -13,6 +25,175 @@ pub struct Truncation {
     pub strategy: &'static str,
 }
 
-/// Keeps the first and the last 16,384 bytes of what is written to it.
+/// Keeps the first 16,384 bytes and the last 16,384 bytes behind them.
 #[derive(Debug, Clone, Default)]
-pub struct HeadTail;
+pub struct HeadTail {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    total: u64,
+}
+
+impl HeadTail {
+    /// Adds what was written.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.head.len()));
+        self.head.extend_from_slice(head);
+        let rest = &rest[rest.len().saturating_sub(TAIL_BYTES)..];
+        let over = (self.tail.len() + rest.len()).saturating_sub(TAIL_BYTES);
+        self.tail.drain(..over);
+        self.tail.extend(rest);
+    }
+
+    /// Replaces the end: for an output of `total` bytes whose end was kept apart.
+    pub fn end_with(&mut self, total: u64, tail: &[u8]) {
+        let overlap = (self.head.len() as u64 + tail.len() as u64).saturating_sub(total);
+        let tail = &tail[tail.len().min(overlap as usize)..];
+        self.tail = tail.iter().copied().collect();
+        self.total = total.max((self.head.len() + tail.len()) as u64);
+    }
+
+    /// All that was written, in bytes.
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The last bytes, at most [`TAIL_BYTES`].
+    pub fn last(&self) -> String {
+        let mut bytes: Vec<u8> = self.tail.iter().copied().collect();
+        if bytes.len() < TAIL_BYTES {
+            let from = self.head.len().saturating_sub(TAIL_BYTES - bytes.len());
+            bytes.splice(..0, self.head[from..].iter().copied());
+        }
+        text(&bytes[continued_start(&bytes)..]).into_owned()
+    }
+
+    /// What is shown, and what was left out.
+    pub fn show(&self) -> (String, Option<Truncation>) {
+        let tail: Vec<u8> = self.tail.iter().copied().collect();
+        let kept = (self.head.len() + tail.len()) as u64;
+        let mut shown = Shown::default();
+        if kept == self.total {
+            shown.add_lines(&text(&[self.head.as_slice(), tail.as_slice()].concat()));
+        } else {
+            let head = &self.head[..self.head.len() - incomplete_end(&self.head)];
+            let tail = &tail[continued_start(&tail)..];
+            let omitted = self.total - (head.len() + tail.len()) as u64;
+            shown.omitted = omitted;
+            shown.add_lines(&text(head));
+            shown.output.push_str(&format!("\n\n... [omitted {omitted} bytes] ...\n\n"));
+            shown.add_lines(&text(tail));
+        }
+        let truncated = (shown.omitted > 0).then_some(Truncation {
+            original_bytes: self.total,
+            omitted_bytes: shown.omitted,
+            retained_bytes: shown.output.len() as u64,
+            strategy: "head_tail",
+        });
+        (shown.output, truncated)
+    }
+}
+
+#[derive(Default)]
+struct Shown {
+    output: String,
+    omitted: u64,
+}
+
+impl Shown {
+    fn add_lines(&mut self, text: &str) {
+        for line in text.split_inclusive('\n') {
+            let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));
+            self.output.push_str(&cut_line(content, &mut self.omitted));
+            self.output.push_str(end);
+        }
+    }
+}
+
+fn cut_line<'a>(line: &'a str, omitted: &mut u64) -> std::borrow::Cow<'a, str> {
+    if line.len() <= LINE_BYTES {
+        return line.into();
+    }
+    let kept = cut(line, LINE_BYTES - LINE_MARKER.len());
+    *omitted += (line.len() - kept.len()) as u64;
+    format!("{kept}{LINE_MARKER}").into()
+}
+
+/// A line as results show it.
+pub(super) fn shown_line(line: &str) -> String {
+    cut_line(line, &mut 0).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `n` bytes in lines of 64.
+    fn lines(n: usize) -> Vec<u8> {
+        (0..n).map(|at| if at % 64 == 63 { b'\n' } else { b'a' + (at / 64 % 26) as u8 }).collect()
+    }
+
+    fn of(bytes: &[u8], piece: usize) -> HeadTail {
+        let mut head_tail = HeadTail::default();
+        bytes.chunks(piece.max(1)).for_each(|chunk| head_tail.push(chunk));
+        head_tail
+    }
+
+    #[test]
+    fn what_fits_is_shown_whole() {
+        for n in [0, 1, HEAD_BYTES, HEAD_BYTES + 1, HEAD_BYTES + TAIL_BYTES] {
+            let bytes = lines(n);
+            for piece in [1, 1000, n] {
+                assert_eq!(
+                    of(&bytes, piece).show(),
+                    (String::from_utf8(bytes.clone()).unwrap(), None),
+                    "{n} by {piece}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_middle_is_left_out_of_what_does_not_fit() {
+        let bytes = lines(100_000);
+        for piece in [1, 7, 16_384, 100_000] {
+            let (output, truncated) = of(&bytes, piece).show();
+            let (head, rest) = output.split_once("\n\n... [omitted 67232 bytes] ...\n\n").unwrap();
+            assert_eq!(head.as_bytes(), &bytes[..HEAD_BYTES], "by {piece}");
+            assert_eq!(rest.as_bytes(), &bytes[100_000 - TAIL_BYTES..], "by {piece}");
+            let truncated = truncated.unwrap();
+            assert_eq!((truncated.original_bytes, truncated.omitted_bytes), (100_000, 67_232));
+            assert_eq!(truncated.retained_bytes, output.len() as u64);
+        }
+    }
+
+    #[test]
+    fn long_lines_are_cut_in_head_and_tail() {
+        let line = "é".repeat(2_000);
+        let (output, truncated) = of(format!("{line}\nshort").as_bytes(), 999).show();
+        let cut_line = output.lines().next().unwrap();
+        assert!(cut_line.len() <= LINE_BYTES && cut_line.ends_with("é ... [truncated]"), "{cut_line}");
+        assert!(output.ends_with("\nshort"));
+        assert_eq!(truncated.unwrap().omitted_bytes, 4_000 - (cut_line.len() - LINE_MARKER.len()) as u64);
+    }
+
+    #[test]
+    fn no_cut_splits_a_character() {
+        let text = "€".repeat(20_000);
+        for shift in 0..3 {
+            let text = format!("{}{text}", "x".repeat(shift));
+            let text = text.replace("€€€€€€€€€€", "€€€€€€€€€\n");
+            let (output, _) = of(text.as_bytes(), 333).show();
+            assert!(!output.contains('\u{fffd}'), "shifted by {shift}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_was_kept_apart_gives_the_same() {
+        let bytes = lines(100_000);
+        let whole = of(&bytes, 1000);
+        let mut recorded = of(&bytes[..40_000], 1000);
+        recorded.end_with(whole.total(), whole.last().as_bytes());
+        assert_eq!(recorded.show(), whole.show());
+    }
+}

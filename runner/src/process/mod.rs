@@ -5,10 +5,12 @@
 mod capture;
 mod environment;
 pub mod exec;
+mod exec_input;
+mod exec_result;
+mod handle;
 mod head_tail;
 mod host;
 mod output_text;
-mod process;
 mod processes;
 mod recorded;
 mod recorder;
@@ -17,12 +19,13 @@ mod search;
 mod signal_name;
 mod spawn_error;
 mod spec;
+mod stream_pieces;
 
 pub use capture::Captured;
 pub use environment::NON_INTERACTIVE;
+pub use handle::{OutputView, Process};
 pub use head_tail::{HeadTail, Truncation};
 pub use host::host_main;
-pub use process::{OutputView, Process};
 pub use processes::Processes;
 pub use recorded::lost;
 pub use search::{Found, Match, SearchOptions};

@@ -59,6 +59,8 @@ fn base64_forms(value: &[u8]) -> Vec<Vec<u8>> {
         for encoded in [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
             if end >= begin + 4 {
                 forms.push(encoded[begin..end].into());
+                // The last character too, as it is where the text ends with the value.
+                forms.push(encoded[begin..].into());
             }
         }
     }

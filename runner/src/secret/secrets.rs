@@ -19,7 +19,7 @@ pub struct SecretSource {
     pub env: String,
     /// The hosts that requests may carry it to; `*.example.com` takes in every subdomain.
     pub hosts: Vec<String>,
-    /// The commands that may get it, by file name or by path.
+    /// The commands that may get it, as scripts name them: by name, or by path.
     pub commands: Vec<String>,
 }
 
@@ -168,11 +168,8 @@ impl Secrets {
 impl SecretSource {
     fn allows(&self, place: Place<'_>) -> bool {
         match place {
-            Place::Command(command) => {
-                let name = command.rsplit('/').next().unwrap_or(command);
-                // A path is allowed by its path; a name also where it was found through PATH.
-                self.commands.iter().any(|allowed| allowed == command || (!command.contains('/') && allowed == name))
-            }
+            // A path is allowed by that path alone, a name by that name.
+            Place::Command(command) => self.commands.iter().any(|allowed| allowed == command),
             Place::Host(host) => self.hosts.iter().any(|allowed| match allowed.strip_prefix("*.") {
                 Some(domain) => host
                     .len()

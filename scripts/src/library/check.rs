@@ -1,7 +1,24 @@
 //! What a script says of itself, without running it.
 
-use moonlog_core::json::Json;
+use super::args::check_schema;
+use crate::{
+    Engine, EngineOptions, Limits, RunSpec,
+    engine::checked,
+    job::{Fatal, Job},
+    thrown::to_error,
+    value::{Marks, to_json},
+    vm::Vm,
+};
+use mlua::{Table, Value};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    id::{Hash, JobId},
+    journal::Journal,
+    json::Json,
+    time::Timestamp,
+};
 use serde::Serialize;
+use std::sync::{Arc, OnceLock};
 
 /// What is wrong with a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,12 +42,161 @@ pub struct WorkflowInfo {
     pub args_schema: Option<Json>,
     /// Whether it returns a workflow table; if not it is a job by itself.
     pub is_workflow: bool,
+    /// What its chunk threw when it was evaluated without arguments and operations, where that was no refused operation.
+    /// A script that is a job by itself may do so and still be fine.
+    pub raised: Option<Problem>,
 }
 
-/// Compiles a script and evaluates its chunk with operations refused.
+/// Compiles a script and evaluates its chunk with operations refused. `name` stands before lines in messages.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check(_name: &str, _source: &str) -> Result<WorkflowInfo, Vec<Problem>> {
-    todo!()
+pub fn check(name: &str, source: &str) -> Result<WorkflowInfo, Vec<Problem>> {
+    let limits = Limits { cpu_ms: 500, ..Limits::default() };
+    let compiled = checked(source, &limits).map_err(|error| vec![problem(&error)])?;
+    let engine = engine();
+    let vm = engine.take().map_err(|error| vec![problem(&error)])?;
+    let info = evaluate(&vm, name, &compiled, limits);
+    engine.give_back(vm);
+    info
+}
+
+/// One warm VM for checking is enough.
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| Engine::new(EngineOptions { warm: 1, ..EngineOptions::default() }))
+}
+
+fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<WorkflowInfo, Vec<Problem>> {
+    let fault = |error: mlua::Error| vec![Problem { line: None, message: error.to_string() }];
+    let spec = RunSpec {
+        stop: Default::default(),
+        job: JobId::from_bytes([0; 16]),
+        run: 1,
+        workflow: name.to_owned(),
+        source: "".into(),
+        script_hash: Hash::ZERO,
+        args: Json::null(),
+        seed: 0,
+        started_at: Timestamp::default(),
+        nesting: 0,
+        budget_total: None,
+    };
+    let limits = Arc::new(limits);
+    let mut job = Job::new(spec, Arc::clone(&limits), Arc::clone(&vm.marks), Journal::default(), Arc::default());
+    job.refuse = true;
+    vm.seat(job, &limits).map_err(fault)?;
+    vm.watch.set_budget_ms(limits.cpu_ms);
+    let args = vm.lua.create_table().map_err(fault)?;
+    let env = vm.globals(Value::Table(args), None).map_err(fault)?;
+    let chunk = vm.load(name, compiled, env).map_err(fault)?;
+    let thread = vm.thread(chunk).map_err(fault)?;
+    let driven = vm.drive(thread, crate::job::answer(0));
+    let refused = vm.job().as_ref().is_some_and(|job| job.refused);
+    let fatal = match vm.job().as_ref().and_then(|job| job.fatal.clone()) {
+        Some(Fatal::Failed(error)) => Some(error),
+        _ => vm.watch.expired(),
+    };
+    if let Some(error) = fatal {
+        return Ok(WorkflowInfo { raised: Some(problem(&error)), ..WorkflowInfo::default() });
+    }
+    let (status, value, traceback) = driven.map_err(fault)?;
+    match (status, value) {
+        (1, Value::Table(table)) if matches!(table.raw_get("run"), Ok(Value::Function(_))) => {
+            describe(&table, &vm.marks).map_err(|message| vec![Problem { line: None, message }])
+        }
+        (2, thrown) if !refused => {
+            let error = to_error(&thrown, traceback, &vm.marks);
+            Ok(WorkflowInfo { raised: Some(problem(&error)), ..WorkflowInfo::default() })
+        }
+        _ => Ok(WorkflowInfo::default()),
+    }
+}
+
+/// Reads a workflow's table.
+fn describe(table: &Table, marks: &Marks) -> Result<WorkflowInfo, String> {
+    let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
+    let text = |name: &str| match field(name) {
+        Value::Nil => Ok(None),
+        Value::String(text) => Ok(Some(text.to_string_lossy())),
+        other => Err(format!("`{name}` must be a string, it is a {}", other.type_name())),
+    };
+    let name = text("name")?;
+    if name.as_deref().is_some_and(|name| name.trim().is_empty() || name.len() > 200 || name.contains(['/', '\n'])) {
+        return Err("`name` must be 1 to 200 bytes on one line, without `/`".into());
+    }
+    let phases = match field("phases") {
+        Value::Nil => Vec::new(),
+        phases => to_json(&phases, "`phases`", marks, 1 << 16)
+            .ok()
+            .and_then(|json| json.to::<Vec<String>>().ok())
+            .ok_or("`phases` must be an array of strings")?,
+    };
+    let args_schema = match field("args") {
+        Value::Nil => None,
+        schema @ Value::Table(_) => {
+            let schema = to_json(&schema, "`args`", marks, 1 << 20).map_err(|bad| bad.message)?;
+            check_schema(&schema).map_err(|why| format!("`args` is no valid JSON Schema: {why}"))?;
+            Some(schema)
+        }
+        other => return Err(format!("`args` must be a table (a JSON Schema), it is a {}", other.type_name())),
+    };
+    Ok(WorkflowInfo { name, description: text("description")?, phases, args_schema, is_workflow: true, raised: None })
+}
+
+/// An error as a problem, with the line that it names.
+fn problem(error: &ErrorInfo) -> Problem {
+    let detail = error.details.as_ref().and_then(|details| details.to_value()["line"].as_u64());
+    let frame = error.traceback.as_deref().or(Some(&error.message)).and_then(|text| {
+        let rest = text.split_once(':')?.1;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().ok()
+    });
+    let line = detail.or(frame).and_then(|line| u32::try_from(line).ok());
+    Problem { line, message: error.message.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workflow_says_what_it_is() {
+        let source = "local t = {name = 'n', description = 'd', phases = {'A', 'B'},
+            args = {type = 'object', properties = {path = {type = 'string', default = '.'}}}, run = function() end} return t";
+        let info = check("x", source).unwrap();
+        assert_eq!((info.name.as_deref(), info.description.as_deref()), (Some("n"), Some("d")));
+        assert_eq!((info.phases.len(), info.is_workflow, info.raised), (2, true, None));
+        let schema = info.args_schema.unwrap();
+        assert_eq!(schema.as_str(), r#"{"properties":{"path":{"default":".","type":"string"}},"type":"object"}"#);
+    }
+
+    #[test]
+    fn a_script_that_acts_is_a_job_by_itself() {
+        for source in
+            ["exec('rm') error('not reached')", "return 1", "sleep(1)", "print('x') return {}", "step('s', print)"]
+        {
+            let info = check("x", source).unwrap();
+            assert_eq!((info.is_workflow, info.raised), (false, None), "{source}");
+        }
+        let raised = check("x", "local a = nil\nreturn a.b").unwrap().raised.unwrap();
+        assert_eq!((raised.line, raised.message.as_str()), (Some(2), "x:2: attempt to index nil with 'b'"));
+        let raised = check("x", "while true do end").unwrap().raised.unwrap();
+        assert!(raised.message.contains("without an operation"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        let cases = [
+            ("return {\n  run = function( end }", Some(2), "Expected identifier"),
+            ("return {name = 1, run = print}", None, "`name` must be a string"),
+            ("return {phases = 'x', run = print}", None, "`phases` must be an array of strings"),
+            ("return {args = {type = 'nonsense'}, run = print}", None, "`args` is no valid JSON Schema"),
+        ];
+        for (source, line, message) in cases {
+            let problems = check("x", source).unwrap_err();
+            assert_eq!(problems[0].line, line, "{problems:?}");
+            assert!(problems[0].message.contains(message), "{problems:?}");
+        }
+    }
 }

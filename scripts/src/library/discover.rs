@@ -1,8 +1,15 @@
 //! Workflows by name: the first folder that has a name wins, the built-in library comes last.
 
-use super::Problem;
+use super::{Problem, check};
 use moonlog_core::{id::Hash, json::Json};
-use std::{path::PathBuf, sync::Arc};
+use rust_embed::RustEmbed;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::SystemTime,
+};
 
 /// Where a workflow comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +18,15 @@ pub enum Origin {
     Builtin,
     /// A file.
     File(PathBuf),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin => f.write_str("built-in"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// A script with a name.
@@ -54,26 +70,158 @@ pub enum Entry {
     Broken(Broken),
 }
 
+impl Entry {
+    /// The name it stands under.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Workflow(workflow) => &workflow.name,
+            Self::Broken(broken) => &broken.name,
+        }
+    }
+}
+
+#[derive(RustEmbed)]
+#[folder = "library/"]
+struct Builtin;
+
 /// The workflows of some folders and of the binary. Cheap to clone; files that changed are read again.
 #[derive(Clone)]
 pub struct Library {
     folders: Arc<[PathBuf]>,
+    read: Arc<Mutex<HashMap<PathBuf, ReadFile>>>,
+}
+
+/// A file as it was when it was last read.
+#[derive(Clone)]
+struct ReadFile {
+    modified: Option<SystemTime>,
+    bytes: u64,
+    found: Result<Arc<Workflow>, Broken>,
 }
 
 impl Library {
-    /// The library of `folders`, the first of which wins, and of the built-in workflows. A folder that is not there is empty.
+    /// The library of `folders`, the first of which wins, and of the built-in workflows. A folder that is not there is
+    /// empty.
     pub fn new(folders: Vec<PathBuf>) -> Self {
-        Self { folders: folders.into() }
+        Self { folders: folders.into(), read: Arc::default() }
     }
 
     /// Everything, in the order of the names.
     pub fn list(&self) -> Vec<Entry> {
-        let _ = &self.folders;
-        todo!()
+        let mut workflows: BTreeMap<String, Workflow> = BTreeMap::new();
+        let mut broken = Vec::new();
+        let files = self.folders.iter().flat_map(|folder| scripts_in(folder));
+        let found = files.map(|path| self.read(&path)).chain(builtin().iter().cloned().map(Ok));
+        for found in found {
+            match found {
+                Ok(workflow) => match workflows.get_mut(&workflow.name) {
+                    Some(winner) => winner.shadows.push(workflow.origin.clone()),
+                    None => drop(workflows.insert(workflow.name.clone(), Workflow::clone(&workflow))),
+                },
+                Err(found) => broken.push(Entry::Broken(found)),
+            }
+        }
+        let mut entries: Vec<Entry> =
+            workflows.into_values().map(|workflow| Entry::Workflow(workflow.into())).collect();
+        entries.append(&mut broken);
+        entries.sort_by(|a, b| a.name().cmp(b.name()));
+        entries
     }
 
     /// The workflow of a name.
-    pub fn get(&self, _name: &str) -> Option<Arc<Workflow>> {
-        todo!()
+    pub fn get(&self, name: &str) -> Option<Arc<Workflow>> {
+        self.list().into_iter().find_map(|entry| match entry {
+            Entry::Workflow(workflow) if workflow.name == name => Some(workflow),
+            _ => None,
+        })
     }
+
+    /// The names of all workflows.
+    pub fn names(&self) -> Vec<String> {
+        let workflows = self.list().into_iter().filter(|entry| matches!(entry, Entry::Workflow(_)));
+        workflows.map(|entry| entry.name().to_owned()).collect()
+    }
+
+    /// A file, from memory where it has not changed.
+    fn read(&self, path: &Path) -> Result<Arc<Workflow>, Broken> {
+        let about = fs::metadata(path).ok();
+        let modified = about.as_ref().and_then(|about| about.modified().ok());
+        let bytes = about.as_ref().map_or(0, fs::Metadata::len);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = read.get(path)
+            && known.modified == modified
+            && known.bytes == bytes
+        {
+            return known.found.clone();
+        }
+        let found = read_file(path, bytes);
+        read.insert(path.to_owned(), ReadFile { modified, bytes, found: found.clone() });
+        found
+    }
+}
+
+/// The scripts of a folder in the order of their names.
+fn scripts_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let is_script = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("lua" | "luau")) && !path.is_dir() && !path.to_string_lossy().ends_with(".d.luau")
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_script).collect();
+    paths.sort();
+    paths
+}
+
+fn read_file(path: &Path, bytes: u64) -> Result<Arc<Workflow>, Broken> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let origin = Origin::File(path.to_owned());
+    let broken = |line, message: String| Broken {
+        name: stem.clone(),
+        origin: origin.clone(),
+        problems: vec![Problem { line, message }],
+    };
+    let limit = crate::Limits::default().source_bytes as u64;
+    if bytes > limit {
+        return Err(broken(None, format!("the file is {bytes} bytes long, more than {limit} bytes")));
+    }
+    let source = fs::read(path).map_err(|error| broken(None, format!("cannot be read: {error}")))?;
+    let source = String::from_utf8(source).map_err(|_| broken(None, "is not valid UTF-8".into()))?;
+    workflow(&stem, &source, origin.clone())
+}
+
+/// A source with a name, evaluated.
+fn workflow(stem: &str, source: &str, origin: Origin) -> Result<Arc<Workflow>, Broken> {
+    let broken = |problems| Broken { name: stem.to_owned(), origin: origin.clone(), problems };
+    let info = check(stem, source).map_err(broken)?;
+    if let Some(raised) = info.raised {
+        return Err(broken(vec![raised]));
+    }
+    Ok(Arc::new(Workflow {
+        name: info.name.unwrap_or_else(|| stem.to_owned()),
+        description: info.description,
+        phases: info.phases,
+        args_schema: info.args_schema,
+        source: source.into(),
+        hash: Hash::of(source.as_bytes()),
+        origin: origin.clone(),
+        shadows: Vec::new(),
+    }))
+}
+
+/// The workflows inside the binary, evaluated once.
+fn builtin() -> &'static [Arc<Workflow>] {
+    static BUILTIN: OnceLock<Vec<Arc<Workflow>>> = OnceLock::new();
+    BUILTIN.get_or_init(|| {
+        let sources = Builtin::iter().filter_map(|file| {
+            let stem = file.strip_suffix(".luau")?.to_owned();
+            let source = String::from_utf8(Builtin::get(&file)?.data.into_owned()).ok()?;
+            Some((stem, source))
+        });
+        let built = sources.map(|(stem, source)| workflow(&stem, &source, Origin::Builtin));
+        built
+            .filter_map(|built| {
+                built.inspect_err(|broken| tracing::error!(?broken, "a built-in workflow is broken")).ok()
+            })
+            .collect()
+    })
 }

@@ -1,0 +1,107 @@
+//! Puts the rooms together: storage, log, library, runner and server.
+
+use super::{
+    connect::{address, locked},
+    failure::Failure,
+    runner_options,
+};
+use crate::{
+    config::{Config, Loaded},
+    server::{ServeError, ServeOptions, Served, serve},
+};
+use moonlog_core::{
+    json::Json,
+    log::{Log, LogOptions, OpenError, OpenReport},
+    storage::{SledOptions, Storage, StorageError, open_sled},
+};
+use moonlog_runner::{Runner, system_clock};
+use moonlog_scripts::Library;
+use std::{net::SocketAddr, sync::Arc};
+
+/// What a server is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run jobs.
+    Run,
+    /// To answer one command: jobs stay as they are, since the server will be gone in a moment.
+    Answer,
+}
+
+/// A server in this process.
+pub struct Assembled {
+    served: Served,
+    runner: Runner,
+}
+
+impl Assembled {
+    /// Where clients on this machine find it.
+    pub fn url(&self) -> String {
+        self.served.url()
+    }
+
+    /// Ends it: connections, then jobs, which go on at the next start, then the log.
+    pub async fn shutdown(self) {
+        self.served.stop().await;
+        self.runner.shutdown().await;
+    }
+}
+
+/// Opens the log of the configured folder and serves it on `listen`.
+pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Result<Assembled, Failure> {
+    let config = &loaded.config;
+    let mut options = runner_options::of(loaded)?;
+    if purpose == Purpose::Answer {
+        options.concurrency = 0;
+    }
+    let (log, report) = open(config)?;
+    if report.is_repaired() {
+        tracing::warn!(torn_tail = report.torn_tail, lost_tail = report.lost_tail, "the log's end was mended");
+        options.repaired = Some(Json::of(&report));
+    }
+    let library = Library::new(config.runner.workflow_folders.clone());
+    let runner = Runner::start(options, log, library)
+        .await
+        .map_err(|error| Failure::failed(format!("the runner does not start: {error}")))?;
+    let serve_options = ServeOptions { listen, ..ServeOptions::of(config) };
+    match serve(serve_options, runner.clone()).await {
+        Ok(served) => Ok(Assembled { served, runner }),
+        Err(error) => {
+            runner.shutdown().await;
+            Err(not_served(&error))
+        }
+    }
+}
+
+fn open(config: &Config) -> Result<(Log, OpenReport), Failure> {
+    let folder = &config.log.folder;
+    std::fs::create_dir_all(folder).map_err(|error| Failure::file("create the data folder", folder, &error))?;
+    let options = SledOptions { cache_bytes: config.log.cache_bytes };
+    let storage: Arc<dyn Storage> = open_sled(folder, options).map_err(|error| not_stored(config, error))?;
+    let clock = system_clock();
+    let options = LogOptions {
+        tail_cache_bytes: usize::try_from(config.log.tail_cache_bytes).unwrap_or(usize::MAX),
+        ..LogOptions::new(move || clock())
+    };
+    Log::open(storage, options).map_err(|error| match error {
+        OpenError::Storage(error) => not_stored(config, error),
+        error => Failure::failed(format!("the log in {} does not open: {error}", folder.display()))
+            .hint("`moonlog verify` says what can still be read"),
+    })
+}
+
+/// Why a data folder cannot be used.
+pub fn not_stored(config: &Config, error: StorageError) -> Failure {
+    let folder = &config.log.folder;
+    match error {
+        StorageError::Locked(_) => locked(folder, address(folder).as_deref()),
+        error => Failure::failed(format!("the data folder {} does not open: {error}", folder.display())),
+    }
+}
+
+fn not_served(error: &ServeError) -> Failure {
+    match error {
+        ServeError::TokenNeeded { .. } => Failure::usage(error.to_string()),
+        ServeError::Listen { .. } => Failure::unreachable(error.to_string()).hint("--listen takes another address"),
+        ServeError::AddressFile { .. } => Failure::failed(error.to_string()),
+    }
+}

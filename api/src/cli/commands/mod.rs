@@ -1,0 +1,23 @@
+//! A file for each command. Each says what it did by its exit status, or why it did not.
+
+pub mod approve;
+pub mod cancel;
+pub mod check;
+pub mod completions;
+pub mod config;
+pub mod events;
+pub mod export;
+pub mod import;
+pub mod jobs;
+pub mod replay;
+pub mod retry;
+pub mod run;
+pub mod serve;
+pub mod show;
+pub mod signal;
+pub mod verify;
+pub mod workflows;
+
+mod job_ref;
+mod result;
+mod script_file;

@@ -1,0 +1,24 @@
+//! A script's source, from a file or from standard input.
+
+use crate::cli::failure::Failure;
+use std::{io::Read, path::Path};
+
+/// Reads `path`; `-` is standard input.
+pub fn read(path: &Path) -> Result<String, Failure> {
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    let bytes = bytes.map_err(|error| Failure::file("read", path, &error))?;
+    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{} is no text in UTF-8", path.display())))
+}
+
+/// The file's name without its extension, by which the script goes.
+pub fn stem(path: &Path) -> String {
+    match path.file_stem() {
+        Some(stem) if path != Path::new("-") => stem.to_string_lossy().into_owned(),
+        _ => "stdin".to_owned(),
+    }
+}

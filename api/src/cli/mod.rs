@@ -1,0 +1,27 @@
+//! The command line: parses what was typed, finds or starts a server, and is an HTTP client of it. Shows jobs while
+//! they run and prints what they return. Nothing here reads or writes the log itself, but `verify` on a log that does
+//! not open.
+
+mod args;
+mod arguments;
+mod assemble;
+mod bundle;
+mod client;
+mod commands;
+mod connect;
+mod context;
+mod dispatch;
+mod duration;
+mod envelope;
+mod failure;
+mod feed;
+mod markdown;
+mod output;
+mod paint;
+mod problem;
+mod runner_options;
+mod sse;
+mod table;
+mod tree;
+
+pub use dispatch::main;

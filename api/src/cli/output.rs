@@ -1,0 +1,42 @@
+//! Standard output, written so that a reader that goes away is an end and not a panic.
+
+use super::failure::Failure;
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// Writes `text` and a line end where it has none.
+pub fn text(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Writes `value` as JSON over several lines.
+pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Failure> {
+    let shown = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::failed(format!("cannot write the output as JSON: {error}")))?;
+    text(&shown)
+}
+
+/// Whether standard output is a terminal.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// The width to fill, in columns.
+pub fn columns() -> usize {
+    match console::Term::stdout().size_checked() {
+        Some((_, columns)) if columns >= 20 => usize::from(columns),
+        _ => 100,
+    }
+}
+
+/// Says something to the person, beside the output.
+pub fn note(text: &str) {
+    // Where nobody reads standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}

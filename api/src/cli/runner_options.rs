@@ -1,0 +1,132 @@
+//! The configuration as the runner takes it.
+
+use super::failure::Failure;
+use crate::config::Loaded;
+use moonlog_core::json::Json;
+use moonlog_runner::{
+    QueueOptions, RunnerOptions,
+    http::{AllowedNetwork, HttpOptions, HttpPolicy},
+    process::{HostCommand, ProcessLimits, ProcessOptions},
+    secret::{SecretSource, Secrets},
+    system_clock,
+};
+use moonlog_scripts::Limits;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+/// How long a request of a script may take that names no timeout.
+const HTTP_TIMEOUT_MS: u64 = 30_000;
+const HTTP_REDIRECTS_MAX: usize = 10;
+
+/// The runner's options.
+pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
+    let config = &loaded.config;
+    let limits = &config.limits;
+    let secrets = Arc::new(secrets(loaded));
+    // This very program, also after the file it was started from was replaced.
+    let host = HostCommand { program: "/proc/self/exe".into(), args: vec!["process-host".into()] };
+    let processes = ProcessOptions {
+        limits: ProcessLimits {
+            output_max_bytes: limits.process_output_bytes,
+            capture_bytes: size(limits.process_capture_bytes),
+            ..ProcessLimits::default()
+        },
+        secrets: secrets.clone(),
+        ..ProcessOptions::new(host)
+    };
+    let http = HttpOptions {
+        allowed_networks: networks(&config.http.allow_private)?,
+        response_max_bytes: size(limits.http_response_bytes),
+        request_max_bytes: size(limits.value_max_bytes),
+        timeout_ms: HTTP_TIMEOUT_MS,
+        redirects_max: HTTP_REDIRECTS_MAX,
+        secrets,
+    };
+    let http = HttpPolicy::new(http)
+        .map_err(|error| Failure::failed(format!("cannot set up HTTP for scripts: {}", error.message)))?;
+    let queue = |(name, queue): (&String, &crate::config::QueueConfig)| {
+        (name.clone(), QueueOptions { concurrency: queue.concurrency, capacity: size(queue.capacity) })
+    };
+    Ok(RunnerOptions {
+        concurrency: config.runner.concurrency,
+        idle_evict_ms: u64::try_from(config.runner.idle_evict.as_millis()).unwrap_or(u64::MAX),
+        queues: config.queues.iter().map(queue).collect(),
+        nesting: limits.nesting,
+        checkpoint_events: config.log.snapshot_every_events,
+        warm_vms: config.runner.warm_vms,
+        limits: Limits {
+            memory_bytes: size(limits.script_memory_bytes),
+            cpu_ms: u64::try_from(limits.script_compute.as_millis()).unwrap_or(u64::MAX),
+            steps_max: u32::try_from(limits.steps_per_job).unwrap_or(u32::MAX),
+            events_max: limits.events_per_job,
+            branches_max: u32::try_from(limits.open_branches).unwrap_or(u32::MAX),
+            value_bytes: size(limits.value_max_bytes),
+            items_max: u32::try_from(limits.items_max).unwrap_or(u32::MAX),
+            source_bytes: size(limits.script_source_bytes),
+            nesting_max: limits.nesting,
+            ..Limits::default()
+        },
+        submit_max_bytes: size(limits.value_max_bytes),
+        processes,
+        http,
+        config: Json::from(loaded.values_json()),
+        repaired: None,
+        clock: system_clock(),
+    })
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn secrets(loaded: &Loaded) -> Secrets {
+    let sources = loaded.config.secrets.iter().map(|(name, secret)| {
+        let source =
+            SecretSource { env: secret.env.clone(), hosts: secret.hosts.clone(), commands: secret.commands.clone() };
+        (name.clone(), source)
+    });
+    Secrets::from_env(sources.collect())
+}
+
+/// `http.allow_private`: addresses, ranges such as `10.0.0.0/8`, and `localhost`.
+fn networks(texts: &[String]) -> Result<Vec<AllowedNetwork>, Failure> {
+    let mut networks = Vec::new();
+    for text in texts {
+        if text == "localhost" {
+            networks.push(AllowedNetwork { address: IpAddr::V4(Ipv4Addr::LOCALHOST), prefix: 8 });
+            networks.push(AllowedNetwork { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 });
+            continue;
+        }
+        networks.push(network(text).ok_or_else(|| {
+            Failure::usage(format!("http.allow_private: `{text}` is no address or range"))
+                .hint("such as 127.0.0.1, 10.0.0.0/8, fd00::/8 or localhost")
+        })?);
+    }
+    Ok(networks)
+}
+
+fn network(text: &str) -> Option<AllowedNetwork> {
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.map_or(Some(longest), |prefix| prefix.parse().ok())?;
+    (prefix <= longest).then_some(AllowedNetwork { address, prefix })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_of_scripts() {
+        let read = |text: &str| networks(&[text.to_owned()]);
+        for (text, count) in [("127.0.0.1", 1), ("10.0.0.0/8", 1), ("fd00::/8", 1), ("localhost", 2)] {
+            assert_eq!(read(text).unwrap().len(), count, "{text}");
+        }
+        for text in ["10.0.0.0/33", "example.com", "", "1.2.3.4/x"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}

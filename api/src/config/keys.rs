@@ -1,0 +1,139 @@
+//! Every key there is: its path (`*` stands for a name of the user's own), what it can be, its default, and what it
+//! does. Units stand at the end of the names.
+
+use super::value::Kind::{self, *};
+
+/// A key of the configuration.
+pub(super) struct Key {
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    /// As it would be typed in an environment variable; `None` where the key has no value unless it is set.
+    pub(super) default: Option<&'static str>,
+    pub(super) doc: &'static str,
+}
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, default: Some(default), doc }
+}
+
+const fn unset(path: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { path, kind, default: None, doc }
+}
+
+const ANY: u64 = u64::MAX;
+const MAX_MS: u64 = 365 * 24 * 3_600_000;
+const MAX_BYTES: u64 = 1 << 40;
+
+/// All keys, in the order in which they are printed.
+pub(super) const KEYS: &[Key] = &[
+    key("api.listen", Address, "127.0.0.1:7070", "where HTTP is served; port 0 takes a free one"),
+    key("api.token_file", Text, "", "file with the token that clients must send; MOONLOG_TOKEN wins over it"),
+    key("api.hosts", Texts, "", "further names under which the server is asked for (`Host`), besides loopback's"),
+    key("api.origins", Texts, "", "web origins whose pages may use the server, such as https://ci.example.com"),
+    key("log.folder", Text, "./.moonlog/data", "the data folder"),
+    key("log.cache_bytes", Whole(1 << 20, MAX_BYTES), "8_388_608", "the store's page cache"),
+    key("log.tail_cache_bytes", Whole(1 << 16, MAX_BYTES), "16_777_216", "newest events kept decoded for readers"),
+    key("log.snapshot_every_events", Whole(100, ANY), "50_000", "how often the projections are written out"),
+    key("runner.concurrency", Whole(1, 100_000), "64", "jobs that may be running at once"),
+    key("runner.idle_evict_ms", Whole(0, MAX_MS), "2_000", "how long a waiting job keeps its script in memory"),
+    key("runner.warm_vms", Whole(0, 10_000), "16", "script machines kept ready"),
+    key(
+        "runner.workflow_folders",
+        Texts,
+        "./.moonlog/workflows,~/.moonlog/workflows",
+        "where workflows are looked for before the built-in ones; the first of a name wins",
+    ),
+    key("defaults.model", Text, "main", "what agent() uses"),
+    key("defaults.queue", Text, "default", "the queue of jobs that name none"),
+    key("queues.*.concurrency", Whole(1, 100_000), "64", "jobs of this queue that may be running at once"),
+    key("queues.*.capacity", Whole(1, ANY), "100_000", "jobs that may be queued; beyond it submissions get 429"),
+    key("queues.*.rate_per_minute", Whole(0, ANY), "0", "jobs that may start in a minute; 0: any number"),
+    unset("secrets.*.env", Text, "the variable that holds what secret(name) stands for"),
+    key("secrets.*.hosts", Texts, "", "where http may send it"),
+    key("secrets.*.commands", Texts, "", "which commands may get it"),
+    key("http.allow_private", Texts, "", "private hosts, addresses and ranges (10.0.0.0/8) that http may reach"),
+    unset("models.*.provider", OneOf(&["openai", "anthropic", "gemini", "scripted"]), "whose protocol it speaks"),
+    unset("models.*.base_url", Text, "where it is"),
+    unset("models.*.model", Text, "the provider's name for it"),
+    unset("models.*.api_key_env", Text, "the variable that holds the key"),
+    unset("models.*.context_tokens", Whole(1, ANY), "what its context holds"),
+    unset("models.*.file", Text, "the turns that a scripted model plays"),
+    unset("models.*.prices.prompt", Number, "per million prompt tokens"),
+    unset("models.*.prices.cached", Number, "per million prompt tokens from the provider's cache"),
+    unset("models.*.prices.completion", Number, "per million completion tokens"),
+    unset("webhooks.*.url", Text, "where events are posted"),
+    key("webhooks.*.types", Texts, "", "which events"),
+    key("tools.ask", Texts, "", "tool calls that need approval, such as `execute:rm *`"),
+    key("tools.allow", Texts, "", "tool calls that need none"),
+    key("tools.deny", Texts, "", "tool calls that are refused"),
+    key("tools.roots", Texts, ".", "where file tools may go when a job has no workspace"),
+    key("limits.connections", Whole(1, 1_000_000), "4_096", "HTTP connections at once; more wait to be accepted"),
+    key("limits.feeds", Whole(1, 1_000_000), "2_048", "open feeds at once; more get 503"),
+    key("limits.header_read_timeout_ms", Whole(10, MAX_MS), "30_000", "for a request's head, and between requests"),
+    key("limits.body_read_timeout_ms", Whole(10, MAX_MS), "30_000", "for a request's body"),
+    key("limits.header_max_bytes", Whole(1_024, 1 << 20), "32_768", "a request's line and headers; more get 431"),
+    key("limits.body_max_bytes", Whole(1_024, MAX_BYTES), "16_777_216", "a request's body; more gets 413"),
+    key("limits.wait_max_ms", Whole(0, 300_000), "300_000", "the longest `wait`; longer ones are cut to it"),
+    key("limits.drain_ms", Whole(0, MAX_MS), "10_000", "for requests to finish when the server stops"),
+    key("limits.feed_keep_alive_ms", Whole(10, MAX_MS), "15_000", "between the comments of a silent feed"),
+    key("limits.feed_cache_bytes", Whole(0, MAX_BYTES), "8_388_608", "rendered events that feeds share"),
+    key("limits.inline_max_bytes", Whole(0, MAX_BYTES), "1_048_576", "an event's data; larger is shown as a reference"),
+    key("limits.ticket_ms", Whole(1_000, MAX_MS), "60_000", "how long a feed's ticket may be used"),
+    key("limits.script_source_bytes", Whole(1, MAX_BYTES), "1_048_576", "a script's source"),
+    key("limits.script_memory_bytes", Whole(1 << 20, MAX_BYTES), "67_108_864", "a script's memory"),
+    key("limits.script_compute_ms", Whole(1, MAX_MS), "5_000", "a script's computing without an operation"),
+    key("limits.steps_per_job", Whole(1, ANY), "50_000", "steps of a job"),
+    key("limits.events_per_job", Whole(1, ANY), "1_000_000", "events of a job"),
+    key("limits.open_branches", Whole(1, ANY), "1_000", "branches of a job that are open at once"),
+    key("limits.agents_per_job", Whole(1, ANY), "1_000", "agents of a job"),
+    key("limits.items_max", Whole(1, ANY), "4_096", "items of a pipeline"),
+    key("limits.value_max_bytes", Whole(1_024, MAX_BYTES), "8_388_608", "a value that enters or leaves a script"),
+    key("limits.nesting", Whole(0, 32), "1", "levels of child jobs"),
+    key(
+        "limits.process_capture_bytes",
+        Whole(1_024, MAX_BYTES),
+        "1_048_576",
+        "a command's output as its script gets it, per stream",
+    ),
+    key("limits.process_output_bytes", Whole(1_024, MAX_BYTES), "16_777_216", "a process's output that is recorded"),
+    key("limits.http_response_bytes", Whole(1_024, MAX_BYTES), "8_388_608", "an answer to a script's http"),
+    key("limits.labels", Whole(0, 1_000), "64", "labels of a job"),
+];
+
+/// A known key that a path of segments names, with the segments that stand at its stars.
+pub(super) fn find(path: &[String]) -> Option<&'static Key> {
+    KEYS.iter().find(|key| {
+        let mut segments = key.path.split('.');
+        path.iter().all(|given| segments.next().is_some_and(|known| known == "*" || known == given))
+            && segments.next().is_none()
+    })
+}
+
+/// Whether keys stand below `path`.
+pub(super) fn is_table(path: &[String]) -> bool {
+    KEYS.iter().any(|key| {
+        let mut segments = key.path.split('.');
+        path.iter().all(|given| segments.next().is_some_and(|known| known == "*" || known == given))
+            && segments.next().is_some()
+    })
+}
+
+/// The known key that looks most like `path`, where one does.
+pub(super) fn nearest(path: &[String]) -> Option<String> {
+    let given = path.join(".");
+    let candidates = KEYS.iter().flat_map(|key| {
+        // At the stars stands what the user wrote there. A table's name alone is a candidate too.
+        let full: Vec<&str> = key
+            .path
+            .split('.')
+            .enumerate()
+            .map(|(at, known)| if known == "*" { path.get(at).map_or("NAME", String::as_str) } else { known })
+            .collect();
+        [full.join("."), full.iter().take(path.len()).copied().collect::<Vec<_>>().join(".")]
+    });
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(&given, &candidate), candidate))
+        .filter(|(distance, _)| *distance > 0 && *distance <= (given.len() / 3).max(2))
+        .min()
+        .map(|(_, candidate)| candidate)
+}

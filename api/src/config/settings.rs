@@ -1,0 +1,156 @@
+//! The configuration as the rest of moonlog gets it: every value there, of its type, within its bounds.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// The effective configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// HTTP.
+    pub api: ApiConfig,
+    /// The log.
+    pub log: LogConfig,
+    /// The runner.
+    pub runner: RunnerConfig,
+    /// What applies where a request says nothing.
+    pub defaults: DefaultsConfig,
+    /// Queues by name; `default` and `defaults.queue` are always there.
+    pub queues: BTreeMap<String, QueueConfig>,
+    /// What `secret(name)` may be, by name.
+    pub secrets: BTreeMap<String, SecretConfig>,
+    /// `http` in scripts.
+    pub http: HttpConfig,
+    /// Every limit.
+    pub limits: LimitsConfig,
+}
+
+/// `[api]`
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What clients must send, where anything: `MOONLOG_TOKEN`, or what `api.token_file` holds.
+    pub token: Option<Token>,
+    /// Further names for `Host`.
+    pub hosts: Vec<String>,
+    /// Web origins that may use the server.
+    pub origins: Vec<String>,
+}
+
+/// The token that clients must send. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The token; `None` for an empty text, which would be no secret.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(set)")
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// The data folder.
+    pub folder: PathBuf,
+    /// The store's page cache.
+    pub cache_bytes: u64,
+    /// Newest events kept decoded.
+    pub tail_cache_bytes: u64,
+    /// How often the projections are written out.
+    pub snapshot_every_events: u64,
+}
+
+/// `[runner]`
+#[derive(Debug, Clone)]
+pub struct RunnerConfig {
+    /// Jobs that may be running at once.
+    pub concurrency: usize,
+    /// How long a waiting job keeps its script in memory.
+    pub idle_evict: Duration,
+    /// Script machines kept ready.
+    pub warm_vms: usize,
+    /// Where workflows are looked for, `~` resolved.
+    pub workflow_folders: Vec<PathBuf>,
+}
+
+/// `[defaults]`
+#[derive(Debug, Clone)]
+pub struct DefaultsConfig {
+    /// What `agent()` uses.
+    pub model: String,
+    /// The queue of jobs that name none.
+    pub queue: String,
+}
+
+/// `[queues.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// Jobs that may be running at once.
+    pub concurrency: usize,
+    /// Jobs that may be queued.
+    pub capacity: u64,
+    /// Jobs that may start in a minute; 0: any number.
+    pub rate_per_minute: u64,
+}
+
+/// `[secrets.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretConfig {
+    /// The variable that holds it.
+    pub env: String,
+    /// Where `http` may send it.
+    pub hosts: Vec<String>,
+    /// Which commands may get it.
+    pub commands: Vec<String>,
+}
+
+/// `[http]`
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Private hosts, addresses and ranges that scripts may reach.
+    pub allow_private: Vec<String>,
+}
+
+/// `[limits]`; what each is for stands in `keys.rs` and in what `moonlog config` prints.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each is documented once, beside its default, in keys.rs")]
+pub struct LimitsConfig {
+    pub connections: usize,
+    pub feeds: usize,
+    pub header_read_timeout: Duration,
+    pub body_read_timeout: Duration,
+    pub header_max_bytes: usize,
+    pub body_max_bytes: u64,
+    pub wait_max: Duration,
+    pub drain: Duration,
+    pub feed_keep_alive: Duration,
+    pub feed_cache_bytes: usize,
+    pub inline_max_bytes: u64,
+    pub ticket: Duration,
+    pub script_source_bytes: u64,
+    pub script_memory_bytes: u64,
+    pub script_compute: Duration,
+    pub steps_per_job: u64,
+    pub events_per_job: u64,
+    pub open_branches: u64,
+    pub agents_per_job: u64,
+    pub items_max: u64,
+    pub value_max_bytes: u64,
+    pub nesting: u32,
+    pub process_capture_bytes: u64,
+    pub process_output_bytes: u64,
+    pub http_response_bytes: u64,
+    pub labels: usize,
+}

@@ -1,0 +1,153 @@
+//! The configuration through its one door, `Config::load`.
+
+use super::{Config, ConfigError, Flag, Loaded, Source};
+use std::path::PathBuf;
+
+fn load(text: &str, env: &[(&str, &str)], flags: &[(&str, &str, &str)]) -> Result<Loaded, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("moonlog.toml");
+    std::fs::write(&file, text).unwrap();
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let flags: Vec<Flag> = flags
+        .iter()
+        .map(|(flag, key, value)| Flag { flag: (*flag).into(), key: (*key).into(), value: (*value).into() })
+        .collect();
+    Config::load(Some(&file), env, &flags)
+}
+
+fn source(loaded: &Loaded, key: &str) -> Source {
+    loaded.entries.iter().find(|entry| entry.key == key).unwrap().source.clone()
+}
+
+#[test]
+fn an_empty_file_gives_the_documented_defaults() {
+    let loaded = load("", &[], &[]).unwrap();
+    assert_eq!(loaded.config.api.listen.to_string(), "127.0.0.1:7070");
+    assert_eq!(loaded.config.runner.concurrency, 64);
+    assert_eq!(loaded.config.queues["default"].capacity, 100_000);
+    assert_eq!(loaded.config.limits.script_memory_bytes, 67_108_864);
+    assert!(loaded.config.api.token.is_none());
+    assert!(loaded.entries.iter().all(|entry| entry.source == Source::Default && !entry.doc.is_empty()));
+}
+
+#[test]
+fn the_specification_s_example_loads() {
+    let spec = r#"
+[api]
+listen = "127.0.0.1:7070"
+token_file = ""
+[runner]
+concurrency = 64
+idle_evict_ms = 2_000
+[defaults]
+model = "main"
+[models.main]
+provider = "openai"
+base_url = "http://127.0.0.1:8080/v1"
+model = "some-model"
+api_key_env = "OPENAI_API_KEY"
+context_tokens = 128_000
+prices = { prompt = 0.0, cached = 0, completion = 0.5 }
+[models.demo]
+provider = "scripted"
+file = "turns.json"
+[queues.default]
+concurrency = 64
+capacity = 100_000
+rate_per_minute = 0
+[secrets.GITHUB]
+env = "GITHUB_TOKEN"
+hosts = ["api.example.com"]
+commands = ["git"]
+[webhooks.done]
+url = "https://example.com/hook"
+types = ["job.completed", "job.failed"]
+[tools]
+ask = ["execute:rm *"]
+roots = ["."]
+[limits]
+script_memory_bytes = 67_108_864
+"#;
+    let loaded = load(spec, &[("GITHUB_TOKEN", "hidden")], &[]).unwrap();
+    assert_eq!(loaded.config.secrets["GITHUB"].commands, ["git"]);
+    assert!(matches!(source(&loaded, "queues.default.capacity"), Source::File { line: 22, .. }));
+    let shown = loaded.to_text();
+    assert!(shown.contains("GITHUB_TOKEN (set)") && !shown.contains("hidden"), "{shown}");
+    assert!(shown.contains("OPENAI_API_KEY (not set)"), "{shown}");
+}
+
+#[test]
+fn flags_win_over_variables_and_those_over_the_file() {
+    let text = "[runner]\nconcurrency = 1\nidle_evict_ms = 1\nwarm_vms = 1\n[queues.Build]\ncapacity = 5\n";
+    let env = [
+        ("MOONLOG_RUNNER__CONCURRENCY", "2"),
+        ("MOONLOG_RUNNER__IDLE_EVICT_MS", "2_0"),
+        ("MOONLOG_QUEUES__BUILD__CAPACITY", "6"),
+        ("MOONLOG_QUEUES__NEW__CAPACITY", "7"),
+        ("MOONLOG_TOOLS__ALLOW", "a, b"),
+        ("MOONLOG_DATA", "no key of the configuration"),
+        ("OTHER__KEY", "not ours"),
+    ];
+    let loaded = load(text, &env, &[("--concurrency", "runner.concurrency", "3")]).unwrap();
+    let config = &loaded.config;
+    assert_eq!((config.runner.concurrency, config.runner.idle_evict.as_millis(), config.runner.warm_vms), (3, 20, 1));
+    assert_eq!((config.queues["Build"].capacity, config.queues["new"].capacity), (6, 7));
+    assert_eq!(source(&loaded, "runner.concurrency"), Source::Flag("--concurrency".into()));
+    assert_eq!(source(&loaded, "runner.idle_evict_ms"), Source::Variable("MOONLOG_RUNNER__IDLE_EVICT_MS".into()));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+    let table: &[Row] = &[
+        ("[runner]\nconcurency = 1", &[], ":2: unknown key `runner.concurency`; did you mean `runner.concurrency`?"),
+        ("[runer]\nconcurrency = 1", &[], ":1: unknown key `runer`; did you mean `runner`?"),
+        ("[queues.a]\ncapasity = 1", &[], "did you mean `queues.a.capacity`?"),
+        ("zzzzzzzzzz = 1", &[], ":1: unknown key `zzzzzzzzzz`"),
+        (
+            "[runner]\nconcurrency = \"many\"",
+            &[],
+            ":2: `runner.concurrency` must be a whole number from 1 to 100000, and is the text `many`",
+        ),
+        ("[runner]\nconcurrency = -1", &[], "and is -1"),
+        ("[runner]\nconcurrency = 0", &[], "and is 0"),
+        ("[api]\nlisten = \"7070\"", &[], "must be an address with a port"),
+        ("[models.x]\nprovider = \"acme\"", &[], "one of openai"),
+        ("[tools]\nask = [1]", &[], "a list with the number 1"),
+        ("[secrets.A]\nhosts = []", &[], "`secrets.A.env` is not set"),
+        ("[secrets.A]\nenv = \"MOONLOG_TOKEN\"", &[], "not moonlog's own"),
+        ("[queues.\"a.b\"]\ncapacity = 1", &[], "`queues.a.b` must be named with letters"),
+        ("[runner]\nconcurrency == 1", &[], "moonlog.toml:2:"),
+        (
+            "",
+            &[("MOONLOG_RUNNER__CONCURENCY", "1")],
+            "MOONLOG_RUNNER__CONCURENCY: unknown key `runner.concurency`; did you",
+        ),
+        ("", &[("MOONLOG_RUNNER__CONCURRENCY", "x")], "MOONLOG_RUNNER__CONCURRENCY: `runner.concurrency` must be"),
+        ("[api]\ntoken_file = \"/nonexistent/token\"", &[], "cannot read /nonexistent/token"),
+    ];
+    for (text, env, expected) in table {
+        let error = load(text, env, &[]).expect_err(text).to_string();
+        assert!(error.contains(expected), "{text:?} gave {error:?}, expected {expected:?}");
+    }
+    let missing = Config::load(Some(&PathBuf::from("/nonexistent/moonlog.toml")), [], &[]).unwrap_err();
+    assert!(missing.to_string().starts_with("cannot read /nonexistent/moonlog.toml"));
+}
+
+#[test]
+fn the_token_comes_from_the_variable_or_the_file_and_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "from-file\n").unwrap();
+    let text = format!("[api]\ntoken_file = {:?}", path.to_str().unwrap());
+    let file = load(&text, &[], &[]).unwrap();
+    assert_eq!(file.config.api.token.as_ref().unwrap().reveal(), "from-file");
+    let variable = load(&text, &[("MOONLOG_TOKEN", "from-variable")], &[]).unwrap();
+    assert_eq!(variable.config.api.token.as_ref().unwrap().reveal(), "from-variable");
+    assert_eq!(source(&variable, "api.token"), Source::Variable("MOONLOG_TOKEN".into()));
+    for shown in [variable.to_text(), variable.to_json().to_string(), format!("{variable:?}")] {
+        assert!(!shown.contains("from-variable"));
+    }
+    std::fs::write(&path, " \n").unwrap();
+    assert!(load(&text, &[], &[]).unwrap_err().to_string().contains("which is empty"));
+}

@@ -1,0 +1,86 @@
+//! Which events a feed shows.
+
+use moonlog_core::{
+    event::{Event, EventBody},
+    id::{JobId, ProcessId, SessionId},
+};
+use std::str::FromStr;
+
+/// Event types by name and by prefix: `chat.*,tool.finished`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Types(Vec<&'static str>);
+
+/// A text that names no event types.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is no event type and no prefix of one{}", nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+pub struct InvalidTypes {
+    name: String,
+    nearest: Option<&'static str>,
+}
+
+impl FromStr for Types {
+    type Err = InvalidTypes;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTypes> {
+        let mut wanted = Vec::new();
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let before = wanted.len();
+            match name.strip_suffix('*') {
+                Some(prefix) => wanted.extend(EventBody::NAMES.iter().filter(|known| known.starts_with(prefix))),
+                None => wanted.extend(EventBody::NAMES.iter().filter(|known| **known == name)),
+            }
+            if wanted.len() == before {
+                let near = |known: &&&str| strsim::damerau_levenshtein(known, name);
+                return Err(InvalidTypes {
+                    name: name.chars().take(80).collect(),
+                    nearest: EventBody::NAMES.iter().min_by_key(near).filter(|known| near(known) <= 4).copied(),
+                });
+            }
+        }
+        Ok(Self(wanted))
+    }
+}
+
+/// What an event must be to be shown. What is not set is not asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// One of these types.
+    pub types: Option<Types>,
+    /// Of this job.
+    pub job: Option<JobId>,
+    /// Of this session.
+    pub session: Option<SessionId>,
+    /// Of this process.
+    pub process: Option<ProcessId>,
+}
+
+impl Filter {
+    /// Whether the event is shown.
+    pub fn fits(&self, event: &Event) -> bool {
+        self.job.is_none_or(|job| event.job == Some(job))
+            && self.session.is_none_or(|session| event.session == Some(session))
+            && self.process.is_none_or(|process| event.process == Some(process))
+            && self.types.as_ref().is_none_or(|types| {
+                let name = event.body.name();
+                types.0.iter().any(|wanted| std::ptr::eq(*wanted, name) || *wanted == name)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_names_and_prefixes() {
+        let types: Types = "chat.*, tool.finished,,job.c*".parse().unwrap();
+        assert!(types.0.contains(&"chat.delta") && types.0.contains(&"tool.finished"));
+        assert!(types.0.contains(&"job.completed") && types.0.contains(&"job.cancelled"));
+        assert!(!types.0.contains(&"tool.started") && !types.0.contains(&"job.failed"));
+        assert_eq!("*".parse::<Types>().unwrap().0.len(), EventBody::NAMES.len());
+        let error = "step.finishd".parse::<Types>().unwrap_err().to_string();
+        assert!(error.ends_with("did you mean `step.finished`?"), "{error}");
+        assert!("step".parse::<Types>().is_err());
+        assert!("nothing.*".parse::<Types>().is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! Reading the log by position, a page at a time.
+
+use super::Filter;
+use moonlog_core::{
+    event::{Event, StreamId},
+    id::JobId,
+    log::{Log, ReadError},
+};
+use std::sync::Arc;
+
+/// Events of a page near the head, which are in memory.
+const PAGE_NEAR: usize = 128;
+/// Events of a page further back, which is read and decoded on a thread of its own.
+const PAGE_FAR: usize = 256;
+/// A page of large events ends early, in bytes of data that is stored apart.
+const PAGE_BLOB_BYTES: u64 = 1 << 20;
+
+/// What a feed is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The whole log.
+    All,
+    /// A job's stream.
+    Job(JobId),
+}
+
+/// Why a feed cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// No such job.
+    #[error("no such job")]
+    NoSuchJob,
+    /// The cursor is beyond the head.
+    #[error("position {after} is beyond the head of the log, {head}")]
+    BeyondHead {
+        /// The cursor.
+        after: u64,
+        /// The head.
+        head: u64,
+    },
+    /// Retention removed events behind the cursor.
+    #[error("events behind position {after} were removed; the first one that is still there is at {first}")]
+    Removed {
+        /// The cursor.
+        after: u64,
+        /// The first position that is still there.
+        first: u64,
+    },
+    /// The task that read was dropped with the server.
+    #[error("the server stops")]
+    Stopped,
+}
+
+/// A cursor over the log or over one stream of it.
+pub struct Reader {
+    log: Log,
+    scope: Scope,
+    filter: Filter,
+    /// Everything up to this position was looked at.
+    scanned: u64,
+    /// Of a job's stream: the version of the last event that was looked at.
+    version: u64,
+    /// Of a job's stream: its last event was looked at, and none can follow.
+    ended: bool,
+}
+
+impl Reader {
+    /// A cursor behind position `after`; `None` for the head.
+    ///
+    /// # Errors
+    /// Where `after` is beyond the head, the job is not there, or the log cannot be read.
+    pub fn open(log: &Log, scope: Scope, filter: Filter, after: Option<u64>) -> Result<Self, FeedError> {
+        let head = log.head();
+        let scanned = after.unwrap_or(head);
+        if scanned > head {
+            return Err(FeedError::BeyondHead { after: scanned, head });
+        }
+        let (mut version, mut ended) = (0, false);
+        if let Some(stream) = scope.stream() {
+            let Some(end) = log.stream_head(&stream)? else { return Err(FeedError::NoSuchJob) };
+            version = if scanned == 0 { 0 } else { log.version_at(&stream, scanned)? };
+            ended = end.closed && version >= end.version;
+        }
+        Ok(Self { log: log.clone(), scope, filter, scanned, version, ended })
+    }
+
+    /// The next events that the filter wants, and whether there was anything to look at. Returns after one page, be
+    /// nothing of it wanted, so that the caller keeps control over long scans.
+    ///
+    /// # Errors
+    /// Where the log cannot be read, or events were removed from it.
+    pub async fn next(&mut self, until: Option<u64>) -> Result<Page, FeedError> {
+        // Asked for before the read: everything up to here will have been looked at when the read finds no more.
+        let head = self.log.head();
+        let limit = until.unwrap_or(head).min(head);
+        if self.ended || self.scanned >= limit {
+            return Ok(Page { events: Vec::new(), more: false });
+        }
+        let far = head - self.scanned > 8 * PAGE_FAR as u64;
+        let size = if far { PAGE_FAR } else { PAGE_NEAR };
+        let events = if far {
+            let (log, scope, scanned, version) = (self.log.clone(), self.scope.clone(), self.scanned, self.version);
+            tokio::task::spawn_blocking(move || read(&log, &scope, scanned, version, size))
+                .await
+                .map_err(|_| FeedError::Stopped)??
+        } else {
+            read(&self.log, &self.scope, self.scanned, self.version, size)?
+        };
+        let mut full = events.len() == size;
+        let (mut wanted, mut blob_bytes) = (Vec::new(), 0);
+        for event in events {
+            if event.position > limit {
+                break;
+            }
+            self.look_at(&event)?;
+            if self.filter.fits(&event) {
+                blob_bytes += event.blob.map_or(0, |(_, bytes)| bytes);
+                wanted.push(event);
+                if blob_bytes >= PAGE_BLOB_BYTES {
+                    full = true;
+                    break;
+                }
+            }
+        }
+        if !full {
+            self.scanned = self.scanned.max(limit);
+        }
+        Ok(Page { events: wanted, more: !self.ended && self.scanned < limit })
+    }
+
+    fn look_at(&mut self, event: &Event) -> Result<(), FeedError> {
+        let gap = match self.scope {
+            Scope::All => event.position != self.scanned + 1,
+            Scope::Job(_) => event.version != self.version + 1,
+        };
+        // Positions are gapless in the log, and versions in a stream, until retention removes events.
+        if gap {
+            return Err(FeedError::Removed { after: self.scanned, first: event.position });
+        }
+        self.scanned = event.position;
+        self.version = event.version;
+        self.ended = matches!(self.scope, Scope::Job(_)) && event.body.is_terminal();
+        Ok(())
+    }
+
+    /// Everything up to this position was looked at.
+    pub fn scanned(&self) -> u64 {
+        self.scanned
+    }
+
+    /// Puts the cursor back: what came after `event` was not taken.
+    pub fn rewind_to(&mut self, event: &Event) {
+        self.scanned = event.position;
+        self.version = event.version;
+        self.ended = matches!(self.scope, Scope::Job(_)) && event.body.is_terminal();
+    }
+
+    /// Whether nothing can follow any more.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether what this reads takes no more events, looked at or not.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub fn closed(&self) -> Result<bool, ReadError> {
+        match self.scope.stream() {
+            None => Ok(false),
+            Some(stream) => Ok(self.log.stream_head(&stream)?.is_some_and(|end| end.closed)),
+        }
+    }
+
+    /// What this reads.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+/// A part of what a reader gives.
+pub struct Page {
+    /// What the filter wants.
+    pub events: Vec<Arc<Event>>,
+    /// Whether there is more to look at already.
+    pub more: bool,
+}
+
+impl Scope {
+    /// The one stream it is of.
+    pub fn stream(&self) -> Option<StreamId> {
+        match self {
+            Self::All => None,
+            Self::Job(job) => Some(StreamId::Job(*job)),
+        }
+    }
+}
+
+fn read(log: &Log, scope: &Scope, scanned: u64, version: u64, size: usize) -> Result<Vec<Arc<Event>>, ReadError> {
+    match scope.stream() {
+        None => log.read(scanned, size),
+        Some(stream) => log.read_stream(&stream, version, size),
+    }
+}

@@ -1,0 +1,62 @@
+//! What all requests of a server share.
+
+use super::{ServeOptions, guard::Guard, metrics::Metrics, problem::Problem, ticket::Tickets};
+use crate::feed::FeedHub;
+use moonlog_core::{
+    id::JobId,
+    projection::{JobState, JobView},
+};
+use moonlog_runner::Runner;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, watch};
+
+/// What all requests of a server share.
+pub struct App {
+    pub runner: Runner,
+    pub options: ServeOptions,
+    pub guard: Guard,
+    pub tickets: Tickets,
+    pub feeds: Arc<FeedHub>,
+    pub metrics: Metrics,
+    /// True from when the server stops.
+    pub stop: watch::Receiver<bool>,
+    /// One walk through the whole log at a time.
+    pub verifying: Semaphore,
+}
+
+impl App {
+    /// A job as it stands.
+    ///
+    /// # Errors
+    /// 404, or 500 where it cannot be read.
+    pub fn job(&self, id: &JobId) -> Result<Arc<JobState>, Problem> {
+        match self.runner.job(id) {
+            Ok(Some(job)) => Ok(job),
+            Ok(None) => Err(no_such_job(id)),
+            Err(error) => Err(Problem::internal(&error)),
+        }
+    }
+
+    /// A job when it has ended, or as it stands when the time is up or the server stops.
+    ///
+    /// # Errors
+    /// As [`Self::job`].
+    pub async fn wait(&self, id: &JobId, at_most: Duration) -> Result<JobView, Problem> {
+        let mut stop = self.stop.clone();
+        let ended = tokio::select! {
+            biased;
+            ended = self.runner.wait(id, at_most) => ended,
+            () = super::serve::stopped(&mut stop) => return Ok(self.job(id)?.view()),
+        };
+        match ended {
+            Ok(Some(view)) => Ok(view),
+            Ok(None) => Err(no_such_job(id)),
+            Err(error) => Err(Problem::internal(&error)),
+        }
+    }
+}
+
+/// 404 for a job.
+pub fn no_such_job(id: &dyn std::fmt::Display) -> Problem {
+    Problem::not_found("no_such_job", format!("there is no job {id}"))
+}

@@ -1,0 +1,34 @@
+//! Blobs: bytes by their hash, which never change.
+
+use super::{
+    app::App,
+    problem::Problem,
+    reply::{self, Response},
+    request::Request,
+};
+use moonlog_core::id::Hash;
+use std::sync::Arc;
+use warp::http::{HeaderValue, StatusCode, header};
+
+/// `GET /v1/blobs/{hash}`
+pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let hash: Hash = request.segment(0, "no_such_blob")?;
+    let tag = format!("\"{hash}\"");
+    let known = request.header("if-none-match").is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
+    let log = app.runner.log().clone();
+    let read = tokio::task::spawn_blocking(move || log.blob(&hash)).await.map_err(|error| Problem::internal(&error))?;
+    let Some(bytes) = read.map_err(|error| Problem::internal(&error))? else {
+        return Err(Problem::not_found("no_such_blob", format!("there is no blob {hash}")));
+    };
+    let mut response = if known {
+        reply::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        reply::bytes(StatusCode::OK, HeaderValue::from_static("application/octet-stream"), bytes.into())
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    Ok(response)
+}

@@ -1,0 +1,46 @@
+//! What can be asked of a job: cancel, signal, retry.
+
+use super::{
+    app::App,
+    jobs::located,
+    problem::Problem,
+    reply::{self, Response},
+    request::Request,
+    submit::{self, command_refused},
+};
+use moonlog_core::{id::JobId, json::Json};
+use std::sync::Arc;
+use warp::http::StatusCode;
+
+const REASON_MAX_BYTES: usize = 4096;
+
+/// `POST /v1/jobs/{id}/cancel`
+pub async fn cancel(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    let id: JobId = request.segment(0, "no_such_job")?;
+    let mut fields = request.fields(&app.options).await?;
+    let reason = fields.short_text("reason", REASON_MAX_BYTES);
+    fields.finish()?;
+    app.runner.cancel(&id, reason).await.map_err(|error| command_refused(error, &id))?;
+    Ok(reply::json(StatusCode::ACCEPTED, &app.job(&id)?.view()))
+}
+
+/// `POST /v1/jobs/{id}/signals/{name}`
+pub async fn signal(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    let id: JobId = request.segment(0, "no_such_job")?;
+    let mut fields = request.fields(&app.options).await?;
+    let payload = fields.json("payload").unwrap_or_else(Json::null);
+    let header = request.header("idempotency-key").map(str::to_owned);
+    let key = submit::key(&mut fields, header.as_deref());
+    fields.finish()?;
+    let name = request.text(1);
+    app.runner.signal(&id, name, payload, key).await.map_err(|error| command_refused(error, &id))?;
+    Ok(reply::json(StatusCode::ACCEPTED, &app.job(&id)?.view()))
+}
+
+/// `POST /v1/jobs/{id}/retry`
+pub async fn retry(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    let id: JobId = request.segment(0, "no_such_job")?;
+    request.fields(&app.options).await?.finish()?;
+    let retried = app.runner.retry(&id).await.map_err(|error| command_refused(error, &id))?;
+    Ok(located(reply::json(StatusCode::CREATED, &app.job(&retried)?.view()), &retried))
+}

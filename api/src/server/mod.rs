@@ -1,0 +1,36 @@
+//! HTTP. `serve` accepts connections and hands every request to `router`, which goes by the table in `routes`; behind it
+//! stands a file for each noun. `guard` says who may ask, `problem` how errors are answered, `body` and `query` how
+//! requests are taken apart. Nothing here decides about jobs: handlers ask the runner and show what it says.
+
+mod app;
+mod approvals;
+mod blobs;
+mod body;
+mod commands;
+mod console;
+mod descriptors;
+mod events;
+mod guard;
+mod health;
+mod jobs;
+mod metrics;
+mod openapi;
+mod options;
+mod problem;
+mod query;
+mod queues;
+mod reply;
+mod request;
+mod router;
+mod routes;
+mod serve;
+mod state;
+mod submit;
+mod ticket;
+mod tickets;
+mod verify;
+mod workflows;
+
+pub use options::{ServeError, ServeOptions};
+use problem::Problem;
+pub use serve::{Served, Shutdown, serve};

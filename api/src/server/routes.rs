@@ -1,0 +1,208 @@
+//! Every path with its methods: what the router goes by, and what `/openapi.json` is made of.
+
+use warp::http::Method;
+
+/// A path, with `{name}` for its variables.
+pub struct Route {
+    pub path: &'static str,
+    pub operations: &'static [Operation],
+}
+
+/// What a method does there.
+pub struct Operation {
+    pub method: Method,
+    pub endpoint: Endpoint,
+    /// The query parameters it takes.
+    pub query: &'static [&'static str],
+    /// The schema of its body, where it takes one.
+    pub body: Option<&'static str>,
+    /// What it answers when all is well, with the schema (or, with a `/` in it, the media type).
+    pub answers: &'static [(u16, &'static str)],
+    /// The problems it answers with, besides those of every request.
+    pub problems: &'static [u16],
+    pub summary: &'static str,
+}
+
+/// The handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    Console,
+    Health,
+    Ready,
+    Metrics,
+    OpenApi,
+    SubmitJob,
+    ListJobs,
+    ShowJob,
+    CancelJob,
+    SignalJob,
+    RetryJob,
+    DecideApproval,
+    JobState,
+    JobEvents,
+    ListApprovals,
+    Events,
+    ListQueues,
+    PauseQueue,
+    ResumeQueue,
+    ListWorkflows,
+    ShowWorkflow,
+    CheckWorkflow,
+    Blob,
+    Ticket,
+    Verify,
+}
+
+const FEED: &[&str] = &["after", "types", "job", "session", "process", "follow", "limit", "ticket"];
+const FEED_ANSWERS: &[(u16, &str)] = &[(200, "EventPage"), (200, "text/event-stream"), (200, "application/x-ndjson")];
+const FEED_OF_JOB_ANSWERS: &[(u16, &str)] =
+    &[(200, "EventPage"), (200, "text/event-stream"), (200, "application/x-ndjson"), (204, "")];
+
+const fn get(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
+    Operation { method: Method::GET, endpoint, query: &[], body: None, answers, problems: &[], summary }
+}
+
+const fn post(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
+    Operation { method: Method::POST, endpoint, query: &[], body: None, answers, problems: &[], summary }
+}
+
+impl Operation {
+    const fn query(mut self, query: &'static [&'static str]) -> Self {
+        self.query = query;
+        self
+    }
+
+    const fn body(mut self, schema: &'static str) -> Self {
+        self.body = Some(schema);
+        self
+    }
+
+    const fn problems(mut self, problems: &'static [u16]) -> Self {
+        self.problems = problems;
+        self
+    }
+}
+
+/// All of them.
+pub const ROUTES: &[Route] = &[
+    Route {
+        path: "/v1/jobs",
+        operations: &[
+            post(Endpoint::SubmitJob, &[(201, "Job"), (200, "Job"), (202, "Job")], "Submit a job")
+                .query(&["wait"])
+                .body("Submit")
+                .problems(&[404, 409, 422, 429]),
+            get(Endpoint::ListJobs, &[(200, "JobPage")], "List jobs, newest first")
+                .query(&["state", "workflow", "label", "parent", "since", "limit", "cursor"]),
+        ],
+    },
+    Route {
+        path: "/v1/jobs/{id}",
+        operations: &[get(Endpoint::ShowJob, &[(200, "Job"), (202, "Job")], "Show a job, or wait for its end")
+            .query(&["wait"])
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/events",
+        operations: &[get(Endpoint::JobEvents, FEED_OF_JOB_ANSWERS, "A job's events")
+            .query(FEED)
+            .problems(&[404, 406, 410])],
+    },
+    Route {
+        path: "/v1/events",
+        operations: &[get(Endpoint::Events, FEED_ANSWERS, "All events").query(FEED).problems(&[406, 410])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/cancel",
+        operations: &[post(Endpoint::CancelJob, &[(202, "Job")], "Cancel a job").body("Cancel").problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/signals/{name}",
+        operations: &[post(Endpoint::SignalJob, &[(202, "Job")], "Send a signal to a job")
+            .body("Signal")
+            .problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/approvals/{approval}",
+        operations: &[post(Endpoint::DecideApproval, &[(200, "Job")], "Decide an approval")
+            .body("Decide")
+            .problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/retry",
+        operations: &[post(Endpoint::RetryJob, &[(201, "Job")], "Run an ended job again, with what it has done")
+            .body("Nothing")
+            .problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/state",
+        operations: &[get(Endpoint::JobState, &[(200, "State")], "A job's state as of a version of its stream")
+            .query(&["at"])
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/approvals",
+        operations: &[get(Endpoint::ListApprovals, &[(200, "ApprovalPage")], "List open approvals, oldest first")
+            .query(&["job", "limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/queues",
+        operations: &[get(Endpoint::ListQueues, &[(200, "QueuePage")], "List queues").query(&["limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/queues/{name}/pause",
+        operations: &[post(Endpoint::PauseQueue, &[(200, "Queue")], "Start no more jobs of a queue")
+            .body("Nothing")
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/queues/{name}/resume",
+        operations: &[post(Endpoint::ResumeQueue, &[(200, "Queue")], "Start jobs of a queue again")
+            .body("Nothing")
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/workflows",
+        operations: &[
+            get(Endpoint::ListWorkflows, &[(200, "WorkflowPage")], "List workflows").query(&["limit", "cursor"])
+        ],
+    },
+    Route {
+        path: "/v1/workflows/check",
+        operations: &[
+            post(Endpoint::CheckWorkflow, &[(200, "CheckReport")], "Check a script without running it").body("Check")
+        ],
+    },
+    Route {
+        path: "/v1/workflows/{name}",
+        operations: &[get(Endpoint::ShowWorkflow, &[(200, "Workflow")], "Show a workflow with source and schema")
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/blobs/{hash}",
+        operations: &[get(
+            Endpoint::Blob,
+            &[(200, "application/octet-stream"), (304, "")],
+            "Bytes that are stored by their blake3 hash",
+        )
+        .problems(&[404])],
+    },
+    Route {
+        path: "/v1/tickets",
+        operations: &[post(Endpoint::Ticket, &[(201, "Ticket")], "A short-lived ticket for feeds").body("Nothing")],
+    },
+    Route {
+        path: "/v1/verify",
+        operations: &[
+            get(Endpoint::Verify, &[(200, "VerifyReport")], "Walk the log and check its chain").problems(&[409])
+        ],
+    },
+    Route { path: "/healthz", operations: &[get(Endpoint::Health, &[(200, "Health")], "The server lives")] },
+    Route {
+        path: "/readyz",
+        operations: &[get(Endpoint::Ready, &[(200, "Health")], "The log is writable and recovery is done")],
+    },
+    Route { path: "/metrics", operations: &[get(Endpoint::Metrics, &[(200, "text/plain")], "Prometheus metrics")] },
+    Route { path: "/openapi.json", operations: &[get(Endpoint::OpenApi, &[(200, "OpenApi")], "This description")] },
+    Route { path: "/", operations: &[get(Endpoint::Console, &[(200, "text/html")], "The console")] },
+];

@@ -1,0 +1,75 @@
+//! A job's state as of a version of its stream: the fold of its events up to there.
+
+use super::{
+    app::{App, no_such_job},
+    problem::Problem,
+    query::invalid,
+    reply::{self, Response},
+    request::Request,
+};
+use moonlog_core::{
+    event::StreamId,
+    id::JobId,
+    log::{Log, ReadError},
+    projection::{FlowState, JobState, JobView},
+};
+use serde::Serialize;
+use std::sync::Arc;
+use warp::http::StatusCode;
+
+/// Events that are read at once.
+const PAGE: usize = 512;
+
+#[derive(Serialize)]
+struct State {
+    at: u64,
+    position: u64,
+    job: JobView,
+    flow: FlowState,
+    sessions: [(); 0],
+}
+
+/// `GET /v1/jobs/{id}/state`
+pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let id: JobId = request.segment(0, "no_such_job")?;
+    let at = request.query.whole("at", 1, u64::MAX)?;
+    let log = app.runner.log().clone();
+    let stream = StreamId::Job(id);
+    let Some(end) = log.stream_head(&stream).map_err(|error| Problem::internal(&error))? else {
+        return Err(no_such_job(&id));
+    };
+    let at = at.unwrap_or(end.version);
+    if at > end.version {
+        return Err(invalid("at", format!("is beyond the job's last version, {}", end.version)));
+    }
+    let state = tokio::task::spawn_blocking(move || fold(&log, &stream, at))
+        .await
+        .map_err(|error| Problem::internal(&error))?
+        .map_err(|error| Problem::internal(&error))?;
+    match state {
+        Some(state) => Ok(reply::json(StatusCode::OK, &state)),
+        None => Err(Problem::internal(&format!("the stream of job {id} does not begin with job.submitted"))),
+    }
+}
+
+fn fold(log: &Log, stream: &StreamId, at: u64) -> Result<Option<State>, ReadError> {
+    let mut job: Option<JobState> = None;
+    let mut flow = FlowState::default();
+    let (mut version, mut position) = (0, 0);
+    while version < at {
+        let wanted = usize::try_from(at - version).unwrap_or(PAGE).min(PAGE);
+        let events = log.read_stream(stream, version, wanted)?;
+        for event in &events {
+            match &mut job {
+                None => job = JobState::from_submitted(event),
+                Some(job) => job.apply(event),
+            }
+            flow.apply(event);
+            (version, position) = (event.version, event.position);
+        }
+        if events.is_empty() {
+            break;
+        }
+    }
+    Ok(job.map(|job| State { at: version, position, job: job.view(), flow, sessions: [] }))
+}

@@ -1,0 +1,10 @@
+//! The command line from outside: the real binary, real folders, real processes, real repositories.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod followed;
+mod place;
+mod replayed;
+mod report;
+mod served;
+mod statuses;

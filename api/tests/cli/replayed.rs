@@ -1,0 +1,99 @@
+//! `replay`, `export`, `import` and `verify`.
+
+use crate::place::Place;
+use std::{
+    fs::OpenOptions,
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+const SCRIPT: &str = r#"
+phase("One")
+local r = math.random(1000)
+local out = exec("echo", { tostring(r) }).stdout
+phase("Two")
+sleep("10ms")
+return out .. ("x"):rep(100000)
+"#;
+
+#[test]
+fn a_job_replays_and_changed_code_is_caught() {
+    let place = Place::new();
+    place.write("it.luau", SCRIPT);
+    place.ok(&["run", "./it.luau"]);
+    assert!(place.ok(&["replay", "last"]).contains("is deterministic"));
+    place.write("same.luau", format!("-- a comment\n{SCRIPT}"));
+    assert!(place.ok(&["replay", "last", "--script", "same.luau"]).contains("fits the history"));
+    place.write("other.luau", SCRIPT.replace("\"echo\", {", "\"printf\", {"));
+    let said = place.run(&["replay", "last", "--script", "other.luau"]);
+    assert_eq!(said.status, 1);
+    for told in ["recorded:", "echo", "printf", "other:4"] {
+        assert!(said.err.contains(told), "`{told}` is not in {}", said.err);
+    }
+}
+
+#[test]
+fn a_history_is_walked_and_seen_as_of_a_version() {
+    let place = Place::new();
+    place.write("it.luau", SCRIPT);
+    place.ok(&["run", "./it.luau"]);
+    let walk = place.ok(&["replay", "last", "--step"]);
+    assert!(walk.lines().any(|line| line.contains("matched") && line.contains("step.started exec")), "{walk}");
+    assert!(walk.lines().any(|line| line.contains("delivered") && line.contains("step.finished exec")), "{walk}");
+    let at = place.ok(&["replay", "last", "--at", "3"]);
+    assert!(at.contains("as of version 3") && at.contains("running") && !at.contains("Two"), "{at}");
+    assert_eq!(place.json(&["replay", "last", "--at", "3", "--json"])["job"]["state"], "running");
+    assert_eq!(place.run(&["replay", "last", "--at", "3000"]).status, 2);
+}
+
+#[test]
+fn a_bundle_replays_where_there_is_no_log() {
+    let (here, there) = (Place::new(), Place::new());
+    here.write("it.luau", SCRIPT);
+    here.ok(&["run", "./it.luau"]);
+    here.ok(&["export", "last", "-o", "job.moonlog"]);
+    let bundle = std::fs::read(here.path().join("job.moonlog")).unwrap();
+    there.write("job.moonlog", &bundle);
+    assert!(there.ok(&["replay", "job.moonlog"]).contains("is deterministic"));
+    assert_eq!(there.json(&["replay", "job.moonlog", "--at", "3", "--json"])["job"]["state"], "running");
+    assert!(!there.path().join(".moonlog").exists());
+    there.write("cut.moonlog", &bundle[..bundle.len() / 2]);
+    let said = there.run(&["replay", "./cut.moonlog"]);
+    assert_eq!(said.status, 1);
+    assert!(said.err.contains("cut.moonlog"), "{}", said.err);
+}
+
+#[test]
+fn verify_finds_a_flipped_bit_in_a_log_that_may_not_open() {
+    let place = Place::new();
+    place.write("it.luau", "for i = 1, 50 do log('needle ' .. i) end");
+    place.ok(&["run", "./it.luau", "--data", "data"]);
+    assert!(place.ok(&["verify", "--data", "data"]).starts_with("the log is sound"));
+    flip_near(&place.path().join("data"), b"needle 7");
+    let said = place.run(&["verify", "--data", "data"]);
+    assert_eq!(said.status, 1, "{}{}", said.out, said.err);
+    assert!(!said.err.contains("panicked at"), "{}", said.err);
+}
+
+/// Flips a bit of the first place in the folder's files that holds `text`.
+fn flip_near(folder: &Path, text: &[u8]) {
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let mut bytes = Vec::new();
+            let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            if let Some(at) = bytes.windows(text.len()).position(|window| window == text) {
+                file.seek(SeekFrom::Start(at as u64)).unwrap();
+                file.write_all(&[bytes[at] ^ 1]).unwrap();
+                return;
+            }
+        }
+    }
+    panic!("no file holds it");
+}

@@ -1,0 +1,12 @@
+//! HTTP through real sockets: a real runner over a log in memory, served in this process.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_input;
+mod described;
+mod feeds;
+mod guarded;
+mod jobs;
+mod limits;
+mod place;
+mod raw;

@@ -1,0 +1,128 @@
+//! Torn tails, bit flips, missing frames.
+
+use super::*;
+use crate::storage::Space;
+
+/// A closed log of ten frames with two events each.
+fn ten_frames() -> Arc<MemoryStorage> {
+    let (log, storage) = empty();
+    for n in 0..10u8 {
+        put(&log, saying(&job(n % 3), &["a", "b"]));
+    }
+    log.close();
+    storage
+}
+
+fn try_open(storage: &Arc<MemoryStorage>) -> Result<(Log, OpenReport), OpenError> {
+    Log::open(storage.clone() as Arc<dyn Storage>, options())
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_reported() {
+    let sound = ten_frames();
+    let last = sound.keys(Space::Frames).pop().unwrap();
+    let length = sound.get(Space::Frames, &last).unwrap().unwrap().len();
+    for kept in [0, 1, 40, 72, 73, 74, length - 1] {
+        let storage = Arc::new(sound.after_power_cut(0));
+        storage.tamper(Space::Frames, &last, |value| value.truncate(kept));
+        // The index was closed with these events; a torn tail was never in it.
+        storage
+            .keys(Space::Index)
+            .iter()
+            .for_each(|key| storage.write(vec![crate::storage::Write::delete(Space::Index, key.clone())]).unwrap());
+        let (log, report) = try_open(&storage).unwrap();
+        assert_eq!((report.head, log.head()), (18, 18));
+        assert!(report.is_repaired() && report.torn_tail.as_ref().unwrap().contains("position 19"), "{report:?}");
+        assert_eq!(report.lost_tail, None);
+        put(&log, saying(&job(0), &["again"]));
+        assert_eq!(messages(&log.read(17, 5).unwrap()), ["b", "again"]);
+        assert!(log.verify().unwrap().is_sound());
+    }
+}
+
+#[test]
+fn events_that_were_durable_and_are_gone_from_the_end_are_reported() {
+    let storage = ten_frames();
+    let last = storage.keys(Space::Frames).split_off(7);
+    storage.write(last.into_iter().map(|key| crate::storage::Write::delete(Space::Frames, key)).collect()).unwrap();
+    let (log, report) = try_open(&storage).unwrap();
+    assert_eq!(log.head(), 14);
+    let lost = report.lost_tail.unwrap();
+    assert!(lost.contains("position 14") && lost.contains("20"), "{lost}");
+    assert_eq!(log.stream_head(&job(0)).unwrap().unwrap().version, 6);
+    put(&log, saying(&job(0), &["again"]));
+    assert!(log.verify().unwrap().is_sound());
+}
+
+#[test]
+fn every_flipped_bit_is_found_and_located() {
+    let sound = ten_frames();
+    for (n, key) in sound.keys(Space::Frames).into_iter().enumerate().step_by(3) {
+        let (first, last) = (2 * n as u64 + 1, 2 * n as u64 + 2);
+        for byte in 0..sound.get(Space::Frames, &key).unwrap().unwrap().len() {
+            let storage = Arc::new(sound.after_power_cut(0));
+            storage.tamper(Space::Frames, &key, |value| value[byte] ^= 1 << (byte % 8));
+            let report = verify(&*storage).unwrap();
+            let located = report.damage.iter().any(|damage| (first..=last + 1).contains(&damage.position));
+            assert!(located, "frame {n}, byte {byte}: {report:?}");
+            match try_open(&storage) {
+                Err(OpenError::Damaged(damage)) => {
+                    assert!((first..=last + 1).contains(&damage.position), "frame {n}, byte {byte}: {damage}");
+                }
+                // In the last frame, a changed length makes it look torn.
+                Ok((_, report)) => assert!(n == 9 && (1..5).contains(&byte) && report.is_repaired(), "{byte}"),
+                Err(other) => panic!("frame {n}, byte {byte}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_frame_stops_the_start() {
+    let sound = ten_frames();
+    for n in [0, 4, 8] {
+        let storage = Arc::new(sound.after_power_cut(0));
+        let key = sound.keys(Space::Frames)[n].clone();
+        storage.write(vec![crate::storage::Write::delete(Space::Frames, key)]).unwrap();
+        let Err(OpenError::Damaged(damage)) = try_open(&storage) else { panic!("frame {n}") };
+        assert_eq!(damage.position, 2 * n as u64 + 1);
+        assert!(damage.what.contains("missing"), "{damage}");
+        let report = verify(&*storage).unwrap();
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!((report.events, report.head), (18, 20));
+    }
+}
+
+#[test]
+fn a_frame_from_another_log_does_not_fit_the_chain() {
+    let storage = ten_frames();
+    let (other, other_storage) = empty();
+    for n in 0..10u8 {
+        put(&other, saying(&job(n % 3), &["c", "d"]));
+    }
+    let key = &storage.keys(Space::Frames)[5];
+    let foreign = other_storage.get(Space::Frames, key).unwrap().unwrap();
+    storage.tamper(Space::Frames, key, |value| *value = foreign.clone());
+    let Err(OpenError::Damaged(damage)) = try_open(&storage) else { panic!("opened") };
+    assert_eq!(damage.position, 11);
+    assert!(damage.what.contains("does not follow"), "{damage}");
+    assert!(verify(&*storage).unwrap().damage.iter().all(|damage| [11, 13].contains(&damage.position)));
+}
+
+#[test]
+fn a_damaged_frame_is_not_read_in_a_running_log() {
+    let storage = Arc::new(MemoryStorage::new());
+    let (log, _) = open(&storage, cramped());
+    for _ in 0..5 {
+        put(&log, saying(&job(1), &["a", "b"]));
+    }
+    let key = &storage.keys(Space::Frames)[2];
+    storage.tamper(Space::Frames, key, |value| *value.last_mut().unwrap() ^= 1);
+    for result in [log.read(4, 2), log.read_back(7, 2), log.read_stream(&job(1), 4, 2)] {
+        let error = result.unwrap_err();
+        assert!(matches!(&error, ReadError::Damaged(damage) if [5, 6].contains(&damage.position)), "{error}");
+    }
+    assert!(log.event(6).is_err());
+    assert_eq!(messages(&log.read(6, 10).unwrap()), ["a", "b", "a", "b"]);
+    assert_eq!(log.verify().unwrap().damage.len(), 1);
+}

@@ -1,0 +1,206 @@
+//! Operations that the runner performs: registered here, ended by a delivery.
+
+use super::{Answer, Block, FiberId, Halt, Job, answer, intend, status};
+use mlua::{Lua, Value};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{EventBody, RetryPolicy, StepFinished, StepOutcome, StepStarted},
+    id::Hash,
+    journal::{BRANCH_CANCELLED, Close},
+    json::Json,
+};
+use std::sync::Arc;
+
+/// An operation or a code step that has begun and has not ended.
+#[derive(Debug)]
+pub(crate) struct OpenStep {
+    pub fiber: FiberId,
+    pub code: bool,
+    pub attempt: u32,
+    /// Failures are thrown.
+    pub check: bool,
+    pub retry: Option<RetryPolicy>,
+    /// A code step whose function runs in a branch of its own.
+    pub timeout: bool,
+    /// Counts up over the run: what began later is inside, or beside.
+    pub order: u64,
+}
+
+impl Job {
+    /// Registers the operation `kind` of the running branch, which then waits for its end.
+    pub fn begin(&mut self, kind: &str, label: Option<&str>, input: &Value, check: bool) -> Result<Answer, Halt> {
+        self.check_allowed(kind)?;
+        let input = crate::value::to_json(input, kind, &self.marks, self.limits.value_bytes)?;
+        let path = self.start(kind, label.unwrap_or(kind), input, None, check, None)?;
+        self.block(Block::Operation(path))
+    }
+
+    /// Emits `step.started` and keeps the step open. The answer is its call path.
+    pub fn start(
+        &mut self,
+        kind: &str,
+        name: &str,
+        input: Json,
+        hashed: Option<Hash>,
+        check: bool,
+        retry: Option<RetryPolicy>,
+    ) -> Result<Arc<str>, Halt> {
+        const NAME_BYTES: usize = 200;
+        self.steps += 1;
+        if self.steps > self.limits.steps_max {
+            let max = self.limits.steps_max;
+            let message = format!("the job has begun more than {max} steps; continue_as starts a fresh history");
+            return Err(Halt::limit("limit_steps", message));
+        }
+        if name.len() > NAME_BYTES {
+            return Err(Halt::error("invalid_argument", format!("a step's name is at most {NAME_BYTES} bytes")));
+        }
+        let path = self.scope()?.segment(name);
+        let spec_hash = hashed.unwrap_or_else(|| spec_hash(kind, input.as_str(), None));
+        let body = EventBody::StepStarted(StepStarted {
+            run: self.spec.run,
+            path: path.to_string(),
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            spec_hash,
+            attempt: 1,
+            input,
+        });
+        self.intend(body, Some(Arc::clone(&path)))?;
+        self.next_order += 1;
+        let (fiber, order, code) = (self.current, self.next_order, kind == "step");
+        let open = OpenStep { fiber, code, attempt: 1, check, retry, timeout: false, order };
+        self.open.insert(Arc::clone(&path), open);
+        Ok(path)
+    }
+
+    /// Refuses operations while a workflow is listed.
+    pub fn check_allowed(&mut self, what: &str) -> Result<(), Halt> {
+        if self.refuse {
+            self.refused = true;
+            return Err(Halt::error("operation_not_allowed", format!("{what} can only be called in a running job")));
+        }
+        Ok(())
+    }
+
+    /// Refuses child jobs where no level is left.
+    pub fn check_nesting(&self) -> Result<(), Halt> {
+        if self.spec.nesting == 0 && !self.refuse {
+            let message = "this job may have no child jobs: the levels of nesting are used up (limits.nesting)";
+            return Err(Halt::error("limit_nesting", message));
+        }
+        Ok(())
+    }
+
+    /// The script closes its own operation with `outcome`, where the log does not have its end already.
+    pub fn close(&mut self, path: &Arc<str>, attempt: u32, finish: StepFinished) -> Result<(), Halt> {
+        match self.journal.close(path, attempt) {
+            Close::Recorded => {}
+            Close::New => self.push(EventBody::StepFinished(finish), Some(Arc::clone(path))),
+            Close::Other(entry) => {
+                let now = format!("the end ({:?}) of step `{path}`", finish.outcome);
+                let mismatch = intend::mismatch(entry, now, &self.spec.workflow);
+                return Err(Halt::Fatal(super::Fatal::Mismatch(Box::new(mismatch))));
+            }
+        }
+        Ok(())
+    }
+
+    /// An end without a value.
+    pub fn finish(&self, path: &str, attempt: u32, outcome: StepOutcome, error: Option<ErrorInfo>) -> StepFinished {
+        StepFinished {
+            run: self.spec.run,
+            path: path.to_owned(),
+            attempt,
+            outcome,
+            output: None,
+            error,
+            latency_ms: 0,
+            cached: false,
+            cached_from: None,
+        }
+    }
+
+    /// Ends all that the branches `doomed` have open, what began last first.
+    pub fn cancel_open(&mut self, doomed: &[FiberId]) -> Result<(), Halt> {
+        let mut ends: Vec<(u64, Arc<str>, u32)> = self
+            .open
+            .iter()
+            .filter(|(_, open)| doomed.contains(&open.fiber))
+            .map(|(path, open)| (open.order, Arc::clone(path), open.attempt))
+            .collect();
+        ends.sort_unstable_by_key(|(order, ..)| std::cmp::Reverse(*order));
+        for (_, path, attempt) in ends {
+            self.open.remove(&path);
+            let error = ErrorInfo::new(BRANCH_CANCELLED, "its branch was cancelled");
+            let finish = self.finish(&path, attempt, StepOutcome::Cancelled, Some(error));
+            self.close(&path, attempt, finish)?;
+            self.close_left_open(&path, attempt);
+        }
+        Ok(())
+    }
+
+    /// Ends what was left open inside a code step whose recorded end stands for it. All of it stands inside the step
+    /// and is passed over on the next replay, so its place in the order does not matter.
+    pub fn close_left_open(&mut self, path: &str, attempt: u32) {
+        for (path, attempt) in self.journal.left_open(path, attempt).into_iter().rev() {
+            let error = ErrorInfo::new(BRANCH_CANCELLED, "the step around it ended");
+            let finish = self.finish(&path, attempt, StepOutcome::Cancelled, Some(error));
+            self.push(EventBody::StepFinished(finish), Some(path));
+        }
+    }
+
+    /// Whether anything is open that a delivery can end.
+    pub fn awaits_delivery(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Parks the running branch until all is flushed, then goes on with `resume`.
+    pub fn park_for_flush(&mut self, resume: Answer) -> Result<Answer, Halt> {
+        self.fiber()?.resume = resume;
+        self.block(Block::Flush)?;
+        Ok(answer(status::WAIT))
+    }
+
+    /// The answer of an operation that ended.
+    pub fn ended(&self, lua: &Lua, finish: &StepFinished, check: bool) -> mlua::Result<Answer> {
+        use crate::value::{Nulls, from_json};
+        let failed = finish.outcome != StepOutcome::Ok;
+        if failed && (check || finish.output.is_none()) {
+            let error = error_of(finish);
+            if check {
+                return self.throws(lua, &error);
+            }
+            let error = crate::thrown::to_table(lua, &error, &self.marks)?;
+            return Ok((status::RETURN, Value::Nil, error, Value::Nil));
+        }
+        let output = finish.output.as_ref().map_or("null", Json::as_str);
+        Ok(super::returns(from_json(lua, output, &self.marks, Nulls::Nil)?))
+    }
+}
+
+/// Why a step failed, also where its event does not say.
+pub(crate) fn error_of(finish: &StepFinished) -> ErrorInfo {
+    finish.error.clone().unwrap_or_else(|| match finish.outcome {
+        StepOutcome::TimedOut => ErrorInfo::new("timeout", format!("step `{}` timed out", finish.path)),
+        StepOutcome::Cancelled => ErrorInfo::new("cancelled", format!("step `{}` was cancelled", finish.path)),
+        StepOutcome::Interrupted => {
+            ErrorInfo::new("interrupted", format!("the runner stopped during step `{}`", finish.path)).retryable()
+        }
+        StepOutcome::Skipped => ErrorInfo::new("skipped", format!("step `{}` was skipped", finish.path)),
+        StepOutcome::Ok | StepOutcome::Error => ErrorInfo::new("step_failed", format!("step `{}` failed", finish.path)),
+    })
+}
+
+/// blake3 of kind, inputs and options; of the script too, where the inputs do not say all.
+pub(crate) fn spec_hash(kind: &str, input: &str, script: Option<&Hash>) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(kind.as_bytes());
+    hasher.update(b"\0");
+    hasher.update(input.as_bytes());
+    if let Some(script) = script {
+        hasher.update(b"\0");
+        hasher.update(script.as_bytes());
+    }
+    Hash::from_bytes(*hasher.finalize().as_bytes())
+}

@@ -1,0 +1,248 @@
+//! Code steps: a function of the script that is entered once per attempt, and never again once its end is recorded.
+
+use super::{
+    Answer, Block, Fiber, FiberKind, FiberState, Halt, Job, Scope, answer,
+    operation::{error_of, spec_hash},
+    returns, status,
+};
+use crate::{
+    thrown::to_error,
+    value::{Nulls, from_json, to_json},
+};
+use mlua::{Lua, Thread, Value};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{EventBody, RetryPolicy, StepFinished, StepOutcome, StepRetryScheduled},
+    journal::{RecordedFinish, idempotency_key},
+    json::Json,
+};
+use std::{collections::VecDeque, fmt::Write, sync::Arc};
+
+impl Job {
+    /// The script calls `step`.
+    pub fn step_begin(
+        &mut self,
+        lua: &Lua,
+        name: &str,
+        input: &Value,
+        retry: Option<RetryPolicy>,
+        timeout_ms: Option<u64>,
+    ) -> Result<Answer, Halt> {
+        self.check_allowed("step")?;
+        let mut text = String::from("{");
+        if !input.is_nil() {
+            let input = to_json(input, "step: input", &self.marks, self.limits.value_bytes)?;
+            let _ = write!(text, "\"input\":{input},");
+        }
+        let _ = write!(text, "\"name\":{}", Json::of(name));
+        // Its hash covers name and input, but not how often it is tried.
+        let script = input.is_nil().then_some(&self.spec.script_hash);
+        let hash = spec_hash("step", &text, script);
+        if let Some(retry) = &retry {
+            let _ = write!(text, ",\"retry\":{}", Json::parse(Json::of(retry).as_str()).unwrap_or_default());
+        }
+        if let Some(timeout_ms) = timeout_ms {
+            let _ = write!(text, ",\"timeout_ms\":{timeout_ms}");
+        }
+        text.push('}');
+        let path = self.start("step", name, Json::from_written(text), Some(hash), false, retry)?;
+        if let Some(open) = self.open.get_mut(&path) {
+            open.timeout = timeout_ms.is_some();
+        }
+        let id = self.current;
+        match self.attempt(lua, &path, 1)? {
+            Some(answer) => Ok(answer),
+            None => {
+                if let Some(fiber) = self.fibers.get_mut(&id) {
+                    fiber.state = FiberState::Blocked(Block::Recorded(path));
+                }
+                Ok(answer(status::WAIT))
+            }
+        }
+    }
+
+    /// An attempt at a code step begins: its function is entered, or its recorded end stands for it. `None` where that
+    /// end comes later in the journal. The branch that the step belongs to must be the current one.
+    pub fn attempt(&mut self, lua: &Lua, path: &Arc<str>, attempt: u32) -> Result<Option<Answer>, Halt> {
+        if self.journal.skip_recorded(path, attempt) {
+            let next = self.journal.next_code_finish().is_some_and(|(p, a)| *p == **path && a == attempt);
+            return match next.then(|| self.journal.take_code_finish()).flatten() {
+                Some(finish) => self.recorded_end(lua, path, finish).map(Some),
+                None => Ok(None),
+            };
+        }
+        let with_body = self.open.get(path).is_some_and(|open| open.timeout);
+        if !with_body {
+            let id = self.open.get(path).map_or(self.current, |open| open.fiber);
+            if let Some(fiber) = self.fibers.get_mut(&id) {
+                fiber.scopes.push(Scope::step(Arc::clone(path), attempt));
+            }
+        }
+        let key = idempotency_key(&self.spec.job, self.spec.run, path);
+        let key = Value::String(lua.create_string(key)?);
+        Ok(Some((status::ENTER, key, Value::Integer(attempt.into()), Value::Nil)))
+    }
+
+    /// What the recorded end of a code step means to the branch that called it.
+    pub fn recorded_end(&mut self, lua: &Lua, path: &Arc<str>, recorded: RecordedFinish) -> Result<Answer, Halt> {
+        if let Some(now) = recorded.now {
+            self.now = self.now.max(now);
+        }
+        let finish = recorded.event;
+        self.close_left_open(path, finish.attempt);
+        let error = error_of(&finish);
+        let mut retry = recorded.retry;
+        if recorded.last && !retry && matches!(finish.outcome, StepOutcome::Error) {
+            // The runner stopped between the end and the retry that belongs to it.
+            retry = self.schedule_retry(path, &error);
+        }
+        if retry {
+            return self.await_attempt(path);
+        }
+        self.open.remove(path);
+        match finish.outcome {
+            StepOutcome::Ok => {
+                let output = finish.output.as_ref().map_or("null", Json::as_str);
+                Ok(returns(from_json(lua, output, &self.marks, Nulls::Nil)?))
+            }
+            _ => Ok(self.throws(lua, &error)?),
+        }
+    }
+
+    /// The step's branch waits until the next attempt begins.
+    pub fn await_attempt(&mut self, path: &Arc<str>) -> Result<Answer, Halt> {
+        let id = self.open.get(path).map_or(self.current, |open| open.fiber);
+        if let Some(fiber) = self.fibers.get_mut(&id) {
+            fiber.state = FiberState::Blocked(Block::Attempt(Arc::clone(path)));
+        }
+        Ok(answer(status::WAIT))
+    }
+
+    /// The function of a step with a timeout runs in a branch of its own.
+    pub fn step_body(&mut self, thread: Thread) -> Result<Answer, Halt> {
+        let current = self.current;
+        let step = self.open.iter().filter(|(_, open)| open.fiber == current && open.code && open.timeout);
+        let Some((path, open)) = step.max_by_key(|(_, open)| open.order) else {
+            return Err(Halt::fault("no step to enter"));
+        };
+        let (path, attempt) = (Arc::clone(path), open.attempt);
+        let scope = Scope::step(Arc::clone(&path), attempt);
+        self.add_fiber(FiberKind::Body(Arc::clone(&path)), thread, scope)?;
+        self.block(Block::Body(path))
+    }
+
+    /// Whether a branch that was spawned inside the step's function still runs. The step's branch then waits for it.
+    pub fn step_holds(&mut self) -> Result<bool, Halt> {
+        let inside = format!("{}/", self.scope()?.prefix);
+        let current = self.current;
+        let holds = self.fibers.iter().any(|(id, fiber)| {
+            *id != current
+                && fiber.kind == FiberKind::Spawn
+                && fiber.scopes.first().is_some_and(|scope| scope.prefix.starts_with(&inside))
+        });
+        if holds {
+            self.block(Block::Inside)?;
+        }
+        Ok(holds)
+    }
+
+    /// The innermost code step of the running branch, which ends.
+    fn ending_step(&mut self) -> Result<(Arc<str>, u32), Halt> {
+        let current = self.current;
+        let step = self.open.iter().filter(|(_, open)| open.fiber == current && open.code);
+        let Some((path, open)) = step.max_by_key(|(_, open)| open.order) else {
+            return Err(Halt::fault("no step to end"));
+        };
+        let (path, attempt, timeout) = (Arc::clone(path), open.attempt, open.timeout);
+        if !timeout {
+            let fiber = self.fiber()?;
+            if fiber.scopes.len() > 1 {
+                fiber.scopes.pop();
+            }
+        }
+        Ok((path, attempt))
+    }
+
+    /// A step's function returned.
+    pub fn step_ok(&mut self, lua: &Lua, value: Value) -> Result<Answer, Halt> {
+        let output = match to_json(&value, "the step's result", &self.marks, self.limits.value_bytes) {
+            Ok(output) => output,
+            Err(bad) => {
+                let (path, attempt) = self.ending_step()?;
+                let error = ErrorInfo::new(bad.code, format!("step `{path}`: {}", bad.message));
+                return self.fail_step(lua, &path, attempt, error, false);
+            }
+        };
+        let (path, attempt) = self.ending_step()?;
+        // A replay gives what was recorded, so the first run does too.
+        let value = match value {
+            Value::Table(_) => from_json(lua, output.as_str(), &self.marks, Nulls::Nil)?,
+            Value::Integer(_) | Value::Number(_) => from_json(lua, output.as_str(), &self.marks, Nulls::Nil)?,
+            plain => plain,
+        };
+        let finish = StepFinished { output: Some(output), ..self.finish(&path, attempt, StepOutcome::Ok, None) };
+        self.open.remove(&path);
+        self.intend(EventBody::StepFinished(finish), Some(path))?;
+        if self.is_full() {
+            return self.park_for_flush(returns(value));
+        }
+        Ok(returns(value))
+    }
+
+    /// A step's function threw.
+    pub fn step_failed(&mut self, lua: &Lua, thrown: &Value, traceback: Option<String>) -> Result<Answer, Halt> {
+        let (path, attempt) = self.ending_step()?;
+        let error = to_error(thrown, traceback, &self.marks);
+        self.cancel_inside(lua, &format!("{path}@{attempt}/"))?;
+        self.fail_step(lua, &path, attempt, error, true)
+    }
+
+    fn fail_step(
+        &mut self,
+        lua: &Lua,
+        path: &Arc<str>,
+        attempt: u32,
+        error: ErrorInfo,
+        may_retry: bool,
+    ) -> Result<Answer, Halt> {
+        let finish = self.finish(path, attempt, StepOutcome::Error, Some(error.clone()));
+        self.intend(EventBody::StepFinished(finish), Some(Arc::clone(path)))?;
+        if may_retry && self.schedule_retry(path, &error) {
+            return self.await_attempt(path);
+        }
+        self.open.remove(path);
+        Ok(self.throws(lua, &error)?)
+    }
+
+    /// Schedules the next attempt, where the step's policy has one. What stands in the journal is new here: an attempt
+    /// with a recorded end is not entered.
+    fn schedule_retry(&mut self, path: &Arc<str>, error: &ErrorInfo) -> bool {
+        let Some(open) = self.open.get(path) else { return false };
+        let attempt = open.attempt;
+        let Some(wait_ms) = open.retry.as_ref().and_then(|retry| retry.wait_ms_after(attempt)) else { return false };
+        let retry =
+            StepRetryScheduled { run: self.spec.run, path: path.to_string(), attempt, wait_ms, error: error.clone() };
+        self.push(EventBody::StepRetryScheduled(retry), Some(Arc::clone(path)));
+        true
+    }
+
+    /// A new branch of the running one, ready to run.
+    pub fn add_fiber(&mut self, kind: FiberKind, thread: Thread, scope: Scope) -> Result<u32, Halt> {
+        let id = self.next_fiber;
+        self.next_fiber += 1;
+        let parent = (kind != FiberKind::Main).then_some(self.current);
+        let fiber = Fiber {
+            kind,
+            parent,
+            thread,
+            scopes: vec![scope],
+            state: FiberState::Ready,
+            resume: (status::WAIT, Value::Nil, Value::Nil, Value::Nil),
+            branches: Vec::new(),
+            inbox: VecDeque::new(),
+        };
+        self.fibers.insert(id, fiber);
+        self.ready.push_back(id);
+        Ok(id)
+    }
+}

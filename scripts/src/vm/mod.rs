@@ -1,0 +1,13 @@
+//! The Luau VM: the sandbox (`sandbox`), the watch on computing and memory (`watch`), what the prelude may call in the
+//! host (`host`), and the prelude itself, which is what scripts see.
+
+mod clock;
+#[cfg(test)]
+mod definitions;
+mod host;
+mod sandbox;
+mod text;
+mod watch;
+
+pub(crate) use sandbox::{Vm, chunk_name, compile};
+pub(crate) use watch::Watch;

@@ -1,0 +1,16 @@
+//! Scripts through the public seam: a small runner performs their operations from a table and keeps the log; every log
+//! is then replayed, whole and cut off at every event.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod world;
+
+mod branches;
+mod chance;
+mod coroutines;
+mod hostile;
+mod library;
+mod operations;
+mod replay;
+mod speed;
+mod steps;

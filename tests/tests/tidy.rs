@@ -1,0 +1,139 @@
+//! The shape of the project: who may name what, and what must be kept in step.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All files below `folder` with this ending, with their texts; paths are relative to the workspace.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    fn collect(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                if entry.file_name() != "target" {
+                    collect(&path, ending, found);
+                }
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    let root = workspace();
+    let mut found = Vec::new();
+    collect(&root.join(folder), ending, &mut found);
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            (path.strip_prefix(&root).unwrap().to_string_lossy().into_owned(), text)
+        })
+        .collect()
+}
+
+const ROOMS: [&str; 4] = ["core", "scripts", "runner", "api"];
+
+fn sources() -> Vec<(String, String)> {
+    ROOMS.iter().flat_map(|room| files(&format!("{room}/src"), ".rs")).collect()
+}
+
+/// Code without comments: a word in a comment names nothing.
+fn code(text: &str) -> String {
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn naming(word: &str) -> BTreeSet<String> {
+    sources().into_iter().filter(|(_, text)| code(text).contains(word)).map(|(path, _)| path).collect()
+}
+
+#[test]
+fn one_file_names_each_confined_package() {
+    for (word, only) in [("sled::", "core/src/storage/sled.rs"), ("bincode::", "core/src/codec.rs")] {
+        assert_eq!(naming(word), BTreeSet::from([only.to_owned()]), "who names {word}");
+    }
+    for path in naming("mlua::") {
+        assert!(path.starts_with("scripts/src/"), "{path} names mlua: only the script host may");
+    }
+    for path in naming("warp::") {
+        assert!(path.starts_with("api/src/"), "{path} names warp: only the api may");
+    }
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    for (index, room) in ROOMS.iter().enumerate() {
+        let manifest = fs::read_to_string(workspace().join(room).join("Cargo.toml")).unwrap();
+        for later in &ROOMS[index + 1..] {
+            assert!(!manifest.contains(&format!("moonlog-{later}")), "{room} depends on {later}");
+        }
+    }
+}
+
+#[test]
+fn core_has_no_clock_no_tasks_and_no_network() {
+    for (path, text) in files("core/src", ".rs") {
+        // Tests at a file's end may use what they need.
+        let text = code(text.split("#[cfg(test)]").next().unwrap());
+        for word in ["SystemTime::now", "Instant::now", "tokio::spawn", "TcpStream", "TcpListener"] {
+            assert!(!text.contains(word), "{path} names {word}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_says_why() {
+    for (path, text) in sources() {
+        if code(&text).contains("unsafe ") && !code(&text).contains("unsafe_code") {
+            panic!("{path} has unsafe code without #[expect(unsafe_code, reason = ...)]");
+        }
+    }
+}
+
+#[test]
+fn every_module_opens_with_its_purpose() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//!"), "{path} does not say what lives in it");
+    }
+}
+
+#[test]
+fn every_dependency_says_what_it_is_for() {
+    let manifest = fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
+    let dependencies = manifest.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    // Packages that the design names need no word more than their heading.
+    let given = dependencies.split("# --- core ---").next().unwrap();
+    for line in dependencies.lines().filter(|line| line.contains(" = ") && !given.contains(*line)) {
+        assert!(line.contains(" # "), "no reason stands beside: {line}");
+    }
+}
+
+#[test]
+fn every_room_and_file_of_the_map_is_there() {
+    let text = fs::read_to_string(workspace().join("ARCHITECTURE.md")).unwrap();
+    for room in ROOMS.iter().chain(["tests", "bench"].iter()) {
+        assert!(text.contains(&format!("`{room}/")) || text.contains(&format!("`{room}`")), "{room} is not on the map");
+    }
+    for quoted in text.split('`').skip(1).step_by(2) {
+        let looks_like_a_path =
+            quoted.contains('/') && ROOMS.iter().any(|room| quoted.starts_with(&format!("{room}/")));
+        if looks_like_a_path && !quoted.contains(['*', '<', ' ']) {
+            assert!(workspace().join(quoted).exists(), "ARCHITECTURE.md names {quoted}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_both_commands_and_the_check_runs_the_second() {
+    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    for command in ["cargo run --release -- run repo-report --arg path=.", "cargo test --workspace"] {
+        assert!(readme.contains(command), "README.md does not name `{command}`");
+    }
+    let check = fs::read_to_string(workspace().join(".ci/run")).unwrap();
+    assert!(check.contains("cargo test --workspace"), ".ci/run does not call the README's test command");
+}
