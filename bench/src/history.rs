@@ -55,6 +55,7 @@ impl History {
                 step: new.step,
                 cause: None,
                 body: new.body,
+                origin: None,
                 blob: None,
             })
         };
@@ -142,6 +143,7 @@ fn submitted(nth: u64) -> JobSubmitted {
         forked_from: None,
         concurrency_key: None,
         retry: None,
+        imported: false,
         labels: [("team".to_owned(), "tools".to_owned())].into(),
         session: None,
     }

@@ -2,11 +2,16 @@
 //! travel from one machine to another. Nothing here fails because it was slow.
 
 mod append;
+mod feeds;
 mod floor;
 mod fold;
 mod history;
+mod jobs;
+mod load;
+mod memory;
 mod options;
 mod report;
+mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod startup;
@@ -39,5 +44,8 @@ fn run(benchmark: Benchmark, options: &Options) -> Outcome {
     match benchmark {
         Benchmark::Append => append::run(options),
         Benchmark::Fold => fold::run(options).and_then(|()| startup::run(options)),
+        Benchmark::Jobs => jobs::run(options),
+        Benchmark::Feeds => feeds::run(options),
+        Benchmark::Memory => memory::run(options),
     }
 }

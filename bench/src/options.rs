@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-const USAGE: &str = "usage: moonlog-bench [append|fold|all]... [--quick] [--dir FOLDER]
-  --quick       fewer and shorter rounds
-  --dir FOLDER  where the logs go; a folder on a real disk (default: target/bench)";
+const USAGE: &str =
+    "usage: moonlog-bench [append|fold|jobs|feeds|memory|all]... [--quick] [--dir FOLDER] [--server BINARY]
+  --quick          fewer and shorter rounds
+  --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
+  --server BINARY  the moonlog that jobs, feeds and memory run (default: beside this program)";
 
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,16 +16,25 @@ pub enum Benchmark {
     Append,
     /// The fold, and starts.
     Fold,
+    /// Jobs and steps over HTTP.
+    Jobs,
+    /// Followers of a feed.
+    Feeds,
+    /// Resident memory.
+    Memory,
 }
 
 impl Benchmark {
-    const ALL: [Self; 2] = [Self::Append, Self::Fold];
+    const ALL: [Self; 5] = [Self::Append, Self::Fold, Self::Jobs, Self::Feeds, Self::Memory];
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Append => "append",
             Self::Fold => "fold",
+            Self::Jobs => "jobs",
+            Self::Feeds => "feeds",
+            Self::Memory => "memory",
         }
     }
 }
@@ -35,6 +46,8 @@ pub struct Options {
     pub benchmarks: Vec<Benchmark>,
     /// Whether to be quick about it, at the cost of precision.
     pub quick: bool,
+    /// The server's binary, where it is not beside this program.
+    pub server: Option<PathBuf>,
     dir: PathBuf,
 }
 
@@ -44,12 +57,13 @@ impl Options {
     /// # Errors
     /// What to write instead.
     pub fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { benchmarks: Vec::new(), quick: false, dir: default_dir() };
+        let mut options = Self { benchmarks: Vec::new(), quick: false, server: None, dir: default_dir() };
         let mut args = args;
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => options.quick = true,
                 "--dir" => options.dir = args.next().ok_or(USAGE)?.into(),
+                "--server" => options.server = Some(args.next().ok_or(USAGE)?.into()),
                 "all" => options.benchmarks.extend(Benchmark::ALL),
                 name => match Benchmark::ALL.into_iter().find(|benchmark| benchmark.name() == name) {
                     Some(benchmark) => options.benchmarks.push(benchmark),
