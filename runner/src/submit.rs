@@ -25,13 +25,28 @@ use std::{
 /// What submissions have to agree upon among themselves, until the projections know of them.
 #[derive(Default)]
 pub(crate) struct Admission {
-    /// Keys of submissions under way.
-    keys: tokio::sync::Mutex<()>,
+    /// Submissions with a key take turns with those whose key falls on the same of these.
+    keys: KeyLocks,
     /// Submissions under way, by queue.
     under_way: Mutex<HashMap<String, Arc<AtomicUsize>>>,
     /// What scripts said of themselves, by hash.
     checked: Mutex<HashMap<Hash, Arc<WorkflowInfo>>>,
     closed: AtomicBool,
+}
+
+/// A lock for each of the ways that a key's hash can begin.
+struct KeyLocks(Vec<tokio::sync::Mutex<()>>);
+
+impl Default for KeyLocks {
+    fn default() -> Self {
+        Self((0..=u8::MAX).map(|_| tokio::sync::Mutex::default()).collect())
+    }
+}
+
+impl KeyLocks {
+    fn of(&self, key: &str) -> &tokio::sync::Mutex<()> {
+        &self.0[usize::from(Hash::of(key.as_bytes()).as_bytes()[0])]
+    }
 }
 
 /// How many scripts' own words are kept.
@@ -96,8 +111,8 @@ impl Runner {
         let Some(key) = request.idempotency_key.clone() else {
             return inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await;
         };
-        // One submission with a key at a time: the second one finds what the first one has recorded.
-        let _turn = inner.admission.keys.lock().await;
+        // One submission with this key at a time: the second one finds what the first one has recorded.
+        let _turn = inner.admission.keys.of(&key).lock().await;
         if let Some(first) = inner.views.idempotent(&key)? {
             return if first.request_hash == request.request_hash {
                 Ok(Submitted { job: first.job, created: false })

@@ -1,7 +1,7 @@
 //! A run: one script from its start, or from its journal, to its end.
 
 use crate::{
-    Engine,
+    Engine, Input, RunError, RunSpec, RunState, Slice, StopHandle,
     job::{Block, End, Fatal, FiberKind, FiberState, Halt, Job, Scope, answer, mismatch},
     value::{Nulls, from_json},
     vm::Vm,
@@ -9,121 +9,16 @@ use crate::{
 use mlua::{Function, Value};
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Event, NewEvent, StepFinished, StepStarted},
-    id::{Hash, JobId},
-    journal::{Delivery, Entry, Journal, Mismatch, Role},
-    json::Json,
-    time::Timestamp,
+    event::Event,
+    journal::{Delivery, Entry, Journal, Role},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 /// While results come from the journal computing is bounded only against scripts that never end.
 const REPLAY_FACTOR: u64 = 4;
-
-/// What is to be run.
-#[derive(Debug, Clone)]
-pub struct RunSpec {
-    /// The job.
-    pub job: JobId,
-    /// The run of the job: its steps' first key.
-    pub run: u32,
-    /// The workflow's name, which stands in errors before the line.
-    pub workflow: String,
-    /// The script.
-    pub source: Arc<str>,
-    /// The hash of `source`.
-    pub script_hash: Hash,
-    /// `args`.
-    pub args: Json,
-    /// What `math.random` and `uuid()` come from.
-    pub seed: u64,
-    /// The time of `job.started`, or of `job.continued`: `now()` at the start.
-    pub started_at: Timestamp,
-    /// How many levels of child jobs may stand under it.
-    pub nesting: u32,
-    /// `budget.total`; unlimited where `None`.
-    pub budget_total: Option<u64>,
-    /// Stops it from another thread.
-    pub stop: StopHandle,
-}
-
-/// Why a run could not go on. None of these is the script's own failure, which is `RunState::Failed`.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum RunError {
-    /// The script asked for something else than its journal holds.
-    #[error("{0}")]
-    Mismatch(Box<Mismatch>),
-    /// A limit or a fault of the runner's during replay: the job is left as it was.
-    #[error("replay stopped: {0}")]
-    Replay(ErrorInfo),
-    /// The script does not compile.
-    #[error("{0}")]
-    Script(ErrorInfo),
-}
-
-/// What came of letting a run go on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Slice {
-    /// New events in order, to be appended before anything else is delivered.
-    pub intents: Vec<NewEvent>,
-    /// How the run stands now.
-    pub state: RunState,
-}
-
-/// How a run stands at the end of a slice.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RunState {
-    /// Every branch waits for a delivery.
-    Blocked,
-    /// Many bytes of intents: append them, wait until they are durable, then give `Input::Continue`.
-    More,
-    /// The script ended with this result.
-    Returned(Json),
-    /// The script failed.
-    Failed(ErrorInfo),
-    /// `continue_as` with these arguments.
-    Continued(Json),
-}
-
-/// What is delivered to a run.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// An operation ended.
-    Finished {
-        /// How.
-        event: StepFinished,
-        /// Whether a `step.retry_scheduled` stands behind it.
-        retry: bool,
-        /// The event's time.
-        time: Timestamp,
-    },
-    /// The next attempt at a code step begins.
-    Attempt {
-        /// Its `step.started`.
-        event: StepStarted,
-        /// The event's time.
-        time: Timestamp,
-    },
-    /// After `RunState::More`.
-    Continue,
-}
-
-/// Stops a run from another thread.
-#[derive(Debug, Clone, Default)]
-pub struct StopHandle(Arc<AtomicBool>);
-
-impl StopHandle {
-    /// Makes the running slice fail soon with code `cancelled`.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// A script that runs, with the VM that it has to itself.
 pub struct Run {

@@ -31,7 +31,7 @@ pub(crate) fn to_error(thrown: &Value, traceback: Option<String>, marks: &Marks)
                 ErrorInfo::new(SCRIPT_ERROR, format!("a table was thrown that cannot be shown: {}", bad.message))
             }
         },
-        Value::Nil => ErrorInfo::new(SCRIPT_ERROR, "nil"),
+        Value::Nil => ErrorInfo::new(SCRIPT_ERROR, "the script threw nil"),
         Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => {
             let tree = value::to_json(thrown, "error", marks, ERROR_BYTES).map_or(Tree::Null, |json| json.to_value());
             let mut error = ErrorInfo::new(SCRIPT_ERROR, tree.to_string());

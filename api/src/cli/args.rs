@@ -5,13 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 /// An event-sourced job runner: jobs are Luau scripts, everything they do is in one durable log.
 #[derive(Debug, Parser)]
-#[command(
-    name = "moonlog",
-    version,
-    propagate_version = true,
-    disable_help_subcommand = true,
-    arg_required_else_help = true
-)]
+#[command(name = "moonlog", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Exit status: 0 done; 1 the job failed or a check found a difference; 2 usage; 3 the server \
 cannot be reached or the data folder is locked.")]
 pub struct Cli {

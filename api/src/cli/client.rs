@@ -4,13 +4,18 @@ use super::{failure::Failure, problem};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde_json::Value;
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 /// What has to be escaped in one segment of a path: all but the unreserved characters of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
 
 /// `text` as one segment of a path.
 pub fn segment(text: &str) -> String {
@@ -36,15 +41,19 @@ impl Client {
     /// A client of the server at `base`, such as `http://127.0.0.1:7070`.
     pub fn new(base: &str, token: Option<String>) -> Result<Self, Failure> {
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        reqwest::Url::parse(&base)
+        let url = reqwest::Url::parse(&base)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| {
                 Failure::usage(format!("`{base}` is no server address")).hint("such as --server http://127.0.0.1:7070")
             })?;
-        // A proxy from the environment must not stand between a client and its own machine.
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy().build();
-        let http = http.map_err(|error| Failure::unreachable(format!("cannot make an HTTP client: {error}")))?;
+        let mut http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        if is_this_machine(url.host_str().unwrap_or_default()) {
+            // A proxy from the environment must not stand between a client and its own machine.
+            http = http.no_proxy();
+        }
+        let http =
+            http.build().map_err(|error| Failure::unreachable(format!("cannot make an HTTP client: {error}")))?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
     }
 
@@ -125,6 +134,15 @@ mod tests {
         assert_eq!(Client::new("https://x.example/", None).unwrap().base, "https://x.example");
         for bad in ["ftp://x", "http://", "::::"] {
             assert!(Client::new(bad, None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn this_machine() {
+        let cases =
+            [("localhost", true), ("127.0.0.1", true), ("[::1]", true), ("10.0.0.1", false), ("a.example", false)];
+        for (host, local) in cases {
+            assert_eq!(is_this_machine(host), local, "{host}");
         }
     }
 

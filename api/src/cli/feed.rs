@@ -2,10 +2,10 @@
 
 use super::{
     client::{Client, segment, with_query},
-    envelope::Envelope,
     failure::{Failure, Status},
     sse::Parser,
 };
+use crate::envelope::Envelope;
 use moonlog_core::event::Event;
 use reqwest::{Method, Response, StatusCode, header};
 use std::{collections::VecDeque, time::Duration};

@@ -5,14 +5,12 @@
 mod args;
 mod arguments;
 mod assemble;
-mod bundle;
 mod client;
 mod commands;
 mod connect;
 mod context;
 mod dispatch;
 mod duration;
-mod envelope;
 mod failure;
 mod feed;
 mod markdown;

@@ -167,6 +167,7 @@ impl Values {
                 body_read_timeout: ms("body_read_timeout_ms"),
                 header_max_bytes: size("header_max_bytes"),
                 body_max_bytes: limit("body_max_bytes"),
+                import_max_bytes: limit("import_max_bytes"),
                 wait_max: ms("wait_max_ms"),
                 drain: ms("drain_ms"),
                 feed_keep_alive: ms("feed_keep_alive_ms"),

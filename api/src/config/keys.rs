@@ -73,6 +73,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.body_read_timeout_ms", Whole(10, MAX_MS), "30_000", "for a request's body"),
     key("limits.header_max_bytes", Whole(1_024, 1 << 20), "32_768", "a request's line and headers; more get 431"),
     key("limits.body_max_bytes", Whole(1_024, MAX_BYTES), "16_777_216", "a request's body; more gets 413"),
+    key("limits.import_max_bytes", Whole(1_024, MAX_BYTES), "268_435_456", "a bundle that is imported; more gets 413"),
     key("limits.wait_max_ms", Whole(0, 300_000), "300_000", "the longest `wait`; longer ones are cut to it"),
     key("limits.drain_ms", Whole(0, MAX_MS), "10_000", "for requests to finish when the server stops"),
     key("limits.feed_keep_alive_ms", Whole(10, MAX_MS), "15_000", "between the comments of a silent feed"),

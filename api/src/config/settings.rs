@@ -133,6 +133,8 @@ pub struct LimitsConfig {
     pub body_read_timeout: Duration,
     pub header_max_bytes: usize,
     pub body_max_bytes: u64,
+    /// A bundle that is imported.
+    pub import_max_bytes: u64,
     pub wait_max: Duration,
     pub drain: Duration,
     pub feed_keep_alive: Duration,

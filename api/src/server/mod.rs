@@ -12,6 +12,7 @@ mod descriptors;
 mod events;
 mod guard;
 mod health;
+mod import;
 mod jobs;
 mod metrics;
 mod openapi;

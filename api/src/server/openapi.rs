@@ -87,13 +87,18 @@ fn operation(operation: &Operation) -> Value {
     if let Some(schema) = operation.body {
         shown["requestBody"] = json!({
             "required": schema_has_required(schema),
-            "content": { "application/json": { "schema": reference(schema) } },
+            "content": { media_type(schema): { "schema": reference(schema) } },
         });
     }
     if operation.query.contains(&"ticket") {
         shown["security"] = json!([{}, { "token": [] }, { "ticket": [] }]);
     }
     shown
+}
+
+/// How a body of this schema is sent.
+fn media_type(schema: &str) -> &'static str {
+    if schema == "Bundle" { "application/x-ndjson" } else { "application/json" }
 }
 
 /// A parameter. A name means the same wherever it occurs.

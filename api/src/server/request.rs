@@ -57,7 +57,7 @@ impl Request {
     /// # Errors
     /// 400, 408, 413, 415
     pub async fn fields(&mut self, options: &ServeOptions) -> Result<Fields, Problem> {
-        let body = self.read(options).await?;
+        let body = self.read(options.limits.body_max_bytes, options).await?;
         if !body.is_empty() {
             check_type(&self.head.headers)?;
         }
@@ -69,8 +69,28 @@ impl Request {
         Fields::read(&body)
     }
 
-    async fn read(&mut self, options: &ServeOptions) -> Result<Bytes, Problem> {
-        let limit = options.limits.body_max_bytes;
+    /// The body of a type that is no JSON, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// 400, 408, 413, 415
+    pub async fn bytes(
+        &mut self,
+        media_type: &'static str,
+        limit: u64,
+        options: &ServeOptions,
+    ) -> Result<Bytes, Problem> {
+        let given = self.header("content-type").unwrap_or_default();
+        if given.split(';').next().is_none_or(|essence| !essence.trim().eq_ignore_ascii_case(media_type)) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                format!("the body must be {media_type}"),
+            ));
+        }
+        self.read(limit, options).await
+    }
+
+    async fn read(&mut self, limit: u64, options: &ServeOptions) -> Result<Bytes, Problem> {
         let declared = self.head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|bytes| bytes > limit) {
             // A client that asked first has sent nothing.
@@ -131,7 +151,7 @@ fn too_large(limit: u64) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
-        format!("the body is larger than {limit} bytes (limits.body_max_bytes)"),
+        format!("the body is larger than {limit} bytes (limits.body_max_bytes, for bundles limits.import_max_bytes)"),
     )
     .with("limit_bytes", limit)
 }

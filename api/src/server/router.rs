@@ -3,7 +3,7 @@
 
 use super::{
     app::App,
-    approvals, blobs, commands, console, events, health, jobs, openapi,
+    approvals, blobs, commands, console, events, health, import, jobs, openapi,
     problem::Problem,
     query::Query,
     queues,
@@ -115,6 +115,7 @@ fn dispatch(
         Endpoint::CheckWorkflow => workflows::check(app, request).boxed(),
         Endpoint::Blob => blobs::show(app, request).boxed(),
         Endpoint::Ticket => tickets::give(app, request).boxed(),
+        Endpoint::Import => import::run(app, request).boxed(),
         Endpoint::Verify => verify::run(app).boxed(),
         Endpoint::Health => health::live().boxed(),
         Endpoint::Ready => health::ready(app).boxed(),

@@ -51,6 +51,7 @@ pub enum Endpoint {
     Blob,
     Ticket,
     Verify,
+    Import,
 }
 
 const FEED: &[&str] = &["after", "types", "job", "session", "process", "follow", "limit", "ticket"];
@@ -196,6 +197,12 @@ pub const ROUTES: &[Route] = &[
         operations: &[
             get(Endpoint::Verify, &[(200, "VerifyReport")], "Walk the log and check its chain").problems(&[409])
         ],
+    },
+    Route {
+        path: "/v1/import",
+        operations: &[post(Endpoint::Import, &[(201, "Job")], "Take in an exported job")
+            .body("Bundle")
+            .problems(&[409])],
     },
     Route { path: "/healthz", operations: &[get(Endpoint::Health, &[(200, "Health")], "The server lives")] },
     Route {

@@ -64,6 +64,23 @@ fn a_bundle_replays_where_there_is_no_log() {
 }
 
 #[test]
+fn a_bundle_is_read_into_another_log() {
+    let (here, there) = (Place::new(), Place::new());
+    here.write("it.luau", SCRIPT);
+    here.ok(&["run", "./it.luau"]);
+    here.ok(&["export", "last", "-o", "job.moonlog"]);
+    there.write("job.moonlog", std::fs::read(here.path().join("job.moonlog")).unwrap());
+    let id = there.ok(&["import", "job.moonlog"]);
+    let result = |place: &Place| place.json(&["show", id.trim(), "--json"])["result"].take();
+    assert_eq!(result(&there), result(&here));
+    assert!(there.ok(&["replay", id.trim()]).contains("is deterministic"));
+    assert!(there.ok(&["verify"]).starts_with("the log is sound"));
+    let again = there.run(&["import", "job.moonlog"]);
+    assert_eq!(again.status, 1);
+    assert!(again.err.contains("is there already"), "{}", again.err);
+}
+
+#[test]
 fn verify_finds_a_flipped_bit_in_a_log_that_may_not_open() {
     let place = Place::new();
     place.write("it.luau", "for i = 1, 50 do log('needle ' .. i) end");

@@ -87,7 +87,9 @@ impl Journal {
         let mut finishes = HashMap::new();
         for (index, entry) in sorted.entries.iter().enumerate() {
             if let EventBody::StepFinished(finished) = &entry.event.body {
-                finishes.insert((Arc::from(finished.path.as_str()), finished.attempt), index);
+                // Attempts at what the runner performs are the runner's own: the script knows one end.
+                let attempt = if entry.code { finished.attempt } else { 1 };
+                finishes.insert((Arc::from(finished.path.as_str()), attempt), index);
             }
         }
         Self { entries: sorted.entries, cursor: 0, finishes, open: sorted.open, skipped: HashSet::new() }
@@ -150,6 +152,17 @@ impl Journal {
             None => Close::New,
             Some(index) => Close::Other(&self.entries[index]),
         }
+    }
+
+    /// The script cancels a code step between two attempts, of which `attempt` would be the next. Whether its
+    /// `step.started` is recorded already (by a script that was stopped before it could write the end).
+    pub fn close_before(&mut self, path: &str, attempt: u32) -> bool {
+        let begun = self.entries.iter_mut().find(|entry| {
+            entry.met == Met::Pending
+                && entry.role == Role::Attempt
+                && matches!(&entry.event.body, EventBody::StepStarted(s) if s.path == path && s.attempt == attempt)
+        });
+        begun.map(|entry| entry.met = Met::Matched).is_some()
     }
 
     /// Whether attempt `attempt` at the code step `path` has a recorded end. If it has, the step is not to be entered,

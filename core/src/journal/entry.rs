@@ -45,6 +45,8 @@ pub struct Entry {
     pub role: Role,
     /// What became of it.
     pub met: Met,
+    /// Whether it is about a code step.
+    pub(super) code: bool,
     /// The path that tells inside which steps it stands.
     pub(super) place: Arc<str>,
     /// The last entry up to here that gave the script something, so that its time went on.
@@ -87,6 +89,7 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
     let mut current = run;
     let mut last_delivery = None;
     for (index, event) in events.iter().enumerate() {
+        let mut is_code = false;
         let (role, place) = match &event.body {
             EventBody::JobStarted(started) => {
                 current = started.run;
@@ -98,6 +101,7 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
             }
             EventBody::StepStarted(started) if started.run == run => {
                 let code = started.kind == "step";
+                is_code = code;
                 kinds.insert(started.path.clone(), started.kind.as_str());
                 if code {
                     code_attempts.insert(started.path.clone(), started.attempt);
@@ -115,6 +119,7 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
                 let retry = has_retry(events.get(index + 1..).unwrap_or_default(), finished);
                 let kind = kinds.get(finished.path.as_str()).copied().unwrap_or_default();
                 let code = kind == "step";
+                is_code = code;
                 let role = match (code, finished.outcome) {
                     (true, StepOutcome::Ok | StepOutcome::Error) => Role::CodeFinish { retry },
                     (true, StepOutcome::TimedOut) => Role::CodeFinish { retry },
@@ -140,7 +145,8 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
         if role == Role::Attempt {
             last_delivery = Some(sorted.entries.len());
         }
-        sorted.entries.push(Entry { event: Arc::clone(event), role, met: Met::Pending, place, last_delivery });
+        let met = Met::Pending;
+        sorted.entries.push(Entry { event: Arc::clone(event), role, met, code: is_code, place, last_delivery });
     }
     sorted
 }

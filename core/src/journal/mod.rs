@@ -5,6 +5,8 @@ mod cursor;
 mod entry;
 mod key;
 mod mismatch;
+#[cfg(test)]
+mod tests;
 
 pub use cursor::{Close, Delivery, Journal, Offer, RecordedFinish};
 pub use entry::{BRANCH_CANCELLED, Entry, Met, Role};

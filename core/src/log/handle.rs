@@ -99,8 +99,8 @@ impl Log {
     }
 
     /// The same for a sequence of events that may be too large to be stored together: it is cut in pieces between
-    /// events, and after a crash a first part of it may be there without the rest. A `step.retry_scheduled` stays
-    /// with the event before it.
+    /// events, and after a crash a first part of it may be there without the rest. A `step.retry_scheduled` or
+    /// `tool.approval_requested` stays with the event before it.
     ///
     /// # Errors
     /// As [`Self::append`].

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     id::Hash,
-    storage::{Direction, Space, Storage, StorageError, Write},
+    storage::{Direction, Entry, Space, Storage, StorageError, Write},
     time::Timestamp,
 };
 use std::{ops::Bound, sync::Arc};
@@ -77,7 +77,7 @@ fn check_format(storage: &dyn Storage) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn last_entry(storage: &dyn Storage) -> Result<Option<(Vec<u8>, Vec<u8>)>, StorageError> {
+fn last_entry(storage: &dyn Storage) -> Result<Option<Entry>, StorageError> {
     Ok(storage.scan(Space::Frames, Bound::Unbounded, Bound::Unbounded, Direction::Backward, 1)?.pop())
 }
 

@@ -108,7 +108,8 @@ pub fn fit_one_frame(appends: &mut [Prepared], blob_max_bytes: usize) -> Result<
     }
 }
 
-/// Cuts an append in pieces that fit a frame each. `step.retry_scheduled` stays with the event before it.
+/// Cuts an append in pieces that fit a frame each. `step.retry_scheduled` and `tool.approval_requested` stay with the
+/// event before them: nothing would record them later.
 pub fn cut(append: Prepared, blob_max_bytes: usize) -> Result<Vec<Prepared>, AppendError> {
     let cuts = places_to_cut(&append);
     let Prepared { stream, expected, mut events } = append;
@@ -130,7 +131,10 @@ fn places_to_cut(append: &Prepared) -> Vec<usize> {
     let max_bytes = FRAME_MAX_BYTES - FRAME_OVERHEAD_BYTES;
     let (mut cuts, mut piece_bytes, mut at) = (Vec::new(), 0, 0);
     // What stays together is a unit: it may come to more than fits a frame, where its bodies are moved to blobs later.
-    for unit in append.events.chunk_by(|_, next| matches!(next.event.body, EventBody::StepRetryScheduled(_))) {
+    let belongs = |_: &PreparedEvent, next: &PreparedEvent| {
+        matches!(next.event.body, EventBody::StepRetryScheduled(_) | EventBody::ToolApprovalRequested(_))
+    };
+    for unit in append.events.chunk_by(belongs) {
         let bytes: usize = unit.iter().map(|event| event.stored_bytes(&append.stream)).sum();
         if at > 0 && piece_bytes + bytes > max_bytes {
             cuts.push(at);

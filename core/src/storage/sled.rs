@@ -6,6 +6,10 @@
 //! - It panics on damaged bytes, on opening and on reading: panics become errors here.
 //! - When a write fails, whoever waits in `flush` is only woken if no other thread was writing at that moment: writes
 //!   and flushes take turns.
+//! - A leaf that has become too large is split by whoever visits it next, be it to read; after a failed write it cannot be,
+//!   and then not even be read. So each key is visited right after it was written.
+//! - Pages that are moved within the file while a write fails cannot be read afterwards, wherever they stand. So it is
+//!   not left to sled to find out that the disk is full.
 //! - A leaf holds up to 17 values, and is rewritten in whole now and then; written larger than a quarter of a segment it
 //!   becomes a file of its own. Hence the segments of 4 MiB for values of up to 56 KiB.
 
@@ -14,15 +18,16 @@
 //!   of the otherwise useless tree `turnover` is accessed, in turns; its pages are spread over all shards.
 
 use super::{Direction, Entry, Space, Storage, StorageError, Write, folder::Folder, interface::is_empty};
+use nix::sys::statvfs::statvfs;
 use std::{
     fs::File,
     io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -31,10 +36,12 @@ const SEGMENT_BYTES: usize = 4 << 20;
 const TURNOVER_KEYS: u64 = 2816;
 /// Has no divisor in common with the number of keys, and takes each next one from another page.
 const TURNOVER_STEP: u64 = 9;
-/// After how many bytes read the next is accessed.
-const TURNOVER_READ_BYTES: u64 = 1 << 10;
-/// A written byte counts for less: its page is accessed often while it is written.
-const TURNOVER_WRITTEN_SHARE: u64 = 8;
+/// After how many bytes the next is accessed.
+const TURNOVER_BYTES: u64 = 1 << 10;
+/// How much may be owed to `turnover` until a flush, in bytes.
+const TURNOVER_OWED_MAX_BYTES: u64 = 16 << 20;
+/// How much of the disk a written byte may take, since pages are rewritten.
+const WRITE_AMPLIFICATION: u64 = 4;
 /// A value that is read alone brings its page's others along.
 const NEIGHBOURS: u64 = 8;
 
@@ -43,11 +50,13 @@ const NEIGHBOURS: u64 = 8;
 pub struct SledOptions {
     /// How much of the stored pages stay in memory, in bytes.
     pub cache_bytes: u64,
+    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written.
+    pub reserve_bytes: u64,
 }
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache_bytes: 8 << 20 }
+        Self { cache_bytes: 8 << 20, reserve_bytes: 8 << 20 }
     }
 }
 
@@ -59,7 +68,16 @@ pub struct SledStorage {
     turnover: sled::Tree,
     /// How many bytes were moved in all.
     moved_bytes: AtomicU64,
+    /// How many of them were made up for in `turnover`.
+    turned_bytes: AtomicU64,
+    /// Whether something was written and not flushed yet.
+    unflushed: AtomicBool,
+    /// Whether a write or a flush failed. What could not be written is in the cache alone then, with what is durable in
+    /// the same pages: it must stay there to be read.
+    failed: AtomicBool,
     db: sled::Db,
+    store: PathBuf,
+    reserve_bytes: u64,
     file: File,
     turn: Mutex<()>,
     _folder: Folder,
@@ -96,7 +114,12 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         trees,
         turnover,
         moved_bytes: AtomicU64::new(0),
+        turned_bytes: AtomicU64::new(0),
+        unflushed: AtomicBool::new(false),
+        failed: AtomicBool::new(false),
         db,
+        store,
+        reserve_bytes: options.reserve_bytes,
         file,
         turn: Mutex::new(()),
         _folder: folder,
@@ -108,13 +131,39 @@ impl SledStorage {
         &self.trees[space as usize]
     }
 
-    /// Lets the cache evict in proportion to what was moved through it.
+    /// Lets the cache evict in proportion to what was moved through it. What is not flushed is left there if possible:
+    /// were the flush to fail, it could not be read back, nor could what is durable in the same pages.
     fn turn_over(&self, bytes: u64) -> sled::Result<()> {
-        let before = self.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
-        for touch in before / TURNOVER_READ_BYTES..(before + bytes) / TURNOVER_READ_BYTES {
+        let moved = self.moved_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let owed = moved.saturating_sub(self.turned_bytes.load(Ordering::Relaxed));
+        let may_wait = self.unflushed.load(Ordering::Relaxed) && owed < TURNOVER_OWED_MAX_BYTES;
+        if may_wait || self.failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let turned = self.turned_bytes.fetch_max(moved, Ordering::Relaxed);
+        for touch in turned / TURNOVER_BYTES..moved / TURNOVER_BYTES {
             self.turnover.get(turnover_key(touch * TURNOVER_STEP % TURNOVER_KEYS))?;
         }
         Ok(())
+    }
+
+    /// Refuses a write of `bytes` that may not fit the disk.
+    fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
+        let space = statvfs(&self.store).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
+        let free = (space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64);
+        if free >= self.reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
+            return Ok(());
+        }
+        let left =
+            format!("no space left on the disk: {free} bytes are free, and {} stay in reserve", self.reserve_bytes);
+        Err(StorageError::io("writing", io::Error::new(io::ErrorKind::StorageFull, left)))
+    }
+
+    fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {
@@ -124,24 +173,30 @@ impl SledStorage {
 
 impl Storage for SledStorage {
     fn write(&self, batch: Vec<Write>) -> Result<(), StorageError> {
+        let bytes = batch.iter().map(|write| write.value.as_ref().map_or(0, Vec::len) as u64).sum();
+        self.check_space(bytes)?;
         let _turn = self.turn();
-        guarded("writing", || {
-            let mut bytes = 0;
+        self.unflushed.store(true, Ordering::Relaxed);
+        let result = guarded("writing", || {
             for Write { space, key, value } in batch {
-                bytes += value.as_ref().map_or(0, Vec::len) as u64;
+                let tree = self.tree(space);
                 match value {
-                    Some(value) => self.tree(space).insert(key, value)?,
-                    None => self.tree(space).remove(key)?,
+                    Some(value) => tree.insert(&key, value)?,
+                    None => tree.remove(&key)?,
                 };
+                tree.contains_key(&key)?;
             }
-            self.turn_over(bytes / TURNOVER_WRITTEN_SHARE)
-        })
+            self.turn_over(bytes)
+        });
+        self.noted(result)
     }
 
     fn sync(&self) -> Result<(), StorageError> {
         let turn = self.turn();
-        guarded("flushing", || self.db.flush())?;
+        self.noted(guarded("flushing", || self.db.flush()))?;
+        self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
+        guarded("reading", || self.turn_over(0))?;
         self.file.sync_data().map_err(|error| StorageError::io("syncing", error))
     }
 

@@ -463,11 +463,12 @@ impl ActiveJob {
         self.start_script(appended.time, Vec::new()).await
     }
 
-    /// Appends to the job's own stream.
+    /// Appends to the job's own stream. What a script does in one slice, and what closes a thousand open branches, may
+    /// be more than one append takes: replay goes on behind any first part of it.
     async fn append(&self, events: Vec<NewEvent>) -> Result<Appended, Stop> {
         self.inner.log.ready().await;
         let append = Append { stream: StreamId::Job(self.id), expected: Expected::Any, events };
-        self.inner.log.append(append).map_err(|error| match error {
+        self.inner.log.append_long(append).map_err(|error| match error {
             AppendError::Closed { .. } => Stop::Closed,
             other => Stop::Log(other.to_string()),
         })

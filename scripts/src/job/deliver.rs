@@ -74,6 +74,7 @@ impl Job {
             return Ok(());
         }
         open.attempt = event.attempt;
+        open.between = false;
         self.now = time;
         self.current = id;
         match self.attempt(lua, &path, event.attempt)? {

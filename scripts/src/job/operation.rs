@@ -16,7 +16,12 @@ use std::sync::Arc;
 pub(crate) struct OpenStep {
     pub fiber: FiberId,
     pub code: bool,
+    /// Of a code step; what the runner performs stays at 1.
     pub attempt: u32,
+    /// A code step between two attempts.
+    pub between: bool,
+    /// How a code step that may be tried again began.
+    pub begun: Option<Box<StepStarted>>,
     /// Failures are thrown.
     pub check: bool,
     pub retry: Option<RetryPolicy>,
@@ -57,7 +62,7 @@ impl Job {
         }
         let path = self.scope()?.segment(name);
         let spec_hash = hashed.unwrap_or_else(|| spec_hash(kind, input.as_str(), None));
-        let body = EventBody::StepStarted(StepStarted {
+        let started = StepStarted {
             run: self.spec.run,
             path: path.to_string(),
             name: name.to_owned(),
@@ -65,11 +70,12 @@ impl Job {
             spec_hash,
             attempt: 1,
             input,
-        });
-        self.intend(body, Some(Arc::clone(&path)))?;
+        };
+        let begun = retry.as_ref().map(|_| Box::new(started.clone()));
+        self.intend(EventBody::StepStarted(started), Some(Arc::clone(&path)))?;
         self.next_order += 1;
         let (fiber, order, code) = (self.current, self.next_order, kind == "step");
-        let open = OpenStep { fiber, code, attempt: 1, check, retry, timeout: false, order };
+        let open = OpenStep { fiber, code, attempt: 1, between: false, begun, check, retry, timeout: false, order };
         self.open.insert(Arc::clone(&path), open);
         Ok(path)
     }
@@ -123,21 +129,36 @@ impl Job {
 
     /// Ends all that the branches `doomed` have open, what began last first.
     pub fn cancel_open(&mut self, doomed: &[FiberId]) -> Result<(), Halt> {
-        let mut ends: Vec<(u64, Arc<str>, u32)> = self
+        let mut ends: Vec<(u64, Arc<str>, u32, bool)> = self
             .open
             .iter()
             .filter(|(_, open)| doomed.contains(&open.fiber))
-            .map(|(path, open)| (open.order, Arc::clone(path), open.attempt))
+            .map(|(path, open)| (open.order, Arc::clone(path), open.attempt, open.between))
             .collect();
         ends.sort_unstable_by_key(|(order, ..)| std::cmp::Reverse(*order));
-        for (_, path, attempt) in ends {
-            self.open.remove(&path);
+        for (_, path, mut attempt, between) in ends {
+            let begun = self.open.remove(&path).and_then(|open| open.begun);
+            if between {
+                attempt += 1;
+                self.start_cancelled(&path, attempt, begun);
+            }
             let error = ErrorInfo::new(BRANCH_CANCELLED, "its branch was cancelled");
             let finish = self.finish(&path, attempt, StepOutcome::Cancelled, Some(error));
             self.close(&path, attempt, finish)?;
             self.close_left_open(&path, attempt);
         }
         Ok(())
+    }
+
+    /// A code step between two attempts has nothing open that could be ended: the next attempt begins to be cancelled, so
+    /// that nobody begins it later.
+    fn start_cancelled(&mut self, path: &Arc<str>, attempt: u32, begun: Option<Box<StepStarted>>) {
+        if self.journal.close_before(path, attempt) {
+            return;
+        }
+        let Some(begun) = begun else { return };
+        let started = StepStarted { attempt, ..*begun };
+        self.push(EventBody::StepStarted(started), Some(Arc::clone(path)));
     }
 
     /// Ends what was left open inside a code step whose recorded end stands for it. All of it stands inside the step

@@ -111,7 +111,11 @@ impl Job {
 
     /// The step's branch waits until the next attempt begins.
     pub fn await_attempt(&mut self, path: &Arc<str>) -> Result<Answer, Halt> {
-        let id = self.open.get(path).map_or(self.current, |open| open.fiber);
+        let mut id = self.current;
+        if let Some(open) = self.open.get_mut(path) {
+            open.between = true;
+            id = open.fiber;
+        }
         if let Some(fiber) = self.fibers.get_mut(&id) {
             fiber.state = FiberState::Blocked(Block::Attempt(Arc::clone(path)));
         }

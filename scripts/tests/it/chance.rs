@@ -73,7 +73,7 @@ fn answers(step: &StepStarted) -> Say {
         }
         "wait" => Say::Bad(StepOutcome::TimedOut, "timeout"),
         _ if step.name == "late" => Say::Late("1"),
-        _ if step.name == "maybe" && step.path.len() % 2 == 0 => Say::Bad(StepOutcome::Error, "maybe"),
+        _ if step.name == "maybe" && step.path.len().is_multiple_of(2) => Say::Bad(StepOutcome::Error, "maybe"),
         _ => Say::Ok("1"),
     }
 }
@@ -92,6 +92,7 @@ fn any_program_replays_after_a_crash_at_any_event() {
         world.engine = engine.clone();
         world.seed = 0;
         world.newest_first = number % 2 == 1;
+        world.interrupts = number % 4 >= 2;
         match crash_everywhere(&world) {
             Ok(count) => events += count,
             Err(why) => failures.push(format!("program {number}: {why}\n\n{source}")),
@@ -99,7 +100,7 @@ fn any_program_replays_after_a_crash_at_any_event() {
     }
     failures.sort_by_key(String::len);
     assert!(failures.is_empty(), "{} programs fail; the shortest:\n{}", failures.len(), failures[0]);
-    assert!(events > 1000, "{events} events say little");
+    assert!(events > 500, "{events} events say little");
 }
 
 /// Runs a program, then recovers it from every beginning of its log. Each recovery has to end, with every attempt begun
@@ -133,5 +134,5 @@ fn crash_everywhere(world: &World) -> Result<usize, String> {
 }
 
 fn programs() -> u64 {
-    std::env::var("MOONLOG_TEST_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(150)
+    std::env::var("MOONLOG_TEST_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
 }

@@ -38,6 +38,21 @@ fn a_step_throws_what_its_function_throws() {
 }
 
 #[test]
+fn a_traceback_leads_into_the_function_that_waited() {
+    let error = World::new("local function f()\n exec('x')\n error('boom')\nend\nstep('s', f)", answers).error();
+    assert_eq!(error.message, "test:3: boom");
+    assert_eq!(error.traceback.as_deref(), Some("test:3 function f\ntest:5"));
+    let source = "local function f()\n exec('x')\n error('boom')\nend\nstep('s', {timeout = 9}, f)";
+    let error = World::new(source, answers).error();
+    assert_eq!(error.message, "test:3: boom");
+    assert!(error.traceback.as_deref().is_some_and(|text| text.contains("test:3 function f")), "{error:?}");
+    let source = "parallel({ function()\n exec('x')\n error('boom')\nend }, {join = 'all_success'})";
+    let error = World::new(source, answers).error();
+    assert_eq!(error.message, "test:3: boom");
+    assert!(error.traceback.as_deref().is_some_and(|text| text.starts_with("test:3")), "{error:?}");
+}
+
+#[test]
 fn a_failed_attempt_is_followed_by_the_next() {
     let source = "return step('s', {retry = {max = 3, backoff = 1}}, function(c) exec('x') if c.attempt < 3 then error('no') end return c.attempt end)";
     let (log, state) = told(source);

@@ -36,6 +36,8 @@ pub struct World {
     /// What began last ends first.
     pub newest_first: bool,
     pub seed: u64,
+    /// Commands that ran at the crash are recorded as interrupted before anything else.
+    pub interrupts: bool,
 }
 
 /// How a job ended, with its log.
@@ -97,7 +99,15 @@ impl World {
     pub fn new(source: &str, perform: Perform) -> Self {
         let source = source.into();
         let engine = engine(Limits::default());
-        Self { engine, source, args: Json::parse("{}").unwrap(), perform, newest_first: false, seed: 42 }
+        Self {
+            engine,
+            source,
+            args: Json::parse("{}").unwrap(),
+            perform,
+            newest_first: false,
+            seed: 42,
+            interrupts: false,
+        }
     }
 
     /// Runs the script from its start, or on from where `history` ends.

@@ -1,14 +1,16 @@
 //! `moonlog events`: prints a feed.
 
 use super::job_ref;
-use crate::cli::{
-    args::Events,
-    client::Client,
+use crate::{
+    cli::{
+        args::Events,
+        client::Client,
+        failure::{Failure, Status},
+        feed::{Feed, Query},
+        output,
+        paint::{Look, Paint, harmless},
+    },
     envelope::Envelope,
-    failure::{Failure, Status},
-    feed::{Feed, Query},
-    output,
-    paint::{Look, Paint, harmless},
 };
 
 /// Runs the command.

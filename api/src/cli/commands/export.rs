@@ -1,14 +1,16 @@
 //! `moonlog export`: a job as a bundle.
 
 use super::{job_ref, jobs::text};
-use crate::cli::{
-    args::Export,
+use crate::{
     bundle::{Counts, FORMAT, Header, Line},
-    client::{Client, segment},
+    cli::{
+        args::Export,
+        client::{Client, segment},
+        failure::{Failure, Status},
+        feed::{Feed, Query},
+        output,
+    },
     envelope::Envelope,
-    failure::{Failure, Status},
-    feed::{Feed, Query},
-    output,
 };
 use moonlog_core::id::Hash;
 use serde_json::value::RawValue;

@@ -1,9 +1,9 @@
 //! `moonlog import`: reads a bundle into the log.
 
 use super::jobs::text;
+use crate::bundle::Bundle;
 use crate::cli::{
     args::Import,
-    bundle::Bundle,
     client::Client,
     failure::{Failure, Status},
     output,

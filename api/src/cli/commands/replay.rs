@@ -1,9 +1,9 @@
 //! `moonlog replay`: runs a job's script against its journal, with no side effect.
 
 use super::{job_ref, script_file};
+use crate::bundle::Bundle;
 use crate::cli::{
     args::Replay as Options,
-    bundle::Bundle,
     client::{Client, segment},
     failure::{Failure, Status},
     feed::{Feed, Query},

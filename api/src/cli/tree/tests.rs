@@ -1,7 +1,7 @@
 //! A job's events, told as a tree and as lines.
 
 use super::{frame::Layout, lines, model::JobTree};
-use crate::cli::{envelope::Envelope, paint::Paint};
+use crate::{cli::paint::Paint, envelope::Envelope};
 use moonlog_core::{event::Event, time::Timestamp};
 use serde_json::{Value, json};
 

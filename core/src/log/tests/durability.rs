@@ -122,7 +122,7 @@ fn a_batch_that_fails_in_its_middle_leaves_a_sound_log() {
         log.append(saying(&job(1), &["held"])).unwrap();
         storage.wait_for_held_sync();
         let large = "x".repeat(20_000);
-        let last = (0..8).map(|_| log.append(saying(&job(2), &[&large])).unwrap().last_position).last().unwrap();
+        let last = (0..8).map(|_| log.append(saying(&job(2), &[&large])).unwrap().last_position).max().unwrap();
         storage.inject(Fault::Write, after);
         storage.release_syncs();
         let outcome = log.durable_blocking(last);

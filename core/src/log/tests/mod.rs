@@ -3,6 +3,7 @@
 mod append;
 mod blobs;
 mod damage;
+mod disk_full;
 mod durability;
 mod model;
 mod open;

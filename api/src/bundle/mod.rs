@@ -11,7 +11,7 @@
 //! {"end":{"events":42,"blobs":1}}
 //! ```
 
-use super::envelope::Envelope;
+use crate::envelope::Envelope;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use moonlog_core::{event::Event, id::Hash};
 use serde::{Deserialize, Serialize};
