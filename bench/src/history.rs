@@ -95,7 +95,7 @@ impl Iterator for History {
 impl Job {
     fn new(nth: u64) -> Self {
         let mut to_come = Vec::with_capacity(48);
-        to_come.push(NewEvent::new(EventBody::JobSubmitted(submitted(nth))));
+        to_come.push(NewEvent::new(EventBody::JobSubmitted(submitted(nth).into())));
         let runner = "moonlog 0.1.0, Luau 0.700".into();
         to_come.push(NewEvent::new(EventBody::JobStarted(JobStarted { attempt: 1, run: 1, runner })));
         let title = "Build".into();

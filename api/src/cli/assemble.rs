@@ -75,7 +75,7 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
 fn open(config: &Config) -> Result<(Log, OpenReport), Failure> {
     let folder = &config.log.folder;
     std::fs::create_dir_all(folder).map_err(|error| Failure::file("create the data folder", folder, &error))?;
-    let options = SledOptions { cache_bytes: config.log.cache_bytes };
+    let options = SledOptions { cache_bytes: config.log.cache_bytes, ..SledOptions::default() };
     let storage: Arc<dyn Storage> = open_sled(folder, options).map_err(|error| not_stored(config, error))?;
     let clock = system_clock();
     let options = LogOptions {

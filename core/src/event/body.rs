@@ -3,6 +3,7 @@
 use super::*;
 use crate::codec::{self, CodecError};
 use serde::{Serialize, ser::SerializeStruct};
+use std::sync::Arc;
 
 /// A name or a stored code that is no event type of this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,7 +102,7 @@ macro_rules! event_types {
 }
 
 event_types! {
-    1 "job.submitted" JobSubmitted(JobSubmitted),
+    1 "job.submitted" JobSubmitted(Arc<JobSubmitted>),
     2 "job.started" JobStarted(JobStarted),
     3 "job.retry_scheduled" JobRetryScheduled(JobRetryScheduled),
     4 "job.continued" JobContinued(JobContinued),
