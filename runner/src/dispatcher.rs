@@ -131,7 +131,7 @@ impl Dispatcher {
             for (name, queue) in projection.queues().iter() {
                 self.queue(name).paused = queue.paused;
             }
-            for job in projection.live_jobs() {
+            for job in projection.live_jobs().filter(|_| inner.options.resume_jobs) {
                 if let Some(parent) = &job.submitted.parent {
                     self.parents.insert(job.id, parent.job);
                 }

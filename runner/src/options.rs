@@ -37,6 +37,8 @@ pub struct RunnerOptions {
     /// How many jobs may run at once, over all queues. 0 is for a server that only answers: it records nothing of its
     /// own, and leaves jobs as they are.
     pub concurrency: usize,
+    /// Whether jobs that an earlier server left unfinished go on. A server for one command leaves them as they are.
+    pub resume_jobs: bool,
     /// How long a job that only waits keeps its virtual machine, in milliseconds.
     pub idle_evict_ms: u64,
     /// The queues, by name. `default` is always there.

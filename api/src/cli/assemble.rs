@@ -21,7 +21,9 @@ use std::{net::SocketAddr, sync::Arc};
 /// What a server is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To run jobs.
+    /// To run jobs, those that were left unfinished included.
+    Serve,
+    /// To run a job of one command: other jobs stay as they are.
     Run,
     /// To answer one command: jobs stay as they are, since the server will be gone in a moment.
     Answer,
@@ -50,6 +52,7 @@ impl Assembled {
 pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Result<Assembled, Failure> {
     let config = &loaded.config;
     let mut options = runner_options::of(loaded)?;
+    options.resume_jobs = purpose == Purpose::Serve;
     if purpose == Purpose::Answer {
         options.concurrency = 0;
     }
@@ -75,7 +78,7 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
 fn open(config: &Config) -> Result<(Log, OpenReport), Failure> {
     let folder = &config.log.folder;
     std::fs::create_dir_all(folder).map_err(|error| Failure::file("create the data folder", folder, &error))?;
-    let options = SledOptions { cache_bytes: config.log.cache_bytes, ..SledOptions::default() };
+    let options = SledOptions { cache_bytes: config.log.cache_bytes, reserve_bytes: config.log.reserve_bytes };
     let storage: Arc<dyn Storage> = open_sled(folder, options).map_err(|error| not_stored(config, error))?;
     let clock = system_clock();
     let options = LogOptions {

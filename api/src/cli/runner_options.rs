@@ -51,6 +51,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
     };
     Ok(RunnerOptions {
         concurrency: config.runner.concurrency,
+        resume_jobs: true,
         idle_evict_ms: u64::try_from(config.runner.idle_evict.as_millis()).unwrap_or(u64::MAX),
         queues: config.queues.iter().map(queue).collect(),
         nesting: limits.nesting,

@@ -147,6 +147,7 @@ impl Values {
             log: LogConfig {
                 folder: resolve(&self.text("log.folder"), env),
                 cache_bytes: self.whole("log.cache_bytes"),
+                reserve_bytes: self.whole("log.reserve_bytes"),
                 tail_cache_bytes: self.whole("log.tail_cache_bytes"),
                 snapshot_every_events: self.whole("log.snapshot_every_events"),
             },

@@ -32,6 +32,12 @@ pub(super) const KEYS: &[Key] = &[
     key("api.origins", Texts, "", "web origins whose pages may use the server, such as https://ci.example.com"),
     key("log.folder", Text, "./.moonlog/data", "the data folder"),
     key("log.cache_bytes", Whole(1 << 20, MAX_BYTES), "8_388_608", "the store's page cache"),
+    key(
+        "log.reserve_bytes",
+        Whole(0, MAX_BYTES),
+        "8_388_608",
+        "disk that stays free: a write that would leave less is refused, and so is all that follows until restart",
+    ),
     key("log.tail_cache_bytes", Whole(1 << 16, MAX_BYTES), "16_777_216", "newest events kept decoded for readers"),
     key("log.snapshot_every_events", Whole(100, ANY), "50_000", "how often the projections are written out"),
     key("runner.concurrency", Whole(1, 100_000), "64", "jobs that may be running at once"),

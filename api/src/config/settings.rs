@@ -66,6 +66,8 @@ pub struct LogConfig {
     pub folder: PathBuf,
     /// The store's page cache.
     pub cache_bytes: u64,
+    /// How much of the disk stays free.
+    pub reserve_bytes: u64,
     /// Newest events kept decoded.
     pub tail_cache_bytes: u64,
     /// How often the projections are written out.

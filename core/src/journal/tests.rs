@@ -49,6 +49,7 @@ fn journal(bodies: &[EventBody]) -> Journal {
             process: None,
             step,
             cause: None,
+            origin: None,
             body,
             blob: None,
         })

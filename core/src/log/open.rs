@@ -43,10 +43,11 @@ pub fn open(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, 
     let head = last.as_ref().map_or(0, Frame::last_position);
     let index = Index::new(storage.clone());
     let mut checkpoint = index.checkpoint()?;
-    if let Some(durable) = checkpoint.filter(|durable| *durable > head) {
+    if let Some(durable) = storage.noted_head().max(checkpoint).filter(|durable| *durable > head) {
         report.lost_tail = Some(format!("the log ends at position {head}, and once had {durable}"));
         index.clear()?;
         checkpoint = None;
+        storage.note_head(head);
     }
     let whole = storage.bytes_on_disk()? <= options.verify_at_open_max_bytes;
     let mut walk = match checkpoint {

@@ -167,6 +167,7 @@ impl Writer {
             (&event.stream, head)
         }));
         let Some(head) = events().last().map(|event| event.position) else { return };
+        shared.storage.note_head(head);
         let mut tail = write_lock(&shared.tail);
         frames.iter().for_each(|(events, bytes)| tail.extend(events, *bytes));
         drop(tail);

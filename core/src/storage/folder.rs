@@ -3,6 +3,7 @@
 //! ```text
 //! <folder>/lock      locked while a server has the folder
 //! <folder>/format    "moonlog data, format 1\n"
+//! <folder>/head      the position that was durable last, 20 digits; kept apart from the store, to notice its loss
 //! <folder>/log/      the store's own files
 //! ```
 
@@ -10,6 +11,7 @@ use super::StorageError;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -22,6 +24,7 @@ const FORMAT_PREFIX: &str = "moonlog data, format ";
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    head: File,
     _lock: File,
 }
 
@@ -43,7 +46,14 @@ impl Folder {
                 return Err(StorageError::io(doing("cannot lock the data folder"), error));
             }
         }
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let head = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path.join("head"))
+            .map_err(|error| StorageError::io(doing("cannot write to the data folder"), error))?;
+        let folder = Self { path: path.to_owned(), head, _lock: lock };
         folder.check_format()?;
         Ok(folder)
     }
@@ -51,6 +61,18 @@ impl Folder {
     /// Where the store's files are.
     pub(super) fn store(&self) -> PathBuf {
         self.path.join("log")
+    }
+
+    /// Notes how far the log was durable. It is a hint: where it cannot be written, less will be noticed.
+    pub(super) fn note_head(&self, position: u64) {
+        let _ = self.head.write_all_at(format!("{position:020}\n").as_bytes(), 0);
+    }
+
+    /// What was noted last.
+    pub(super) fn noted_head(&self) -> Option<u64> {
+        let mut digits = [0; 20];
+        self.head.read_exact_at(&mut digits, 0).ok()?;
+        std::str::from_utf8(&digits).ok()?.parse().ok()
     }
 
     /// Makes the folder's own entries durable.

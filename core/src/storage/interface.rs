@@ -110,6 +110,15 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// Where that cannot be found out.
     fn bytes_on_disk(&self) -> Result<u64, StorageError>;
+
+    /// Notes how far the log was durable, apart from the data: so it is noticed when the data's end goes missing. It is
+    /// called after each sync, and need not be durable itself.
+    fn note_head(&self, _position: u64) {}
+
+    /// What was noted last, if it is known.
+    fn noted_head(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Why a storage could not do what it was asked to.

@@ -9,7 +9,7 @@ mod sled;
 #[cfg(test)]
 mod conformance;
 
+pub use self::sled::{SledOptions, SledStorage, open_sled};
 pub use folder::FORMAT_VERSION;
 pub use interface::{Direction, Entry, Space, Storage, StorageError, Write};
 pub use memory::{Fault, MemoryStorage};
-pub use sled::{SledOptions, SledStorage, open_sled};

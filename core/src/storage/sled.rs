@@ -29,6 +29,8 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 const SEGMENT_BYTES: usize = 4 << 20;
@@ -42,6 +44,8 @@ const TURNOVER_BYTES: u64 = 1 << 10;
 const TURNOVER_OWED_MAX_BYTES: u64 = 16 << 20;
 /// How much of the disk a written byte may take, since pages are rewritten.
 const WRITE_AMPLIFICATION: u64 = 4;
+/// How long closing may take to let go of the store's file.
+const LET_GO_MAX: Duration = Duration::from_secs(2);
 /// A value that is read alone brings its page's others along.
 const NEIGHBOURS: u64 = 8;
 
@@ -80,7 +84,7 @@ pub struct SledStorage {
     reserve_bytes: u64,
     file: File,
     turn: Mutex<()>,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// Opens the data folder `dir`, or makes it.
@@ -91,12 +95,7 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
     let folder = Folder::open(dir)?;
     let store = folder.store();
     let (db, trees, turnover) = guarded("opening the store", || {
-        let db = sled::Config::new()
-            .path(&store)
-            .cache_capacity(options.cache_bytes)
-            .segment_size(SEGMENT_BYTES)
-            .flush_every_ms(None)
-            .open()?;
+        let db = open_when_free(&store, &options)?;
         let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
         let turnover = db.open_tree("turnover")?;
         if turnover.get(turnover_key(TURNOVER_KEYS - 1))?.is_none() {
@@ -122,8 +121,31 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         reserve_bytes: options.reserve_bytes,
         file,
         turn: Mutex::new(()),
-        _folder: folder,
+        folder,
     }))
+}
+
+/// The folder is ours alone, so if sled's file is still locked, then by what this process closed a moment ago: sled lets
+/// go of it in a thread of its own.
+fn open_when_free(store: &Path, options: &SledOptions) -> sled::Result<sled::Db> {
+    let until = Instant::now() + LET_GO_MAX;
+    loop {
+        let opened = sled::Config::new()
+            .path(store)
+            .cache_capacity(options.cache_bytes)
+            .segment_size(SEGMENT_BYTES)
+            .flush_every_ms(None)
+            .open();
+        match opened {
+            // That is all it says.
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && Instant::now() < until =>
+            {
+                thread::sleep(Duration::from_millis(2));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 impl SledStorage {
@@ -235,6 +257,14 @@ impl Storage for SledStorage {
 
     fn bytes_on_disk(&self) -> Result<u64, StorageError> {
         guarded("measuring", || self.db.size_on_disk())
+    }
+
+    fn note_head(&self, position: u64) {
+        self.folder.note_head(position);
+    }
+
+    fn noted_head(&self) -> Option<u64> {
+        self.folder.noted_head()
     }
 }
 

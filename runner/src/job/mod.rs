@@ -181,12 +181,17 @@ struct Effects {
 }
 
 impl Effects {
-    fn note(&mut self, offset: u64, body: &EventBody) {
+    fn note(&mut self, offset: u64, body: &EventBody, was_open: bool) {
         match body {
             EventBody::StepStarted(step) => self.all.push(Effect::Began { offset, step: step.clone() }),
             EventBody::StepFinished(step) => match self.take_began(&step.path) {
-                // Kept for a moment: a scheduled retry may stand right behind it.
-                Some(began) => self.ended_within = Some(began),
+                Some(began) => {
+                    // Kept for a moment: a scheduled retry may stand right behind it.
+                    self.ended_within = Some(began);
+                    if was_open {
+                        self.all.push(Effect::Ended { path: step.path.clone() });
+                    }
+                }
                 None => self.all.push(Effect::Ended { path: step.path.clone() }),
             },
             EventBody::StepRetryScheduled(retry) => {
@@ -305,12 +310,24 @@ impl ActiveJob {
         let mut effects = Effects::default();
         let mut events = Vec::with_capacity(intents.len());
         for mut event in intents {
+            let mut was_open = false;
             if let EventBody::StepFinished(step) = &mut event.body
                 && let Some(open) = self.open.get(&step.path)
             {
+                was_open = true;
                 step.latency_ms = now.ms_since(open.started_at);
+                // The script does not count the attempts at what the runner performs. Where it cancels between two of
+                // them, the next one begins and ends here: no attempt is ended twice.
+                if open.step.kind != "step" {
+                    step.attempt = open.step.attempt;
+                    if open.is_between_attempts() {
+                        step.attempt += 1;
+                        let next = StepStarted { attempt: step.attempt, ..open.step.clone() };
+                        events.push(NewEvent::new(EventBody::StepStarted(next)).step(event.step.clone()));
+                    }
+                }
             }
-            effects.note(events.len() as u64, &event.body);
+            effects.note(events.len() as u64, &event.body, was_open);
             let approval = approval_request(&event);
             events.push(event);
             events.extend(approval);

@@ -18,6 +18,7 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
     id::{Hash, JobId},
+    journal::idempotency_key,
     time::Timestamp,
 };
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl ActiveJob {
             inner: self.inner.clone(),
             job: self.id,
             position,
-            idempotency_key: idempotency_key(&self.id, &step),
+            idempotency_key: idempotency_key(&self.id, step.run, &step.path),
             child: self.children.get(path).copied(),
             nesting: self.submitted.limits.nesting,
             queue: self.submitted.queue.clone(),
@@ -143,11 +144,6 @@ impl Operation {
         };
         self.inner.submit_child(request).await
     }
-}
-
-/// The key that stays the same over all attempts at a step: whoever is asked twice can tell.
-fn idempotency_key(job: &JobId, step: &StepStarted) -> String {
-    format!("{job}/{}/{}", step.run, step.path)
 }
 
 /// A child's id follows from its parent's step, so that a step that is begun again after a crash finds its child.

@@ -13,7 +13,7 @@ pub async fn run(context: &Context) -> Result<Status, Failure> {
     let no_signals = |error| Failure::failed(format!("cannot listen to signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let server = assemble::start(&context.loaded, context.loaded.config.api.listen, Purpose::Run).await?;
+    let server = assemble::start(&context.loaded, context.loaded.config.api.listen, Purpose::Serve).await?;
     tracing::info!(url = server.url(), folder = %context.loaded.config.log.folder.display(), "serving");
     output::text(&format!("moonlog listens on {}", server.url()))?;
     tokio::select! {

@@ -39,7 +39,7 @@ fn offline(config: &Config) -> Result<Value, Failure> {
             Failure::usage(format!("there is no data folder {}", folder.display())).hint("--data DIR names another")
         );
     }
-    let options = SledOptions { cache_bytes: config.log.cache_bytes, ..SledOptions::default() };
+    let options = SledOptions { cache_bytes: config.log.cache_bytes, reserve_bytes: config.log.reserve_bytes };
     let storage = open_sled(folder, options).map_err(|error| assemble::not_stored(config, error))?;
     let report = log::verify(&*storage)
         .map_err(|error| Failure::failed(format!("the log in {} cannot be read: {error}", folder.display())))?;

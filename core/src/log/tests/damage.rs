@@ -1,7 +1,8 @@
 //! Torn tails, bit flips, missing frames.
 
 use super::*;
-use crate::storage::Space;
+use crate::storage::{SledOptions, Space, Write, open_sled};
+use std::fs::OpenOptions;
 
 /// A closed log of ten frames with two events each.
 fn ten_frames() -> Arc<MemoryStorage> {
@@ -29,7 +30,7 @@ fn a_torn_tail_is_cut_and_reported() {
         storage
             .keys(Space::Index)
             .iter()
-            .for_each(|key| storage.write(vec![crate::storage::Write::delete(Space::Index, key.clone())]).unwrap());
+            .for_each(|key| storage.write(vec![Write::delete(Space::Index, key.clone())]).unwrap());
         let (log, report) = try_open(&storage).unwrap();
         assert_eq!((report.head, log.head()), (18, 18));
         assert!(report.is_repaired() && report.torn_tail.as_ref().unwrap().contains("position 19"), "{report:?}");
@@ -44,7 +45,7 @@ fn a_torn_tail_is_cut_and_reported() {
 fn events_that_were_durable_and_are_gone_from_the_end_are_reported() {
     let storage = ten_frames();
     let last = storage.keys(Space::Frames).split_off(7);
-    storage.write(last.into_iter().map(|key| crate::storage::Write::delete(Space::Frames, key)).collect()).unwrap();
+    storage.write(last.into_iter().map(|key| Write::delete(Space::Frames, key)).collect()).unwrap();
     let (log, report) = try_open(&storage).unwrap();
     assert_eq!(log.head(), 14);
     let lost = report.lost_tail.unwrap();
@@ -83,7 +84,7 @@ fn a_missing_frame_stops_the_start() {
     for n in [0, 4, 8] {
         let storage = Arc::new(sound.after_power_cut(0));
         let key = sound.keys(Space::Frames)[n].clone();
-        storage.write(vec![crate::storage::Write::delete(Space::Frames, key)]).unwrap();
+        storage.write(vec![Write::delete(Space::Frames, key)]).unwrap();
         let Err(OpenError::Damaged(damage)) = try_open(&storage) else { panic!("frame {n}") };
         assert_eq!(damage.position, 2 * n as u64 + 1);
         assert!(damage.what.contains("missing"), "{damage}");
@@ -125,4 +126,29 @@ fn a_damaged_frame_is_not_read_in_a_running_log() {
     assert!(log.event(6).is_err());
     assert_eq!(messages(&log.read(6, 10).unwrap()), ["a", "b", "a", "b"]);
     assert_eq!(log.verify().unwrap().damage.len(), 1);
+}
+
+#[test]
+fn a_truncated_file_loses_its_end_alone_and_that_is_reported() {
+    for cut in [1, 100, 1000, 5000, 20_000, 100_000, 200_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Log::open(open_sled(folder.path(), SledOptions::default())? as Arc<dyn Storage>, options());
+        let (log, _) = open().unwrap();
+        for n in 0..300u64 {
+            put(&log, saying(&job((n % 3) as u8), &["x".repeat(500).as_str()]));
+        }
+        log.close();
+        drop(log);
+        let db = OpenOptions::new().write(true).open(folder.path().join("log/db")).unwrap();
+        db.set_len(db.metadata().unwrap().len() - cut).unwrap();
+        let (log, report) = open().unwrap();
+        assert_eq!(report.is_repaired(), log.head() < 300, "{cut} {report:?}");
+        assert!(log.head() < 300 || cut < 1000, "{cut} {report:?}");
+        assert_eq!(log.read(0, 999).unwrap().len() as u64, log.head());
+        put(&log, saying(&job(1), &["goes on"]));
+        assert!(log.verify().unwrap().is_sound());
+        log.close();
+        drop(log);
+        assert!(!open().unwrap().1.is_repaired(), "{cut}");
+    }
 }
