@@ -78,8 +78,8 @@ pub fn run(options: &Options) -> Outcome {
             target: Some(1.5),
         },
     ];
-    for workload in &workloads {
-        let rounds = if workload.jobs == many { 1 } else { options.either(7, 3) };
+    for workload in workloads.iter().filter(|workload| workload.name.contains(&options.only)) {
+        let rounds = if workload.jobs == many { 3 } else { options.either(7, 3) };
         let (mut rates, mut floors, mut ratios, mut waits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let processor_time = server.processor_time();
         for _ in 0..rounds {

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const USAGE: &str =
-    "usage: moonlog-bench [append|fold|jobs|feeds|memory|all]... [--quick] [--dir FOLDER] [--server BINARY]
+    "usage: moonlog-bench [append|fold|jobs|feeds|memory|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
   --quick          fewer and shorter rounds
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
-  --server BINARY  the moonlog that jobs, feeds and memory run (default: beside this program)";
+  --server BINARY  the moonlog that jobs, feeds and memory run (default: beside this program)
+  --only TEXT      of the jobs, those whose name has this in it";
 
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Options {
     pub quick: bool,
     /// The server's binary, where it is not beside this program.
     pub server: Option<PathBuf>,
+    /// What the names of workloads must have in them.
+    pub only: String,
     dir: PathBuf,
 }
 
@@ -57,12 +60,14 @@ impl Options {
     /// # Errors
     /// What to write instead.
     pub fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { benchmarks: Vec::new(), quick: false, server: None, dir: default_dir() };
+        let mut options =
+            Self { benchmarks: Vec::new(), quick: false, server: None, only: String::new(), dir: default_dir() };
         let mut args = args;
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => options.quick = true,
                 "--dir" => options.dir = args.next().ok_or(USAGE)?.into(),
+                "--only" => options.only = args.next().ok_or(USAGE)?,
                 "--server" => options.server = Some(args.next().ok_or(USAGE)?.into()),
                 "all" => options.benchmarks.extend(Benchmark::ALL),
                 name => match Benchmark::ALL.into_iter().find(|benchmark| benchmark.name() == name) {
