@@ -2,11 +2,12 @@
 
 use moonlog_core::time::Timestamp;
 
-/// `ms` milliseconds, as short as it is useful: `0.3s`, `12s`, `3m 05s`, `1h 02m`.
+/// `ms` milliseconds, as short as it is useful: `349ms`, `3.4s`, `12s`, `3m 05s`, `1h 02m`.
 pub fn show(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
-        0..10 => format!("{}.{}s", seconds, ms % 1000 / 100),
+        0 => format!("{ms}ms"),
+        1..10 => format!("{}.{}s", seconds, ms % 1000 / 100),
         10..60 => format!("{seconds}s"),
         60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
@@ -50,8 +51,15 @@ mod tests {
 
     #[test]
     fn shown() {
-        let cases =
-            [(0, "0.0s"), (349, "0.3s"), (9_999, "9.9s"), (10_000, "10s"), (185_000, "3m 05s"), (3_720_000, "1h 02m")];
+        let cases = [
+            (0, "0ms"),
+            (349, "349ms"),
+            (3_456, "3.4s"),
+            (9_999, "9.9s"),
+            (10_000, "10s"),
+            (185_000, "3m 05s"),
+            (3_720_000, "1h 02m"),
+        ];
         for (ms, text) in cases {
             assert_eq!(show(ms), text);
         }
