@@ -196,8 +196,11 @@ impl Inner {
         };
         self.keep_script(script.hash, &script.source)?;
         self.log.ready().await;
-        let append =
-            Append::new(StreamId::Job(job), Expected::NoStream, vec![EventBody::JobSubmitted(submitted).into()]);
+        let append = Append::new(
+            StreamId::Job(job),
+            Expected::NoStream,
+            vec![EventBody::JobSubmitted(Arc::new(submitted)).into()],
+        );
         let position = match self.log.append(append) {
             Ok(appended) => appended.last_position,
             // A child that its parent asked for before a restart.
