@@ -302,7 +302,7 @@ async fn a_damaged_log_is_mended_aloud_or_refused() {
         // Files are made larger than what is written to them: damage goes where something is.
         let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
         let mut cases: Vec<(PathBuf, Damage)> = Vec::new();
-        for at in [0, 1, used / 4, used / 2, used * 3 / 4, used - 5_000, used - 100, used - 1] {
+        for at in [0, 1, used / 4, used / 2, used * 3 / 4, used - 5_000, used - 100, used - 1, used, used + 10, (used + bytes.len() as u64) / 2] {
             cases.push((biggest.clone(), Damage::Truncate(at)));
         }
         for _ in 0..16 {
