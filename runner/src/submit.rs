@@ -209,9 +209,8 @@ impl Inner {
             }
             Err(error) => return Err(error.into()),
         };
-        self.log.durable(position).await?;
         // Whoever asks next, by key or by id, must find it.
-        self.applied(position).await;
+        self.applied(position).await?;
         Ok(Submitted { job, created: true })
     }
 

@@ -249,8 +249,15 @@ impl ActiveJob {
                 return self.close(End::Cancelled(reason)).await;
             }
             let input = match slice.state {
-                RunState::Returned(result) => return self.close(End::Completed(result)).await,
-                RunState::Failed(error) => return self.close(End::Failed(error)).await,
+                // The virtual machine goes back before the end is written: another job may want it.
+                RunState::Returned(result) => {
+                    drop(run);
+                    return self.close(End::Completed(result)).await;
+                }
+                RunState::Failed(error) => {
+                    drop(run);
+                    return self.close(End::Failed(error)).await;
+                }
                 RunState::Continued(args) => {
                     drop(run);
                     worked = self.continue_as(args).await?;
@@ -514,9 +521,7 @@ impl ActiveJob {
 
     /// Returns when all that was appended can be read by the job's next task.
     async fn settle(&self) -> Result<(), Stop> {
-        self.inner.log.durable(self.last_position).await?;
-        self.inner.applied(self.last_position).await;
-        Ok(())
+        Ok(self.inner.applied(self.last_position).await?)
     }
 }
 
