@@ -1,6 +1,8 @@
 //! Disks that are full, logs that were damaged, and a folder that two servers want: what was acknowledged is served as it
 //! was or the server says that it is not, and no wrong event is ever served.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use futures_util::future::join_all;
 use moonlog_tests::{Random, Server, Settings, command, printed};
 use reqwest::{Method, StatusCode};
@@ -302,7 +304,19 @@ async fn a_damaged_log_is_mended_aloud_or_refused() {
         // Files are made larger than what is written to them: damage goes where something is.
         let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
         let mut cases: Vec<(PathBuf, Damage)> = Vec::new();
-        for at in [0, 1, used / 4, used / 2, used * 3 / 4, used - 5_000, used - 100, used - 1, used, used + 10, (used + bytes.len() as u64) / 2] {
+        for at in [
+            0,
+            1,
+            used / 4,
+            used / 2,
+            used * 3 / 4,
+            used - 5_000,
+            used - 100,
+            used - 1,
+            used,
+            used + 10,
+            (used + bytes.len() as u64) / 2,
+        ] {
             cases.push((biggest.clone(), Damage::Truncate(at)));
         }
         for _ in 0..16 {
