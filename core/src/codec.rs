@@ -8,6 +8,8 @@ pub use bincode::{Decode, Encode};
 
 /// The longest stored value, in bytes. Larger data goes to blobs long before.
 const DECODE_LIMIT_BYTES: usize = 16 << 20;
+/// Room for most stored values, so that writing one does not grow its buffer step by step.
+const USUAL_BYTES: usize = 384;
 
 /// A value that cannot be stored or read back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +49,11 @@ pub enum CodecError {
 /// # Errors
 /// Where it has none.
 pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
-    bincode::encode_to_vec(value, bincode::config::standard()).map_err(|error| CodecError::Encode(error.to_string()))
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    match bincode::encode_into_std_write(value, &mut bytes, bincode::config::standard()) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(CodecError::Encode(error.to_string())),
+    }
 }
 
 /// Reads a stored value. All of `bytes` must be used.

@@ -9,6 +9,7 @@ use moonlog_core::{
     log::{Append, Expected},
 };
 use std::collections::HashMap;
+use std::sync::Arc;
 
 impl Runner {
     /// Takes in an ended job with all its events, under its own id. What an import that was cut off has left is
@@ -51,8 +52,7 @@ impl Runner {
             positions.insert(event.position, appended.last_position);
             last = appended.last_position;
         }
-        inner.log.durable(last).await?;
-        inner.applied(last).await;
+        inner.applied(last).await?;
         Ok(job)
     }
 
@@ -90,12 +90,12 @@ fn check(script: &str, events: &[Event]) -> Result<JobId, CommandError> {
 /// The body as it stands here. The submitter's key was a key of the other server.
 fn imported(body: EventBody) -> EventBody {
     match body {
-        EventBody::JobSubmitted(submitted) => EventBody::JobSubmitted(JobSubmitted {
+        EventBody::JobSubmitted(submitted) => EventBody::JobSubmitted(Arc::new(JobSubmitted {
             idempotency_key: None,
             request_hash: None,
             imported: true,
-            ..submitted
-        }),
+            ..Arc::unwrap_or_clone(submitted)
+        })),
         other => other,
     }
 }

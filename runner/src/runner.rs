@@ -13,7 +13,7 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
-    log::{Append, Expected, Log, ReadError},
+    log::{Append, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
@@ -145,10 +145,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Comes when the events up to `position` have been folded.
-    pub(crate) async fn applied(&self, position: u64) {
-        // The sender lives as long as the views do.
-        let _ = self.views.watch_applied().wait_for(|applied| *applied >= position).await;
+    /// Comes when the events up to `position` are durable and folded: one wake for both.
+    pub(crate) async fn applied(&self, position: u64) -> Result<(), Poisoned> {
+        if self.waiters.applied(position).await {
+            return Ok(());
+        }
+        // Nothing more is folded: the log tells why, if it refuses.
+        self.log.durable(position).await
     }
 
     /// Records that the server is back, and what became of what the last one left.
@@ -167,7 +170,9 @@ impl Inner {
     async fn record_stop(&self) {
         let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
         match self.append_system(EventBody::RunnerStopped(stopped)).await {
-            Ok(position) => self.applied(position).await,
+            Ok(position) => {
+                let _ = self.applied(position).await;
+            }
             Err(error) => tracing::warn!(%error, "the stop was not recorded"),
         }
     }
@@ -216,6 +221,7 @@ impl Runner {
             }
             inner.views.advance(&events);
         }
+        inner.waiters.advance(inner.views.applied());
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
         tokio::spawn(projector::run(inner.clone(), stopped));

@@ -196,8 +196,11 @@ impl Inner {
         };
         self.keep_script(script.hash, &script.source)?;
         self.log.ready().await;
-        let append =
-            Append::new(StreamId::Job(job), Expected::NoStream, vec![EventBody::JobSubmitted(submitted).into()]);
+        let append = Append::new(
+            StreamId::Job(job),
+            Expected::NoStream,
+            vec![EventBody::JobSubmitted(Arc::new(submitted)).into()],
+        );
         let position = match self.log.append(append) {
             Ok(appended) => appended.last_position,
             // A child that its parent asked for before a restart.
@@ -206,9 +209,8 @@ impl Inner {
             }
             Err(error) => return Err(error.into()),
         };
-        self.log.durable(position).await?;
         // Whoever asks next, by key or by id, must find it.
-        self.applied(position).await;
+        self.applied(position).await?;
         Ok(Submitted { job, created: true })
     }
 

@@ -53,8 +53,7 @@ impl FrameBuilder {
 
     /// Whether `bytes` more still fit.
     pub fn fits(&self, bytes: usize) -> bool {
-        8 + self.bytes.len() + bytes
-            <= std::env::var("FT").map_or(FRAME_MAX_BYTES, |v| v.parse::<usize>().unwrap_or(0) << 10)
+        8 + self.bytes.len() + bytes <= FRAME_MAX_BYTES
     }
 
     /// What it takes so far.

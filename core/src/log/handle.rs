@@ -24,11 +24,19 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 use tokio::sync::{Notify, watch};
 
 /// How many times as much may wait as [`Log::ready`] lets through, before appends are refused.
 const OVERLOAD_FACTOR: usize = 4;
+
+/// How soon an append is to be written.
+#[derive(Debug, Clone, Copy)]
+enum Hurry {
+    AtOnce,
+    None,
+}
 
 /// A log. Clones are the same log; when the last is gone, it is closed.
 #[derive(Clone)]
@@ -54,6 +62,7 @@ impl Log {
             storage,
             clock: options.clock,
             pending_max_bytes: options.pending_max_bytes,
+            patience: options.patience,
             blob_max_bytes: options.blob_max_bytes,
             index_flush_events: options.index_flush_events,
             sequencer: Mutex::new(Sequencer::new(opened.head, opened.time)),
@@ -95,7 +104,7 @@ impl Log {
         let prepared = appends.into_iter().map(|append| prepare(append, max_bytes));
         let mut prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         fit_one_frame(&mut prepared, max_bytes)?;
-        self.place(prepared, true)
+        self.place(prepared, true, Hurry::AtOnce)
     }
 
     /// The same for a sequence of events that may be too large to be stored together: it is cut in pieces between
@@ -105,9 +114,23 @@ impl Log {
     /// # Errors
     /// As [`Self::append`].
     pub fn append_long(&self, append: Append) -> Result<Appended, AppendError> {
+        self.append_pieces(append, Hurry::AtOnce)
+    }
+
+    /// The same for events that nobody waits for, and behind which more will come soon: the writer takes its time, so
+    /// that they share a sync with what comes next. As soon as somebody waits for them, or more is appended, they are
+    /// written; else after [`LogOptions::patience`].
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_unhurried(&self, append: Append) -> Result<Appended, AppendError> {
+        self.append_pieces(append, Hurry::None)
+    }
+
+    fn append_pieces(&self, append: Append, hurry: Hurry) -> Result<Appended, AppendError> {
         let max_bytes = self.shared.blob_max_bytes;
         let pieces = cut(prepare(append, max_bytes)?, max_bytes)?;
-        let appended = self.place(pieces, false)?;
+        let appended = self.place(pieces, false, hurry)?;
         match (appended.first(), appended.last()) {
             (Some(first), Some(last)) => Ok(Appended { first_position: first.first_position, ..*last }),
             _ => Err(AppendError::Stopped),
@@ -138,7 +161,9 @@ impl Log {
         if position <= self.head() {
             return Ok(());
         }
-        match waiter?.await {
+        let waiter = waiter?;
+        self.hurry();
+        match waiter.await {
             Ok(answer) => answer,
             Err(_) => Err(closed()),
         }
@@ -254,7 +279,7 @@ impl Log {
         let mut sequencer = self.take_in()?;
         let before = sequencer.pending.bytes;
         sequencer.push_blob(hash, bytes);
-        self.hand_over(sequencer, before);
+        self.hand_over(sequencer, before, Hurry::AtOnce);
         Ok(hash)
     }
 
@@ -295,7 +320,7 @@ impl Log {
     }
 
     /// Gives prepared events their places, and hands them over to the writer.
-    fn place(&self, appends: Vec<Prepared>, one_frame: bool) -> Result<Vec<Appended>, AppendError> {
+    fn place(&self, appends: Vec<Prepared>, one_frame: bool, hurry: Hurry) -> Result<Vec<Appended>, AppendError> {
         if appends.is_empty() {
             return Ok(Vec::new());
         }
@@ -306,7 +331,7 @@ impl Log {
             if unknown.is_empty() {
                 let before = sequencer.pending.bytes;
                 let appended = sequencer.place(appends, one_frame, (self.shared.clock)());
-                self.hand_over(sequencer, before);
+                self.hand_over(sequencer, before, hurry);
                 return appended;
             }
             // Reading the index may take a moment: nobody else has to wait for that.
@@ -332,10 +357,34 @@ impl Log {
         Ok(sequencer)
     }
 
-    /// Counts what was added since `before`, and wakes the writer.
-    fn hand_over(&self, mut sequencer: MutexGuard<'_, Sequencer>, before: usize) {
-        sequencer.pending.calls += 1;
+    /// Counts what was added since `before`, and wakes the writer where it wants to know.
+    fn hand_over(&self, mut sequencer: MutexGuard<'_, Sequencer>, before: usize, hurry: Hurry) {
         self.shared.pending_bytes.fetch_add(sequencer.pending.bytes - before, Ordering::AcqRel);
+        match hurry {
+            Hurry::AtOnce => {
+                sequencer.pending.calls += 1;
+                self.wake_writer(sequencer);
+            }
+            // The writer begins to count the time.
+            Hurry::None if sequencer.pending.since.is_none() => {
+                sequencer.pending.since = Some(Instant::now());
+                drop(sequencer);
+                self.shared.work.notify_one();
+            }
+            Hurry::None => {}
+        }
+    }
+
+    /// Somebody waits for what nobody was in a hurry to have written.
+    fn hurry(&self) {
+        let mut sequencer = lock(&self.shared.sequencer);
+        if sequencer.pending.calls == 0 && sequencer.pending.since.is_some() {
+            sequencer.pending.calls = 1;
+            self.wake_writer(sequencer);
+        }
+    }
+
+    fn wake_writer(&self, mut sequencer: MutexGuard<'_, Sequencer>) {
         let wake = sequencer.wake_at_calls.is_some_and(|calls| sequencer.pending.calls >= calls);
         if wake {
             sequencer.wake_at_calls = None;

@@ -1,7 +1,7 @@
 //! The log's limits, and what opening it found.
 
 use crate::time::Timestamp;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// Where the log's times come from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -16,6 +16,8 @@ pub struct LogOptions {
     /// How much may wait to be written before [`super::Log::ready`] waits, in bytes. Appends are refused at four times
     /// that.
     pub pending_max_bytes: usize,
+    /// How long events wait at most to be written with others, where nobody is in a hurry to have them written.
+    pub patience: Duration,
     /// The largest blob, and so the largest event, in bytes.
     pub blob_max_bytes: usize,
     /// After how many events the stream index is written behind the head.
@@ -32,6 +34,7 @@ impl LogOptions {
             clock: Arc::new(clock),
             tail_cache_bytes: 4 << 20,
             pending_max_bytes: 8 << 20,
+            patience: Duration::from_millis(2),
             blob_max_bytes: 64 << 20,
             index_flush_events: 8192,
             verify_at_open_max_bytes: 32 << 20,
@@ -44,6 +47,7 @@ impl fmt::Debug for LogOptions {
         f.debug_struct("LogOptions")
             .field("tail_cache_bytes", &self.tail_cache_bytes)
             .field("pending_max_bytes", &self.pending_max_bytes)
+            .field("patience", &self.patience)
             .field("blob_max_bytes", &self.blob_max_bytes)
             .field("index_flush_events", &self.index_flush_events)
             .field("verify_at_open_max_bytes", &self.verify_at_open_max_bytes)

@@ -111,34 +111,39 @@ pub fn fit_one_frame(appends: &mut [Prepared], blob_max_bytes: usize) -> Result<
 /// Cuts an append in pieces that fit a frame each. `step.retry_scheduled` and `tool.approval_requested` stay with the
 /// event before them: nothing would record them later.
 pub fn cut(append: Prepared, blob_max_bytes: usize) -> Result<Vec<Prepared>, AppendError> {
-    let Prepared { stream, mut expected, events } = append;
-    let max_bytes = FRAME_MAX_BYTES - FRAME_OVERHEAD_BYTES;
-    let mut pieces: Vec<Prepared> = Vec::new();
-    let mut size = 0;
-    let mut events = events.into_iter().peekable();
-    while let Some(event) = events.next() {
-        let mut unit = vec![event];
-        let belongs = |next: &PreparedEvent| {
-            matches!(next.event.body, EventBody::StepRetryScheduled(_) | EventBody::ToolApprovalRequested(_))
-        };
-        while let Some(next) = events.next_if(belongs) {
-            unit.push(next);
-        }
-        let bytes: usize = unit.iter().map(|event| event.stored_bytes(&stream)).sum();
-        match pieces.last_mut() {
-            Some(piece) if size + bytes <= max_bytes => piece.events.extend(unit),
-            _ => {
-                pieces.push(Prepared { stream: stream.clone(), expected, events: unit });
-                expected = Expected::Any;
-                size = 0;
-            }
-        }
-        size += bytes;
+    let cuts = places_to_cut(&append);
+    let Prepared { stream, expected, mut events } = append;
+    let mut pieces = Vec::with_capacity(cuts.len() + 1);
+    for at in cuts.into_iter().rev() {
+        let events = events.split_off(at);
+        pieces.push(Prepared { stream: stream.clone(), expected: Expected::Any, events });
     }
+    pieces.push(Prepared { stream, expected, events });
+    pieces.reverse();
     for piece in &mut pieces {
         fit_one_frame(std::slice::from_mut(piece), blob_max_bytes)?;
     }
     Ok(pieces)
+}
+
+/// The events that begin pieces, but for the first.
+fn places_to_cut(append: &Prepared) -> Vec<usize> {
+    let max_bytes = FRAME_MAX_BYTES - FRAME_OVERHEAD_BYTES;
+    let (mut cuts, mut piece_bytes, mut at) = (Vec::new(), 0, 0);
+    // What stays together is a unit: it may come to more than fits a frame, where its bodies are moved to blobs later.
+    let belongs = |_: &PreparedEvent, next: &PreparedEvent| {
+        matches!(next.event.body, EventBody::StepRetryScheduled(_) | EventBody::ToolApprovalRequested(_))
+    };
+    for unit in append.events.chunk_by(belongs) {
+        let bytes: usize = unit.iter().map(|event| event.stored_bytes(&append.stream)).sum();
+        if at > 0 && piece_bytes + bytes > max_bytes {
+            cuts.push(at);
+            piece_bytes = 0;
+        }
+        piece_bytes += bytes;
+        at += unit.len();
+    }
+    cuts
 }
 
 fn spill(body: &EventBody, blob_max_bytes: usize) -> Result<PreparedBody, AppendError> {

@@ -12,7 +12,7 @@ use crate::{
     id::Hash,
     time::Timestamp,
 };
-use std::{collections::HashMap, mem, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc, time::Instant};
 
 /// How many streams' ends are remembered. Others are looked up in the index.
 const HEADS_MAX: usize = 8192;
@@ -26,8 +26,10 @@ pub struct Pending {
     pub frames: Vec<(FrameBuilder, Vec<Arc<Event>>)>,
     /// What it counts for against the limit, in bytes.
     pub bytes: usize,
-    /// How many calls made it.
+    /// How many calls made it, not counting those that are in no hurry.
     pub calls: usize,
+    /// Since when something waits that is in no hurry.
+    pub since: Option<Instant>,
 }
 
 /// Whether the log takes events.

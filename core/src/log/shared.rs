@@ -4,9 +4,12 @@ use super::{
     Clock, Poisoned, ReadError, index::Index, sequencer::Sequencer, tail::Tail, waiters::Waiters, watches::Watches,
 };
 use crate::storage::Storage;
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::{Notify, watch};
 
@@ -18,6 +21,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Limits, as in the options.
     pub pending_max_bytes: usize,
+    /// Limits, as in the options.
+    pub patience: Duration,
     /// Limits, as in the options.
     pub blob_max_bytes: usize,
     /// Limits, as in the options.

@@ -89,8 +89,15 @@ impl Writer {
                 }
                 return (sequencer.take(), stopped);
             }
+            let left = sequencer.pending.since.map(|since| self.shared.patience.saturating_sub(since.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return (sequencer.take(), false);
+            }
             sequencer.wake_at_calls = Some(1);
-            sequencer = self.shared.work.wait(sequencer).unwrap_or_else(PoisonError::into_inner);
+            sequencer = match left {
+                None => self.shared.work.wait(sequencer).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => self.shared.work.wait_timeout(sequencer, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
             sequencer.wake_at_calls = None;
         }
     }
@@ -112,7 +119,7 @@ impl Writer {
     }
 
     fn commit(&mut self, pending: Pending) -> Result<(), ReadError> {
-        let Pending { blobs, frames, bytes, calls } = pending;
+        let Pending { blobs, frames, bytes, calls, since: _ } = pending;
         let begun = Instant::now();
         let mut writes = self.blob_writes(blobs)?;
         if let IndexWriting::Durable(position) = self.index {
@@ -134,7 +141,7 @@ impl Writer {
             self.shared.storage.sync()?;
             self.publish(published);
             self.last_commit = begun.elapsed();
-            self.last_calls = calls;
+            self.last_calls = calls.max(1);
             if let IndexWriting::Written(position) = self.index {
                 self.index = IndexWriting::Durable(position);
             }

@@ -87,7 +87,7 @@ impl JobState {
         Some(Self {
             id: event.job?,
             status: JobStatus::Queued,
-            submitted: Arc::new(submitted.clone()),
+            submitted: submitted.clone(),
             submitted_position: event.position,
             submitted_at: event.happened_at(),
             started_at: None,

@@ -282,9 +282,9 @@ fn the_stored_form_is_this_one() {
     let process = |body| NewEvent::new(body).process(process_id(1));
     let appends = vec![
         (StreamId::System, vec![EventBody::QueuePaused(QueueChanged { queue: "q".into() }).into()]),
-        (StreamId::Job(job_id(1)), vec![EventBody::JobSubmitted(first).into(), started(1, 1).into()]),
+        (StreamId::Job(job_id(1)), vec![EventBody::JobSubmitted(first.into()).into(), started(1, 1).into()]),
         (StreamId::Job(job_id(1)), vec![step("w", "workflow", 1, "{}").into(), process(process_started())]),
-        (StreamId::Job(job_id(2)), vec![EventBody::JobSubmitted(child).into()]),
+        (StreamId::Job(job_id(2)), vec![EventBody::JobSubmitted(child.into()).into()]),
         (StreamId::Job(job_id(1)), vec![step("a", "approve", 1, "{}").into(), approval_requested("a").into()]),
         (StreamId::Job(job_id(1)), vec![signalled("go", Some("s")).into(), process(process_exited())]),
         (StreamId::Job(job_id(1)), vec![step("b", "exec", 1, "{}").into(), waiting(WaitKind::Approval).into()]),

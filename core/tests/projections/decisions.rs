@@ -109,7 +109,7 @@ fn retry_is_a_new_job_that_takes_over_results() {
     let mut first = submission();
     first.idempotency_key = Some("k".into());
     first.parent = Some(ParentRef { job: job_id(9), step: "w".into() });
-    let ended = job(vec![EventBody::JobSubmitted(first), started(1, 1), completed()]);
+    let ended = job(vec![EventBody::JobSubmitted(first.into()), started(1, 1), completed()]);
     let again = decide_retry(&ended, 77).unwrap();
     assert_eq!((again.resume_from, again.seed), (Some(job_id(1)), 77));
     assert_eq!((again.idempotency_key, again.parent), (None, None));

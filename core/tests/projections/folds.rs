@@ -113,7 +113,7 @@ fn a_job_is_shown_as_the_interface_says() {
     submission.labels = [("team".to_owned(), "a".to_owned())].into();
     submission.parent = Some(ParentRef { job: job_id(9), step: "workflow".into() });
     let state = job([
-        EventBody::JobSubmitted(submission),
+        EventBody::JobSubmitted(submission.into()),
         started(1, 1),
         EventBody::JobPhaseEntered(JobPhaseEntered { title: "Scan".into() }),
         step("a/wait_for", "wait_for", 1, r#"{"signal":"go"}"#),
@@ -234,7 +234,8 @@ fn when_something_is_due() {
     }
     let mut submission = submission();
     submission.limits.timeout_ms = Some(300);
-    let state = job([EventBody::JobSubmitted(submission), started(1, 1), step("a", "sleep", 1, r#"{"ms":1500}"#)]);
+    let state =
+        job([EventBody::JobSubmitted(submission.into()), started(1, 1), step("a", "sleep", 1, r#"{"ms":1500}"#)]);
     assert_eq!(state.next_due(), Some(at(2_300)), "the job's own limit comes first");
 }
 
@@ -280,7 +281,7 @@ fn a_parent_has_work_when_its_child_has_ended() {
     let parent = [submitted(), started(1, 1), step("w", "workflow", 1, "{}"), waiting(WaitKind::Child)];
     let mut appends = vec![
         (StreamId::Job(job_id(1)), parent.into_iter().map(NewEvent::from).collect::<Vec<_>>()),
-        (StreamId::Job(job_id(2)), vec![EventBody::JobSubmitted(child).into(), started(1, 1).into()]),
+        (StreamId::Job(job_id(2)), vec![EventBody::JobSubmitted(child.into()).into(), started(1, 1).into()]),
     ];
     let before = fold(&sequence(appends.clone()));
     let parent = before.job(&job_id(1)).unwrap();
@@ -353,7 +354,7 @@ fn a_filter_takes_what_fits_all_of_it() {
     let mut submission = submission();
     submission.labels = [("team".to_owned(), "a".to_owned())].into();
     submission.parent = Some(ParentRef { job: job_id(9), step: "w".into() });
-    let state = job([EventBody::JobSubmitted(submission)]);
+    let state = job([EventBody::JobSubmitted(submission.into())]);
     let label = |text: &str| JobFilter { label: Some(text.parse().unwrap()), ..JobFilter::default() };
     let cases = [
         (JobFilter::default(), true),

@@ -52,7 +52,7 @@ pub fn submission() -> JobSubmitted {
 }
 
 pub fn submitted() -> EventBody {
-    EventBody::JobSubmitted(submission())
+    EventBody::JobSubmitted(submission().into())
 }
 
 pub fn started(attempt: u32, run: u32) -> EventBody {

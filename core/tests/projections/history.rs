@@ -131,7 +131,7 @@ impl World {
             processes: Vec::new(),
             approvals: Vec::new(),
         });
-        self.append(self.jobs.len() - 1, vec![EventBody::JobSubmitted(submission).into()]);
+        self.append(self.jobs.len() - 1, vec![EventBody::JobSubmitted(submission.into()).into()]);
     }
 
     fn start(&mut self, index: usize) {

@@ -54,6 +54,7 @@ impl ActiveJob {
             children: BTreeMap::new(),
             cancel: None,
             seen_pokes: 0,
+            last_position: 0,
             seen_version: 0,
             waiting: false,
             finished: VecDeque::new(),

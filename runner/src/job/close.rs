@@ -28,7 +28,7 @@ impl ActiveJob {
         self.inner.processes.end_job(&self.id).await;
         self.cancel_children().await;
         events.push(self.last_event(end).into());
-        self.append(events).await?;
+        self.append_at_once(events).await?;
         Ok(Leave::Ended)
     }
 

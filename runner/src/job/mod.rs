@@ -102,6 +102,8 @@ pub(super) struct ActiveJob {
     /// Child jobs of open `workflow` steps, by the step's path.
     children: BTreeMap<Arc<str>, JobId>,
     cancel: Option<Option<String>>,
+    /// The last position that it has appended.
+    last_position: u64,
     /// Up to which version of its stream the job has looked for what came from outside.
     seen_version: u64,
     /// How many pokes it has looked after.
@@ -247,8 +249,15 @@ impl ActiveJob {
                 return self.close(End::Cancelled(reason)).await;
             }
             let input = match slice.state {
-                RunState::Returned(result) => return self.close(End::Completed(result)).await,
-                RunState::Failed(error) => return self.close(End::Failed(error)).await,
+                // The virtual machine goes back before the end is written: another job may want it.
+                RunState::Returned(result) => {
+                    drop(run);
+                    return self.close(End::Completed(result)).await;
+                }
+                RunState::Failed(error) => {
+                    drop(run);
+                    return self.close(End::Failed(error)).await;
+                }
                 RunState::Continued(args) => {
                     drop(run);
                     worked = self.continue_as(args).await?;
@@ -262,7 +271,10 @@ impl ActiveJob {
                 }
                 RunState::Blocked => match self.next().await? {
                     Next::Input(input) => input,
-                    Next::Evict => return Ok(Leave::Evicted { due: self.next_due() }),
+                    Next::Evict => {
+                        self.settle().await?;
+                        return Ok(Leave::Evicted { due: self.next_due() });
+                    }
                     Next::Close(end) => {
                         drop(run);
                         return self.close(end).await;
@@ -491,12 +503,31 @@ impl ActiveJob {
 
     /// Appends to the job's own stream. What a script does in one slice, and what closes a thousand open branches, may
     /// be more than one append takes: replay goes on behind any first part of it.
-    async fn append(&self, events: Vec<NewEvent>) -> Result<Appended, Stop> {
+    /// Whoever acts on it waits until it is durable; nobody else is in a hurry.
+    async fn append(&mut self, events: Vec<NewEvent>) -> Result<Appended, Stop> {
         self.inner.log.ready().await;
         let append = Append { stream: StreamId::Job(self.id), expected: Expected::Any, events };
-        self.inner.log.append_long(append).map_err(|error| match error {
-            AppendError::Closed { .. } => Stop::Closed,
-            other => Stop::Log(other.to_string()),
-        })
+        let appended = self.inner.log.append_unhurried(append).map_err(refused)?;
+        self.last_position = appended.last_position;
+        Ok(appended)
+    }
+
+    /// The same for what others wait for.
+    async fn append_at_once(&mut self, events: Vec<NewEvent>) -> Result<Appended, Stop> {
+        self.inner.log.ready().await;
+        let append = Append { stream: StreamId::Job(self.id), expected: Expected::Any, events };
+        self.inner.log.append_long(append).map_err(refused)
+    }
+
+    /// Returns when all that was appended can be read by the job's next task.
+    async fn settle(&self) -> Result<(), Stop> {
+        Ok(self.inner.applied(self.last_position).await?)
+    }
+}
+
+fn refused(error: AppendError) -> Stop {
+    match error {
+        AppendError::Closed { .. } => Stop::Closed,
+        other => Stop::Log(other.to_string()),
     }
 }

@@ -73,7 +73,7 @@ pub async fn run(client: &Client, options: &Options) -> Result<Status, Failure> 
     };
     // The script computes: not on the threads that serve connections.
     let (options, history) =
-        (Options { ..clone(options) }, History { job, workflow: submitted.workflow, script, events });
+        (Options { ..clone(options) }, History { job, workflow: submitted.workflow.clone(), script, events });
     tokio::task::spawn_blocking(move || replay(&history, &options))
         .await
         .map_err(|error| Failure::failed(format!("the replay broke off: {error}")))?

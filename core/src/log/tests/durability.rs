@@ -63,6 +63,34 @@ fn appends_that_wait_are_written_as_one_group() {
     assert_eq!(storage.syncs() - before, 2);
 }
 
+#[tokio::test]
+async fn what_is_in_no_hurry_is_written_with_what_comes_next_or_when_somebody_waits() {
+    let storage = Arc::new(MemoryStorage::new());
+    let (log, _) = open(&storage, LogOptions { patience: Duration::from_secs(3600), ..options() });
+    let before = storage.syncs();
+    for text in ["a", "b"] {
+        log.append_unhurried(saying(&job(1), &[text])).unwrap();
+    }
+    let last = log.append(saying(&job(2), &["c"])).unwrap();
+    log.durable(last.last_position).await.unwrap();
+    assert_eq!(storage.syncs() - before, 1);
+    let unhurried = log.append_unhurried(saying(&job(1), &["d"])).unwrap();
+    log.durable(unhurried.last_position).await.unwrap();
+    assert_eq!(messages(&log.read(0, 10).unwrap()), ["a", "b", "c", "d"]);
+    log.append_unhurried(saying(&job(1), &["e"])).unwrap();
+    log.close();
+    assert_eq!(log.head(), 5);
+}
+
+#[tokio::test]
+async fn what_is_in_no_hurry_is_written_after_a_while() {
+    let (log, _) =
+        open(&Arc::new(MemoryStorage::new()), LogOptions { patience: Duration::from_millis(1), ..options() });
+    let mut head = log.watch_head();
+    log.append_unhurried(saying(&job(1), &["a"])).unwrap();
+    timeout(Duration::from_secs(60), head.wait_for(|head| *head == 1)).await.unwrap().unwrap();
+}
+
 #[test]
 fn many_threads_append_at_once() {
     let (log, _) = empty();

@@ -49,7 +49,7 @@ fn samples() -> Vec<EventBody> {
     let usage = JobUsage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 3, reasoning_tokens: 4 };
     let chat_usage = ChatUsage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 3, reasoning_tokens: 4 };
     vec![
-        EventBody::JobSubmitted(JobSubmitted {
+        EventBody::JobSubmitted(Arc::new(JobSubmitted {
             workflow: text("w"),
             script_hash: hash(1),
             args: json("{\"n\":300}"),
@@ -68,7 +68,7 @@ fn samples() -> Vec<EventBody> {
             labels: [(text("k"), text("v"))].into(),
             session: Some(session),
             imported: true,
-        }),
+        })),
         EventBody::JobStarted(JobStarted { attempt: 1, run: 2, runner: text("moonlog 0.1.0") }),
         EventBody::JobRetryScheduled(JobRetryScheduled { attempt: 1, wait_ms: 250, error: error() }),
         EventBody::JobContinued(JobContinued { run: 2, args: json("[]") }),

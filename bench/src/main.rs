@@ -1,0 +1,51 @@
+//! Benchmarks: what moonlog does in a second beside what the machine, or a peer, does in the same run. Only the ratios
+//! travel from one machine to another. Nothing here fails because it was slow.
+
+mod append;
+mod feeds;
+mod floor;
+mod fold;
+mod history;
+mod jobs;
+mod load;
+mod memory;
+mod options;
+mod report;
+mod server;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod startup;
+
+use options::{Benchmark, Options};
+use std::process::ExitCode;
+
+/// What a benchmark gives, or what went wrong with it.
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut code = ExitCode::SUCCESS;
+    for benchmark in &options.benchmarks {
+        if let Err(error) = run(*benchmark, &options) {
+            eprintln!("{}: {error}", benchmark.name());
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
+}
+
+fn run(benchmark: Benchmark, options: &Options) -> Outcome {
+    match benchmark {
+        Benchmark::Append => append::run(options),
+        Benchmark::Fold => fold::run(options).and_then(|()| startup::run(options)),
+        Benchmark::Jobs => jobs::run(options),
+        Benchmark::Feeds => feeds::run(options),
+        Benchmark::Memory => memory::run(options),
+    }
+}
