@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) processes: Processes,
     pub(crate) admission: Admission,
     pub(crate) waiters: Waiters,
+    /// How many more jobs may keep their virtual machines while they wait: as many as may run.
+    pub(crate) idle_vms: Arc<Semaphore>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<HashMap<Hash, Arc<str>>>,
     dispatcher: mpsc::UnboundedSender<Message>,
@@ -185,6 +187,7 @@ impl Runner {
             processes: Processes::new(log.clone(), options.processes.clone()),
             admission: Admission::default(),
             waiters: Waiters::default(),
+            idle_vms: Arc::new(Semaphore::new(options.concurrency)),
             sources: Mutex::default(),
             dispatcher,
             library,

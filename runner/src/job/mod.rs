@@ -265,6 +265,7 @@ impl ActiveJob {
                 RunState::Blocked => match self.next().await? {
                     Next::Input(input) => input,
                     Next::Evict => {
+                        drop(run);
                         self.settle().await?;
                         return Ok(Leave::Evicted { due: self.next_due() });
                     }
@@ -360,6 +361,7 @@ impl ActiveJob {
     /// Waits for what comes next.
     async fn next(&mut self) -> Result<Next, Stop> {
         let mut evict_at: Option<Instant> = None;
+        let mut idle = None;
         loop {
             self.look()?;
             if let Some(reason) = self.cancel.take() {
@@ -372,6 +374,7 @@ impl ActiveJob {
             if let Some(delivery) = self.take_ready(now)? {
                 self.stop_waiting().await?;
                 evict_at = None;
+                drop(idle.take());
                 match self.deliver(delivery).await? {
                     Some(input) => return Ok(Next::Input(input)),
                     None => continue,
@@ -382,7 +385,10 @@ impl ActiveJob {
                 return Ok(Next::Close(End::Failed(error)));
             }
             if evict_at.is_none() && self.start_waiting().await? {
-                evict_at = Some(Instant::now() + Duration::from_millis(self.inner.options.idle_evict_ms));
+                // Where too many wait already, this one's machine goes at once.
+                idle = self.inner.idle_vms.clone().try_acquire_owned().ok();
+                let keep_ms = if idle.is_some() { self.inner.options.idle_evict_ms } else { 0 };
+                evict_at = Some(Instant::now() + Duration::from_millis(keep_ms));
             }
             let due = self.until_due(now);
             let evict = evict_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
