@@ -38,6 +38,14 @@ impl Json {
         Self(text.into())
     }
 
+    /// Reads a field that is there, for `deserialize_with`: `null` is a value, and an absent field is none.
+    ///
+    /// # Errors
+    /// As the deserializer.
+    pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        Self::deserialize(deserializer).map(Some)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

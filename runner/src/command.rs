@@ -122,8 +122,7 @@ impl Inner {
             self.log.ready().await;
             match self.log.append(Append::new(StreamId::Job(*job), Expected::Version(state.version), events)) {
                 Ok(appended) => {
-                    self.log.durable(appended.last_position).await?;
-                    self.applied(appended.last_position).await;
+                    self.applied(appended.last_position).await?;
                     return Ok(());
                 }
                 Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => {
@@ -150,8 +149,7 @@ impl Inner {
             return Ok(());
         }
         let appended = self.log.append(Append::new(StreamId::System, Expected::Any, events))?;
-        self.log.durable(appended.last_position).await?;
-        self.applied(appended.last_position).await;
+        self.applied(appended.last_position).await?;
         Ok(())
     }
 }

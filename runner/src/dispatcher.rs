@@ -5,6 +5,7 @@
 
 use crate::{
     job::{self, Leave, Poke},
+    memory::Dropped,
     options::QueueOptions,
     runner::Inner,
 };
@@ -95,6 +96,8 @@ pub(crate) struct Dispatcher {
     timer_of: HashMap<JobId, Timestamp>,
     /// Whom to wake when a child ends.
     parents: HashMap<JobId, JobId>,
+    /// Virtual machines of jobs that wait.
+    dropped: Dropped,
     shutdown: Option<oneshot::Sender<()>>,
 }
 
@@ -117,6 +120,7 @@ impl Dispatcher {
             timers: BTreeSet::new(),
             timer_of: HashMap::new(),
             parents: HashMap::new(),
+            dropped: Dropped::default(),
             shutdown: None,
         };
         dispatcher.recover();
@@ -276,6 +280,7 @@ impl Dispatcher {
                 }
             }
             Leave::Evicted { due } => {
+                self.dropped.one();
                 self.set_timer(job, due);
                 // A poke that the task did not see any more must not be lost.
                 if resident.pokes != pokes {

@@ -52,8 +52,7 @@ impl Runner {
             positions.insert(event.position, appended.last_position);
             last = appended.last_position;
         }
-        inner.log.durable(last).await?;
-        inner.applied(last).await;
+        inner.applied(last).await?;
         Ok(job)
     }
 

@@ -51,7 +51,7 @@ pub struct RunnerOptions {
     pub warm_vms: usize,
     /// What a script may use.
     pub limits: Limits,
-    /// The largest `args`, signal payload or script, in bytes.
+    /// The largest `args` of a job, in bytes. A script's source has a limit of its own.
     pub submit_max_bytes: usize,
     /// How processes are started and recorded.
     pub processes: ProcessOptions,

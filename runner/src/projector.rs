@@ -2,13 +2,22 @@
 
 use crate::{dispatcher::Message, runner::Inner};
 use std::sync::Arc;
+use tokio::{sync::watch, task::JoinHandle};
 
 /// How many events one read takes.
 const READ_EVENTS: usize = 4_096;
 
-/// Follows the log until its last handle is gone or the runner stops.
-pub(crate) async fn run(inner: Arc<Inner>, mut stop: tokio::sync::watch::Receiver<bool>) {
+/// Follows the log until its last handle is gone, it refuses, or the runner stops.
+pub(crate) async fn run(inner: Arc<Inner>, stop: watch::Receiver<bool>) {
+    follow(&inner, stop).await;
+    inner.waiters.end();
+}
+
+async fn follow(inner: &Arc<Inner>, mut stop: watch::Receiver<bool>) {
     let mut head = inner.log.watch_head();
+    let refused = inner.log.durable(u64::MAX);
+    tokio::pin!(refused);
+    let mut checkpoint: Option<JoinHandle<()>> = None;
     loop {
         loop {
             let events = match inner.log.read(inner.views.applied(), READ_EVENTS) {
@@ -23,16 +32,18 @@ pub(crate) async fn run(inner: Arc<Inner>, mut stop: tokio::sync::watch::Receive
             inner.waiters.wake(&events);
             inner.tell(Message::Applied(events));
         }
-        if inner.views.checkpoint_due() {
+        if inner.views.checkpoint_due() && checkpoint.as_ref().is_none_or(JoinHandle::is_finished) {
             let views = inner.views.clone();
-            tokio::task::spawn_blocking(move || {
+            checkpoint = Some(tokio::task::spawn_blocking(move || {
                 if let Err(error) = views.checkpoint() {
                     tracing::warn!(%error, "no snapshot was written; the next start folds more events");
                 }
-            });
+            }));
         }
         tokio::select! {
             changed = head.changed() => if changed.is_err() { return },
+            // What was durable before is folded already, or is in a moment: a refusal comes behind the last publication.
+            _ = &mut refused, if !inner.waiters.is_over() => inner.waiters.end(),
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }

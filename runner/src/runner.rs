@@ -13,7 +13,7 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
-    log::{Append, Expected, Log, ReadError},
+    log::{Append, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -65,20 +65,29 @@ pub(crate) struct Inner {
     pub(crate) processes: Processes,
     pub(crate) admission: Admission,
     pub(crate) waiters: Waiters,
-    /// How many more jobs may keep their virtual machines while they wait: as many as may run.
-    pub(crate) idle_vms: Arc<Semaphore>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<HashMap<Hash, Arc<str>>>,
+    /// Permits to keep a virtual machine while its job waits.
+    idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
 }
 
 /// How many sources are kept in memory.
 const SOURCES: usize = 256;
 
+/// How many waiting jobs keep their virtual machines, at about half a MiB each. Thousands that come to wait at once would
+/// take gigabytes for the moment that each may keep its own.
+const IDLE_MACHINES: usize = 64;
+
 impl Inner {
     /// Tells the dispatcher. Nobody listens any more where the runner has stopped.
     pub(crate) fn tell(&self, message: Message) {
         let _ = self.dispatcher.send(message);
+    }
+
+    /// A permit to keep a waiting job's virtual machine, where not too many are kept.
+    pub(crate) fn keep_machine(&self) -> Option<OwnedSemaphorePermit> {
+        self.idle_machines.clone().try_acquire_owned().ok()
     }
 
     /// The source of a script that some job was submitted with.
@@ -136,10 +145,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Comes when the events up to `position` have been folded.
-    pub(crate) async fn applied(&self, position: u64) {
-        // The sender lives as long as the views do.
-        let _ = self.views.watch_applied().wait_for(|applied| *applied >= position).await;
+    /// Comes when the events up to `position` are durable and folded: one wake for both.
+    pub(crate) async fn applied(&self, position: u64) -> Result<(), Poisoned> {
+        if self.waiters.applied(position).await {
+            return Ok(());
+        }
+        // Nothing more is folded: the log tells why, if it refuses.
+        self.log.durable(position).await
     }
 
     /// Records that the server is back, and what became of what the last one left.
@@ -158,7 +170,9 @@ impl Inner {
     async fn record_stop(&self) {
         let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
         match self.append_system(EventBody::RunnerStopped(stopped)).await {
-            Ok(position) => self.applied(position).await,
+            Ok(position) => {
+                let _ = self.applied(position).await;
+            }
             Err(error) => tracing::warn!(%error, "the stop was not recorded"),
         }
     }
@@ -187,8 +201,8 @@ impl Runner {
             processes: Processes::new(log.clone(), options.processes.clone()),
             admission: Admission::default(),
             waiters: Waiters::default(),
-            idle_vms: Arc::new(Semaphore::new(options.concurrency)),
             sources: Mutex::default(),
+            idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
             engine,
@@ -207,6 +221,7 @@ impl Runner {
             }
             inner.views.advance(&events);
         }
+        inner.waiters.advance(inner.views.applied());
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
         tokio::spawn(projector::run(inner.clone(), stopped));

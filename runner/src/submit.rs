@@ -170,7 +170,7 @@ impl Inner {
         }
         let script = self.script(request.what)?;
         let args = request.args.unwrap_or_else(|| Json::from_written("{}".into()));
-        self.check_size("args", args.as_str().len())?;
+        check_size("args", args.as_str().len(), self.options.submit_max_bytes)?;
         let args = prepare_args(script.args_schema.as_ref(), &args).map_err(SubmitError::InvalidArgs)?;
         let _place = if bounded { Some(self.take_place(&queue)?) } else { None };
         let nesting = parent.as_ref().map_or(self.options.nesting, |parent| parent.nesting);
@@ -209,9 +209,8 @@ impl Inner {
             }
             Err(error) => return Err(error.into()),
         };
-        self.log.durable(position).await?;
         // Whoever asks next, by key or by id, must find it.
-        self.applied(position).await;
+        self.applied(position).await?;
         Ok(Submitted { job, created: true })
     }
 
@@ -227,7 +226,7 @@ impl Inner {
                 None => Err(SubmitError::NoSuchWorkflow { nearest: self.nearest(&name), name }),
             },
             ScriptSource::Script { source, name } => {
-                self.check_size("script", source.len())?;
+                check_size("script", source.len(), self.options.limits.source_bytes)?;
                 let hash = Hash::of(source.as_bytes());
                 let name = name.unwrap_or_else(|| "script".into());
                 let info = self.checked(hash, &name, &source).map_err(SubmitError::DoesNotCompile)?;
@@ -268,11 +267,6 @@ impl Inner {
         Ok(info)
     }
 
-    fn check_size(&self, what: &'static str, bytes: usize) -> Result<(), SubmitError> {
-        let limit_bytes = self.options.submit_max_bytes;
-        if bytes > limit_bytes { Err(SubmitError::TooLarge { what, bytes, limit_bytes }) } else { Ok(()) }
-    }
-
     /// Stores the source, unless that was done before.
     fn keep_script(&self, hash: Hash, source: &Arc<str>) -> Result<(), SubmitError> {
         if !self.has_source(&hash) {
@@ -303,6 +297,10 @@ impl Inner {
         }
         Ok(UnderWay(counter))
     }
+}
+
+fn check_size(what: &'static str, bytes: usize, limit_bytes: usize) -> Result<(), SubmitError> {
+    if bytes > limit_bytes { Err(SubmitError::TooLarge { what, bytes, limit_bytes }) } else { Ok(()) }
 }
 
 struct Parent {

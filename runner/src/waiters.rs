@@ -1,16 +1,26 @@
-//! Who waits for a job's end.
+//! Who waits for a job's end, and for a position to be folded. Each is woken once, when it has come.
 
 use moonlog_core::{event::Event, id::JobId};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::oneshot;
+
+/// Those that wait for positions, and up to where all have come.
+#[derive(Default)]
+struct Applied {
+    position: u64,
+    waiting: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
+    /// Whether no more will come.
+    over: bool,
+}
 
 /// Those that wait.
 #[derive(Default)]
 pub(crate) struct Waiters {
     ends: Mutex<HashMap<JobId, Vec<oneshot::Sender<()>>>>,
+    applied: Mutex<Applied>,
 }
 
 impl Waiters {
@@ -44,5 +54,43 @@ impl Waiters {
                 let _ = waiting.send(());
             }
         }
+        if let Some(last) = events.last() {
+            self.advance(last.position);
+        }
+    }
+
+    /// Everything up to `position` has been folded.
+    pub(crate) fn advance(&self, position: u64) {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        applied.position = position.max(applied.position);
+        let later = applied.waiting.split_off(&(position + 1));
+        for waiting in std::mem::replace(&mut applied.waiting, later).into_values().flatten() {
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Nothing more will be folded: the log refuses, or the runner stops.
+    pub(crate) fn end(&self) {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        applied.over = true;
+        applied.waiting.clear();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).over
+    }
+
+    /// Comes with `true` when the events up to `position` have been folded, with `false` where they never will be.
+    pub(crate) async fn applied(&self, position: u64) -> bool {
+        let waiting = {
+            let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+            if applied.position >= position || applied.over {
+                return applied.position >= position;
+            }
+            let (sender, receiver) = oneshot::channel();
+            applied.waiting.entry(position).or_default().push(sender);
+            receiver
+        };
+        waiting.await.is_ok()
     }
 }

@@ -57,7 +57,7 @@ pub struct StepFinished {
     /// How.
     pub outcome: StepOutcome,
     /// What the script gets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "Json::present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
     /// Why it failed. A failure can have both: a command's captured output, and its exit code as an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]

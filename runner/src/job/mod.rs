@@ -249,8 +249,15 @@ impl ActiveJob {
                 return self.close(End::Cancelled(reason)).await;
             }
             let input = match slice.state {
-                RunState::Returned(result) => return self.close(End::Completed(result)).await,
-                RunState::Failed(error) => return self.close(End::Failed(error)).await,
+                // The virtual machine goes back before the end is written: another job may want it.
+                RunState::Returned(result) => {
+                    drop(run);
+                    return self.close(End::Completed(result)).await;
+                }
+                RunState::Failed(error) => {
+                    drop(run);
+                    return self.close(End::Failed(error)).await;
+                }
                 RunState::Continued(args) => {
                     drop(run);
                     worked = self.continue_as(args).await?;
@@ -265,7 +272,6 @@ impl ActiveJob {
                 RunState::Blocked => match self.next().await? {
                     Next::Input(input) => input,
                     Next::Evict => {
-                        drop(run);
                         self.settle().await?;
                         return Ok(Leave::Evicted { due: self.next_due() });
                     }
@@ -361,7 +367,7 @@ impl ActiveJob {
     /// Waits for what comes next.
     async fn next(&mut self) -> Result<Next, Stop> {
         let mut evict_at: Option<Instant> = None;
-        let mut idle = None;
+        let mut keep = None;
         loop {
             self.look()?;
             if let Some(reason) = self.cancel.take() {
@@ -374,7 +380,6 @@ impl ActiveJob {
             if let Some(delivery) = self.take_ready(now)? {
                 self.stop_waiting().await?;
                 evict_at = None;
-                drop(idle.take());
                 match self.deliver(delivery).await? {
                     Some(input) => return Ok(Next::Input(input)),
                     None => continue,
@@ -385,10 +390,8 @@ impl ActiveJob {
                 return Ok(Next::Close(End::Failed(error)));
             }
             if evict_at.is_none() && self.start_waiting().await? {
-                // Where too many wait already, this one's machine goes at once.
-                idle = self.inner.idle_vms.clone().try_acquire_owned().ok();
-                let keep_ms = if idle.is_some() { self.inner.options.idle_evict_ms } else { 0 };
-                evict_at = Some(Instant::now() + Duration::from_millis(keep_ms));
+                keep = keep.or_else(|| self.inner.keep_machine());
+                evict_at = Some(Instant::now() + self.idle_time(now, keep.is_some()));
             }
             let due = self.until_due(now);
             let evict = evict_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
@@ -469,6 +472,13 @@ impl ActiveJob {
         Ok(())
     }
 
+    /// How long a job that waits keeps its virtual machine: a while, where few do or something is due by then.
+    fn idle_time(&self, now: Timestamp, few: bool) -> Duration {
+        let idle = Duration::from_millis(self.inner.options.idle_evict_ms);
+        let soon = self.next_due().is_some_and(|due| due <= now.plus_ms(self.inner.options.idle_evict_ms));
+        if few || soon { idle } else { Duration::ZERO }
+    }
+
     fn next_due(&self) -> Option<Timestamp> {
         [self.open.next_due(), self.deadline].into_iter().flatten().min()
     }
@@ -511,9 +521,7 @@ impl ActiveJob {
 
     /// Returns when all that was appended can be read by the job's next task.
     async fn settle(&self) -> Result<(), Stop> {
-        self.inner.log.durable(self.last_position).await?;
-        self.inner.applied(self.last_position).await;
-        Ok(())
+        Ok(self.inner.applied(self.last_position).await?)
     }
 }
 
