@@ -272,6 +272,7 @@ impl ActiveJob {
                 RunState::Blocked => match self.next().await? {
                     Next::Input(input) => input,
                     Next::Evict => {
+                        drop(run);
                         self.settle().await?;
                         return Ok(Leave::Evicted { due: self.next_due() });
                     }
