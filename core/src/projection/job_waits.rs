@@ -67,7 +67,7 @@ impl JobState {
                 _ => false,
             },
             "approve" => self.approval(path).is_some_and(|approval| approval.decided.is_some()),
-            // A child that is not known was not submitted before the server stopped: it still is to be.
+            // Where there is no child, a crash came before it was submitted.
             "workflow" => self.pending.as_ref().and_then(|p| p.child_of(path)).is_none_or(|child| child.ended),
             "process_wait" => match step.process().and_then(|id| id.parse::<ProcessId>().ok()) {
                 Some(process) => !all.processes().is_running(&process),
