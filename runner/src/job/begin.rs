@@ -48,6 +48,7 @@ impl ActiveJob {
             run: state.run,
             args: state.args().clone(),
             deadline: None,
+            overdue: false,
             open: OpenSteps::default(),
             signals: VecDeque::new(),
             decisions: HashMap::new(),
@@ -185,6 +186,8 @@ impl ActiveJob {
             budget_total: self.submitted.limits.budget_tokens,
         };
         let engine = self.inner.engine.clone();
-        self.slice(stop, move || Run::start(&engine, spec, &history)).await
+        // A replay is not stopped half-way: its end is where the job stands.
+        let deadline = self.deadline.filter(|_| history.is_empty());
+        self.slice(stop, deadline, move || Run::start(&engine, spec, &history)).await
     }
 }

@@ -30,6 +30,7 @@ use open::{Doing, Open, OpenSteps};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -95,6 +96,8 @@ pub(super) struct ActiveJob {
     args: Json,
     /// When the job's own time is up.
     deadline: Option<Timestamp>,
+    /// It was up while the script computed.
+    overdue: bool,
     open: OpenSteps,
     /// Signals that nobody has taken yet, oldest first.
     signals: VecDeque<(String, Json)>,
@@ -248,6 +251,10 @@ impl ActiveJob {
                 drop(run);
                 return self.close(End::Cancelled(reason)).await;
             }
+            if self.overdue {
+                drop(run);
+                return self.close(End::TimedOut).await;
+            }
             let input = match slice.state {
                 // The virtual machine goes back before the end is written: another job may want it.
                 RunState::Returned(result) => {
@@ -282,20 +289,27 @@ impl ActiveJob {
                 },
             };
             let stop = run.stop_handle();
-            worked = self.slice(stop, move || run.resume(input).map(|slice| (run, slice))).await?;
+            let deadline = self.deadline;
+            worked = self.slice(stop, deadline, move || run.resume(input).map(|slice| (run, slice))).await?;
         }
     }
 
-    /// Runs a slice of the script on a thread where it may compute. A job that is cancelled meanwhile has its script
-    /// stopped.
-    async fn slice<F>(&mut self, stop: StopHandle, work: F) -> Result<Worked, Stop>
+    /// Runs a slice of the script on a thread where it may compute. A job that is cancelled meanwhile, or whose time is
+    /// up, has its script stopped.
+    async fn slice<F>(&mut self, stop: StopHandle, deadline: Option<Timestamp>, work: F) -> Result<Worked, Stop>
     where
         F: FnOnce() -> Worked + Send + 'static,
     {
         let mut working = tokio::task::spawn_blocking(work);
+        let left = deadline.map(|deadline| until(deadline, (self.inner.options.clock)()));
+        let mut time_up = pin!(tokio::time::sleep(left.unwrap_or_default()));
         let worked = loop {
             tokio::select! {
                 worked = &mut working => break worked,
+                () = &mut time_up, if left.is_some() && !self.overdue => {
+                    self.overdue = true;
+                    stop.stop();
+                }
                 changed = self.poke.changed() => {
                     let looked = if changed.is_err() { Err(Stop::Shutdown) } else { self.look() };
                     if looked.is_err() || self.cancel.is_some() {
@@ -485,9 +499,7 @@ impl ActiveJob {
 
     fn until_due(&self, now: Timestamp) -> Duration {
         const LONGEST: Duration = Duration::from_secs(3600);
-        self.next_due().map_or(LONGEST, |due| {
-            Duration::from_micros(due.as_micros().saturating_sub(now.as_micros()).max(0) as u64).min(LONGEST)
-        })
+        self.next_due().map_or(LONGEST, |due| until(due, now).min(LONGEST))
     }
 
     /// `continue_as`: the next run begins with a fresh history.
@@ -530,4 +542,9 @@ fn refused(error: AppendError) -> Stop {
         AppendError::Closed { .. } => Stop::Closed,
         other => Stop::Log(other.to_string()),
     }
+}
+
+/// How long it is from `now` to `due`.
+fn until(due: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_micros(due.as_micros().saturating_sub(now.as_micros()).max(0) as u64)
 }
