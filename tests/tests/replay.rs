@@ -1,5 +1,7 @@
 //! Replay: what a script did is done again from its log, with no side effect, and anything else is found.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use moonlog_tests::{Random, Server, command, printed};
 use serde_json::{Value, json};
 use std::{collections::HashSet, path::Path, time::Duration};

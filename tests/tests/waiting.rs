@@ -2,6 +2,8 @@
 //!
 //! 2,000 jobs by default; 10,000 with `MOONLOG_LONG=1`. `MOONLOG_SEED` chooses which of them are signalled.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use futures_util::future::join_all;
 use moonlog_tests::{Random, Server, eventually, eventually_within, from_env, tree_resident_kib};
 use serde_json::{Value, json};
