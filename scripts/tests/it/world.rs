@@ -86,6 +86,7 @@ fn event(log: &[Arc<Event>], new: NewEvent) -> Arc<Event> {
         origin: None,
         body: new.body,
         blob: None,
+        origin: None,
     })
 }
 
