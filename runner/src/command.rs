@@ -8,7 +8,7 @@ use crate::{
 use moonlog_core::{
     decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_retry, decide_signal},
     error_info::ErrorInfo,
-    event::{Decision, EventBody, NewEvent, StreamId},
+    event::{Decision, NewEvent, StreamId},
     id::JobId,
     json::Json,
     log::{Append, AppendError, Expected},
@@ -107,10 +107,10 @@ impl Inner {
     }
 
     /// Decides on a job's state, and appends what follows. Where the job has moved on meanwhile, decides again.
-    async fn command(
+    async fn command<E: Into<NewEvent>>(
         &self,
         job: &JobId,
-        decide: impl Fn(&JobState) -> Result<Vec<EventBody>, Refusal>,
+        decide: impl Fn(&JobState) -> Result<Vec<E>, Refusal>,
     ) -> Result<(), CommandError> {
         loop {
             let Some(state) = self.views.job(job)? else { return Err(CommandError::NoSuchJob) };
@@ -118,7 +118,7 @@ impl Inner {
             if events.is_empty() {
                 return Ok(());
             }
-            let events = events.into_iter().map(NewEvent::from).collect();
+            let events = events.into_iter().map(Into::into).collect();
             self.log.ready().await;
             match self.log.append(Append::new(StreamId::Job(*job), Expected::Version(state.version), events)) {
                 Ok(appended) => {

@@ -17,8 +17,8 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::StreamId,
     event::{
-        EventBody, JobContinued, JobResumed, JobSubmitted, JobWaiting, NewEvent, StepStarted, ToolApprovalDecided,
-        ToolApprovalRequested,
+        Cause, EventBody, JobContinued, JobResumed, JobSubmitted, JobWaiting, NewEvent, StepStarted,
+        ToolApprovalDecided, ToolApprovalRequested,
     },
     id::JobId,
     json::Json,
@@ -226,7 +226,7 @@ fn approval_request(event: &NewEvent) -> Option<NewEvent> {
     (step.kind == "approve").then(|| {
         let request =
             ToolApprovalRequested { call_id: step.path.clone(), name: "approve".into(), input: step.input.clone() };
-        NewEvent::new(EventBody::ToolApprovalRequested(request)).step(event.step.clone())
+        NewEvent::new(EventBody::ToolApprovalRequested(request)).step(event.step.clone()).cause_before(1)
     })
 }
 
@@ -335,8 +335,19 @@ impl ActiveJob {
         let now = (self.inner.options.clock)();
         let mut effects = Effects::default();
         let mut events = Vec::with_capacity(intents.len());
+        // Steps that are started here, by path: a step of pure script may also be finished here.
+        let mut started = HashMap::new();
         for mut event in intents {
             let mut was_open = false;
+            match &event.body {
+                EventBody::StepStarted(step) => drop(started.insert(step.path.clone(), events.len())),
+                EventBody::StepFinished(step) => {
+                    let here = started.get(&step.path).map(|at| Cause::Before((events.len() - at) as u32));
+                    event.cause = here.or_else(|| Some(Cause::At(self.open.get(&step.path)?.position)));
+                }
+                EventBody::StepRetryScheduled(_) => event.cause = Some(Cause::Before(1)),
+                _ => {}
+            }
             if let EventBody::StepFinished(step) = &mut event.body
                 && let Some(open) = self.open.get(&step.path)
             {
@@ -350,6 +361,7 @@ impl ActiveJob {
                         step.attempt += 1;
                         let next = StepStarted { attempt: step.attempt, ..open.step.clone() };
                         events.push(NewEvent::new(EventBody::StepStarted(next)).step(event.step.clone()));
+                        event.cause = Some(Cause::Before(1));
                     }
                 }
             }

@@ -87,10 +87,9 @@ fn a_step_that_is_open_when_the_server_is_killed_goes_on_inside() {
     place.until_status(&job, JobStatus::Waiting);
     let place = place.kill(0);
     place.signal(&job, "go", "1");
-    place.until(
-        "the second attempt waits",
-        || (place.count(&job, "step.retry_scheduled") == 1 && place.count(&job, "process.exited") == 2).then_some(()),
-    );
+    place.until("the second attempt waits", || {
+        (place.count(&job, "step.retry_scheduled") == 1 && place.count(&job, "process.exited") == 2).then_some(())
+    });
     let place = place.restart();
     place.signal(&job, "go", "1");
     assert_eq!(place.result(&job), "\"1\\n2\"");

@@ -21,11 +21,26 @@ const CASES: [Case; 9] = [
     ("it waits for its next attempt", "error('no', 0)", again_in_an_hour, "job.retry_scheduled"),
     ("it waits", "wait_for('never')", |_| {}, "job.waiting"),
     ("it computes", "emit('begun', 1) sleep(0) while true do end", |_| {}, "job.emitted"),
-    ("it makes events", "while true do step('s', function() emit('begun', ('x'):rep(1000)) end) end", |_| {}, "job.emitted"),
+    (
+        "it makes events",
+        "while true do step('s', function() emit('begun', ('x'):rep(1000)) end) end",
+        |_| {},
+        "job.emitted",
+    ),
     ("its command runs", "exec('sleep', {'100'})", |_| {}, "process.started"),
-    ("its process runs", "process('sh', {'-c', 'trap \"\" TERM; while :; do sleep 1; done'}):wait()", |_| {}, "process.started"),
+    (
+        "its process runs",
+        "process('sh', {'-c', 'trap \"\" TERM; while :; do sleep 1; done'}):wait()",
+        |_| {},
+        "process.started",
+    ),
     ("its child waits", "workflow('waits')", |_| {}, "job.waiting"),
-    ("its step backs off", "step('s', {retry = {max = 2, backoff = '1h'}}, function() error('x') end)", |_| {}, "step.retry_scheduled"),
+    (
+        "its step backs off",
+        "step('s', {retry = {max = 2, backoff = '1h'}}, function() error('x') end)",
+        |_| {},
+        "step.retry_scheduled",
+    ),
 ];
 
 #[test]

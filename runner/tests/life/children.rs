@@ -24,7 +24,7 @@ fn cut_behind(place: &Place, is_last: impl Fn(&EventBody) -> bool) -> Arc<Memory
             session: event.session,
             process: event.process,
             step: event.step.clone(),
-            cause: event.cause,
+            cause: event.cause.map(moonlog_core::event::Cause::At),
             origin: None,
         };
         log.append(Append::new(event.stream.clone(), Expected::Any, vec![new])).unwrap();
@@ -110,10 +110,8 @@ fn a_child_whose_parent_was_closed_before_a_crash_is_cancelled() {
     place.signal(&job, "go", "1");
     place.ended(&child);
     // The branch is closed, the child does not know.
-    let storage = cut_behind(
-        &place,
-        |body| matches!(body, EventBody::StepFinished(step) if step.path.ends_with("workflow")),
-    );
+    let storage =
+        cut_behind(&place, |body| matches!(body, EventBody::StepFinished(step) if step.path.ends_with("workflow")));
     let place = place.over(storage);
     assert_eq!(place.ended(&child).state, JobStatus::Cancelled);
     place.signal(&job, "end", "1");

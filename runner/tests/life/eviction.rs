@@ -13,15 +13,33 @@ fn what_a_job_waits_for_wakes_it() {
     let cases = [
         ("sleep", "sleep('20ms') return 1"),
         ("signal in time", "return wait_for('go', {timeout = '10s'})"),
-        ("signal too late", "local v, e = wait_for('never', {timeout = '20ms'}) return if e.code == 'timeout' then 1 else 0"),
+        (
+            "signal too late",
+            "local v, e = wait_for('never', {timeout = '20ms'}) return if e.code == 'timeout' then 1 else 0",
+        ),
         ("child", "return workflow('naps', {n = 1})"),
         ("quick child", "return workflow('quick', {n = 1})"),
         ("process", "return process('sh', {'-c', 'sleep 0.1; exit 1'}):wait().exit_code"),
-        ("process that lives on", "local v, e = process('sleep', {'100'}):wait('100ms') return if e.code == 'timeout' then 1 else 0"),
-        ("branch that lives on", "local h = spawn(function() sleep('200ms') end) local v, e = h:wait('20ms') return if e.code == 'timeout' then 1 else 0"),
-        ("backoff", "return step('s', {retry = {max = 2, backoff = '20ms'}}, function(c) if c.attempt == 1 then error('x') end return 1 end)"),
-        ("time of a step", "local ok, e = pcall(step, 's', {timeout = '20ms'}, function() wait_for('never') end) return if e.code == 'timeout' then 1 else e"),
-        ("default of an approval", "return if approve({title = 't', timeout = '20ms', default = true}).approved then 1 else 0"),
+        (
+            "process that lives on",
+            "local v, e = process('sleep', {'100'}):wait('100ms') return if e.code == 'timeout' then 1 else 0",
+        ),
+        (
+            "branch that lives on",
+            "local h = spawn(function() sleep('200ms') end) local v, e = h:wait('20ms') return if e.code == 'timeout' then 1 else 0",
+        ),
+        (
+            "backoff",
+            "return step('s', {retry = {max = 2, backoff = '20ms'}}, function(c) if c.attempt == 1 then error('x') end return 1 end)",
+        ),
+        (
+            "time of a step",
+            "local ok, e = pcall(step, 's', {timeout = '20ms'}, function() wait_for('never') end) return if e.code == 'timeout' then 1 else e",
+        ),
+        (
+            "default of an approval",
+            "return if approve({title = 't', timeout = '20ms', default = true}).approved then 1 else 0",
+        ),
     ];
     for round in 0..3 {
         let place = place();

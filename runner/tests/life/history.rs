@@ -113,7 +113,10 @@ impl History {
                 EventBody::StepFinished(step) => {
                     let key = (step.run, &*step.path, step.attempt);
                     if open.remove(&key).is_none() {
-                        return fail(format!("{key:?} ends {}", if closed.contains_key(&key) { "twice" } else { "unbegun" }));
+                        return fail(format!(
+                            "{key:?} ends {}",
+                            if closed.contains_key(&key) { "twice" } else { "unbegun" }
+                        ));
                     }
                     closed.insert(key, event.position);
                     if waiting && step.outcome != StepOutcome::Cancelled {

@@ -174,9 +174,7 @@ impl Place {
     /// The children of a job.
     pub fn children(&self, parent: &JobId) -> Vec<JobId> {
         let all = self.runner.log().read(0, 1_000_000).unwrap();
-        let of_parent = |event: &&Arc<Event>| {
-            matches!(&event.body, EventBody::JobSubmitted(job) if job.parent.as_ref().is_some_and(|p| p.job == *parent))
-        };
+        let of_parent = |event: &&Arc<Event>| matches!(&event.body, EventBody::JobSubmitted(job) if job.parent.as_ref().is_some_and(|p| p.job == *parent));
         all.iter().filter(of_parent).filter_map(|event| event.job).collect()
     }
 

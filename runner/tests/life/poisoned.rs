@@ -1,11 +1,7 @@
 //! A log that takes nothing any more: everybody gets an answer, and the next start goes on.
 
 use crate::place::Place;
-use moonlog_core::{
-    json::Json,
-    projection::JobStatus,
-    storage::Fault,
-};
+use moonlog_core::{json::Json, projection::JobStatus, storage::Fault};
 use moonlog_runner::{CommandError, ScriptSource, Submit, SubmitError};
 use std::time::Duration;
 
