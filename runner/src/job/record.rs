@@ -117,7 +117,7 @@ impl ActiveJob {
         for effect in effects.all {
             match effect {
                 Effect::Began { offset, step } => {
-                    self.began(step, appended.first_position + offset, appended.time);
+                    self.began(step, appended.first_position + offset, appended.time)?;
                 }
                 Effect::Ended { path } => self.cancel_step(&path).await,
                 Effect::Failed { path, step, wait_ms } => {
