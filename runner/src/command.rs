@@ -134,10 +134,10 @@ impl Inner {
     }
 
     /// Decides on a job's state, and appends what follows. Where the job has moved on meanwhile, decides again.
-    async fn command(
+    async fn command<E: Into<NewEvent>>(
         &self,
         job: &JobId,
-        decide: impl Fn(&JobState) -> Result<Vec<EventBody>, Refusal>,
+        decide: impl Fn(&JobState) -> Result<Vec<E>, Refusal>,
     ) -> Result<(), CommandError> {
         let _turn = self.commands.of(job.as_bytes()).lock().await;
         let mut tries = 0;
@@ -152,7 +152,7 @@ impl Inner {
             let strict = state.status == JobStatus::Queued || tries < STRICT_TRIES;
             let expected = if strict { Expected::Version(state.version) } else { Expected::Open };
             tries += 1;
-            let events = events.into_iter().map(NewEvent::from).collect();
+            let events = events.into_iter().map(Into::into).collect();
             self.log.ready().await;
             match self.log.append(Append::new(StreamId::Job(*job), expected, events)) {
                 Ok(appended) => {

@@ -4,7 +4,7 @@
 use crate::{request::CommandError, runner::Runner};
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Event, EventBody, JobSubmitted, NewEvent, Origin, StreamId},
+    event::{Cause, Event, EventBody, JobSubmitted, NewEvent, Origin, StreamId},
     id::{Hash, JobId},
     log::{Append, Expected},
 };
@@ -43,7 +43,7 @@ impl Runner {
                 session: event.session,
                 process: event.process,
                 step: event.step,
-                cause: event.cause.and_then(|cause| positions.get(&cause).copied()),
+                cause: event.cause.and_then(|cause| positions.get(&cause).copied().map(Cause::At)),
                 // Of an event that was imported there, where it first stood.
                 origin: Some(event.origin.unwrap_or(Origin { position: event.position, time: event.time })),
             };

@@ -149,8 +149,8 @@ pub enum SubmitError {
 
 fn problem(problem: &Problem) -> String {
     match problem.line {
-        Some(line) => format!("line {line}: {}", problem.message),
-        None => problem.message.clone(),
+        Some(line) if !problem.message.starts_with("line ") => format!("line {line}: {}", problem.message),
+        _ => problem.message.clone(),
     }
 }
 

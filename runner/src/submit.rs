@@ -209,7 +209,10 @@ impl Inner {
                     hash: workflow.hash,
                     args_schema: workflow.args_schema.clone(),
                 }),
-                None => Err(SubmitError::NoSuchWorkflow { nearest: self.nearest(&name), name }),
+                None => match self.library.broken(&name) {
+                    Some(broken) => Err(SubmitError::DoesNotCompile(broken.problems)),
+                    None => Err(SubmitError::NoSuchWorkflow { nearest: self.nearest(&name), name }),
+                },
             },
             ScriptSource::Script { source, name } => {
                 check_size("script", source.len(), self.options.limits.source_bytes)?;

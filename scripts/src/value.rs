@@ -2,7 +2,7 @@
 //!
 //! To JSON: a table with keys 1 to n is an array, one with text keys an object, an empty one an object unless it is
 //! marked as an array (as all that came from JSON arrays are). A table whose `n` counts its items is an array of `n`
-//! with null in the holes. What JSON cannot say is refused, naming its path. From JSON: null is nil (an absent key, a
+//! with null in the holes, and a marked one has null in its holes too. What JSON cannot say is refused, naming its path. From JSON: null is nil (an absent key, a
 //! hole in an array with `n`) for what operations return, and `json.null` for `json.decode`. Numbers are doubles.
 
 use mlua::{Lua, Table, Value};
@@ -181,6 +181,8 @@ impl Writer<'_> {
                 Ok(Shape::Object(keys))
             }
             (_, 0) if indexes == largest => Ok(Shape::Array(largest)),
+            // Such as the errors of a `parallel`, whose branches did not all fail.
+            (_, 0) if marked && largest < self.limit_bytes / 2 => Ok(Shape::Array(largest)),
             (_, 0) => {
                 let hole = (1..).find(|index| table.raw_get::<Value>(*index).is_ok_and(|value| value.is_nil()));
                 let hole = hole.unwrap_or(1);

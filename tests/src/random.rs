@@ -12,6 +12,7 @@ impl Random {
     }
 
     /// The generator of `MOONLOG_SEED`, else of `seed`; which one is printed, so that a failure can be had again.
+    #[expect(clippy::print_stdout, reason = "tests print their seeds")]
     pub fn from_env(seed: u64) -> Self {
         let seed = from_env("MOONLOG_SEED", seed);
         println!("MOONLOG_SEED={seed}");
@@ -19,7 +20,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -28,7 +29,7 @@ impl Random {
 
     /// The next number, below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.draw() % bound
     }
 }
 

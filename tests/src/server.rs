@@ -36,6 +36,17 @@ impl Server {
 
     /// Starts a server with settings of its own.
     pub async fn start_with(folder: &Path, settings: &Settings) -> Self {
+        match Self::try_start(folder, settings).await {
+            Ok(server) => server,
+            Err(ended) => panic!("the server ended: {ended}\n{}", said(folder)),
+        }
+    }
+
+    /// The same, where it may refuse to start: its exit status then.
+    ///
+    /// # Errors
+    /// That status.
+    pub async fn try_start(folder: &Path, settings: &Settings) -> Result<Self, std::process::ExitStatus> {
         let config = folder.join("moonlog.toml");
         std::fs::write(&config, &settings.config).expect("the configuration is written");
         let address = folder.join("data").join("server.json");
@@ -64,15 +75,14 @@ impl Server {
             .expect("the server starts");
         let url = eventually("the server to listen", || {
             let ended = child.try_wait().expect("the server can be waited for");
-            assert!(ended.is_none(), "the server ended: {ended:?}\n{}", said(folder));
             let url = std::fs::read_to_string(&address)
                 .ok()
                 .and_then(|text| serde_json::from_str::<Value>(&text).ok()?["url"].as_str().map(str::to_owned));
-            std::future::ready(url)
+            std::future::ready(ended.map(Err).or(url.map(Ok)))
         })
-        .await;
+        .await?;
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(330)).build().expect("a client");
-        Self { child, url, folder: folder.to_owned(), client }
+        Ok(Self { child, url, folder: folder.to_owned(), client })
     }
 
     /// Where it listens, such as `http://127.0.0.1:40123`.

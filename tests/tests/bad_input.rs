@@ -1,6 +1,8 @@
 //! What is wrong with a request, a script, a configuration or a place is said clearly, with a stable code, and nothing
 //! that was there before is lost by it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use moonlog_tests::{Server, Settings, command, moonlog, printed};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

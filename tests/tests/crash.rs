@@ -3,7 +3,9 @@
 //!
 //! `MOONLOG_SEED` chooses the moments, `MOONLOG_KILLS` how many there are (50 by default).
 
-use moonlog_tests::{Server, moonlog};
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use moonlog_tests::{Random, Server, from_env, moonlog};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,26 +20,6 @@ use std::{
 
 const SEED: u64 = 0x6d6f_6f6e_6c6f_6721;
 const KILLS: u64 = 50;
-
-/// A small generator whose numbers follow from its seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
-
-fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// A script, and the result that it must have however often the server died.
 fn script(kind: u64, n: u64, marker: &str) -> (String, Value) {
@@ -200,13 +182,13 @@ async fn killed_at_random_moments_nothing_is_lost_and_nothing_is_done_twice() {
     let seed = from_env("MOONLOG_SEED", SEED);
     let kills = from_env("MOONLOG_KILLS", KILLS);
     println!("MOONLOG_SEED={seed} MOONLOG_KILLS={kills}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let folder = tempfile::tempdir().unwrap();
     let marker = format!("77{}", std::process::id());
     let (address, stop, seen) = (Address::default(), Arc::new(AtomicBool::new(false)), Arc::default());
     let submitters: Vec<_> = (0..2)
         .map(|i| {
-            let random = Random(random.next() | 1);
+            let random = Random::new(random.draw());
             tokio::spawn(submit_all(address.clone(), stop.clone(), marker.clone(), random, i))
         })
         .collect();

@@ -3,6 +3,8 @@
 //!
 //! `MOONLOG_SEED` chooses the moments at which connections break.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use moonlog_tests::{Kind, Random, Reader, Relay, Server, Settings, eventually};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! Jobs over HTTP: what a script does is what its job's events say.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use moonlog_tests::{Server, eventually};
 use reqwest::StatusCode;
 use serde_json::{Value, json};

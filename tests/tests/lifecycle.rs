@@ -1,6 +1,8 @@
 //! What can be asked of jobs and queues over HTTP, and that all of it survives a restart: priorities, pauses, times,
 //! limits, keys, decisions, retries, and the end of a server.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use moonlog_tests::{Server, Settings, eventually};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

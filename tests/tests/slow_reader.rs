@@ -1,6 +1,8 @@
 //! Readers that stop reading while 100,000 events pass: none of them misses one, and none of them costs the server
 //! memory.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use moonlog_tests::{Server, eventually, eventually_within, resident_kib};
 use serde_json::{Value, json};
 use std::{cell::Cell, time::Duration};

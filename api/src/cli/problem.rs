@@ -46,6 +46,7 @@ pub fn failure(status: u16, body: &str) -> Failure {
 impl Place {
     fn show(&self) -> String {
         let place = match (self.line, self.path.as_str()) {
+            (Some(_), _) if self.message.starts_with("line ") => return tidy(&self.message),
             (Some(line), _) => format!("line {line}"),
             (None, "") => return tidy(&self.message),
             (None, path) => path.to_owned(),

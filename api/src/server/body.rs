@@ -53,9 +53,11 @@ impl Fields {
         self.errors.iter().any(|error| error.path == path || error.path.starts_with(&format!("{path}.")))
     }
 
-    /// All fields in canonical form: keys sorted, compact.
+    /// All fields in canonical form: keys sorted, compact, whole numbers without a fraction or an exponent.
     pub fn canonical(&self) -> String {
-        serde_json::to_string(&self.fields).unwrap_or_default()
+        let mut fields = self.fields.clone();
+        fields.values_mut().for_each(plain_numbers);
+        serde_json::to_string(&fields).unwrap_or_default()
     }
 
     /// Whether a field is there.
@@ -205,6 +207,22 @@ impl Fields {
 
     fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+/// `1.0` and `1e0` are `1`, as in RFC 8785.
+fn plain_numbers(value: &mut Value) {
+    /// Up to here every whole number is a double of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(plain_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(plain_numbers),
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|n| number.is_f64() && n.fract() == 0.0 && n.abs() <= EXACT) {
+                *value = Value::from(whole as i64);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -156,11 +156,16 @@ fn too_large(limit: u64) -> Problem {
     .with("limit_bytes", limit)
 }
 
-/// JSON, or no type at all; browsers cannot send JSON to another origin without asking first.
+/// JSON, or no type at all; browsers cannot send JSON to another origin without asking first. `curl -d` calls whatever
+/// it sends a form: that is let through too, but not from a browser, whose forms always tell their origin.
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let text = given.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let from_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    if essence == "application/x-www-form-urlencoded" && !from_page {
+        return Ok(());
+    }
     if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
         return Ok(());
     }

@@ -226,6 +226,11 @@ mod tests {
         let reordered = r#"{ "idempotency_key" : "k", "workflow" : "w" }"#;
         let first = read_text(r#"{"workflow":"w","idempotency_key":"k"}"#).unwrap().request_hash;
         assert_eq!(read_text(reordered).unwrap().request_hash, first);
+        let of = |args: &str| {
+            read_text(&format!(r#"{{"workflow":"w","idempotency_key":"k","args":{args}}}"#)).unwrap().request_hash
+        };
+        assert_eq!(of(r#"{"n":[1,-0.0,2e2]}"#), of(r#"{ "n" : [1.0, 0, 200] }"#));
+        assert_ne!(of(r#"{"n":1}"#), of(r#"{"n":1.5}"#));
         assert!(first.is_some() && read_text(r#"{"workflow":"w"}"#).unwrap().request_hash.is_none());
     }
 

@@ -65,9 +65,15 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let name = request.text(0).to_owned();
     let library = app.runner.library().clone();
     let wanted = name.clone();
-    match blocking(move || library.get(&wanted)).await? {
-        Some(workflow) => Ok(reply::json(StatusCode::OK, &shown(&workflow))),
-        None => Err(Problem::not_found("no_such_workflow", format!("no workflow is named `{name}`"))),
+    let found = blocking(move || library.get(&wanted).ok_or_else(|| library.broken(&wanted))).await?;
+    match found {
+        Ok(workflow) => Ok(reply::json(StatusCode::OK, &shown(&workflow))),
+        Err(Some(broken)) => {
+            let detail = format!("no workflow is named `{name}`: {} is broken", broken.origin);
+            let errors = broken.problems.into_iter().map(script_error).collect();
+            Err(Problem::not_found("no_such_workflow", detail).errors(errors))
+        }
+        Err(None) => Err(Problem::not_found("no_such_workflow", format!("no workflow is named `{name}`"))),
     }
 }
 

@@ -173,6 +173,14 @@ async fn cancel_and_retry() {
 }
 
 #[tokio::test]
+async fn time_runs_out_for_a_script_that_computes_too() {
+    let place = Place::start().await;
+    let body = json!({ "script": "while true do end", "timeout_ms": 100 });
+    let (_, job) = place.post("/v1/jobs?wait=4s", &body).await;
+    assert_eq!((&job["state"], &job["error"]["code"]), (&json!("timed_out"), &json!("timed_out")), "{job}");
+}
+
+#[tokio::test]
 async fn workflows_are_listed_shown_and_checked() {
     let place = Place::start().await;
     let (_, page) = place.get("/v1/workflows").await;

@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use crate::{
-    event::{Decision, EventBody, ToolApprovalDecided},
+    event::{Decision, EventBody, NewEvent, ToolApprovalDecided},
     projection::JobState,
 };
 
@@ -16,7 +16,7 @@ pub fn decide_approval(
     decision: Decision,
     by: Option<String>,
     note: Option<String>,
-) -> Result<Vec<EventBody>, Refusal> {
+) -> Result<Vec<NewEvent>, Refusal> {
     if job.status.is_ended() {
         return Err(Refusal::Ended { job: job.id, status: job.status });
     }
@@ -24,7 +24,8 @@ pub fn decide_approval(
     match job.approval(id) {
         Some(approval) if approval.decided.is_none() => {
             let decided = ToolApprovalDecided { call_id: id.to_owned(), decision, by, note };
-            Ok(vec![EventBody::ToolApprovalDecided(decided)])
+            let event = NewEvent::new(EventBody::ToolApprovalDecided(decided));
+            Ok(vec![event.step(approval.step.as_deref().map(Into::into)).cause(approval.position)])
         }
         Some(_) => Err(Refusal::AlreadyDecided { job: job.id, id: id.to_owned() }),
         None if settled => Err(Refusal::AlreadyDecided { job: job.id, id: id.to_owned() }),

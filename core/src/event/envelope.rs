@@ -25,10 +25,29 @@ pub struct NewEvent {
     pub process: Option<ProcessId>,
     /// The call path of the step it belongs to.
     pub step: Option<Arc<str>>,
-    /// The position of the event that led to it.
-    pub cause: Option<u64>,
+    /// The event that led to it.
+    pub cause: Option<Cause>,
     /// Where it stood and when it happened, if it was imported.
     pub origin: Option<Origin>,
+}
+
+/// What led to an event that has no place in the log yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The event at this position.
+    At(u64),
+    /// The event that stands so many before it in the same append.
+    Before(u32),
+}
+
+impl Cause {
+    /// Its position, for an event that stands at `position`.
+    pub const fn position(self, position: u64) -> u64 {
+        match self {
+            Self::At(cause) => cause,
+            Self::Before(events) => position.saturating_sub(events as u64),
+        }
+    }
 }
 
 /// Where an imported event stood in the log that it was exported from, and when it happened.
@@ -70,7 +89,14 @@ impl NewEvent {
     /// The same, with what led to it.
     #[must_use]
     pub const fn cause(mut self, position: u64) -> Self {
-        self.cause = Some(position);
+        self.cause = Some(Cause::At(position));
+        self
+    }
+
+    /// The same, with what led to it so many events before it in the same append.
+    #[must_use]
+    pub const fn cause_before(mut self, events: u32) -> Self {
+        self.cause = Some(Cause::Before(events));
         self
     }
 }

@@ -12,7 +12,7 @@ mod system;
 
 pub use body::{EventBody, UnknownType};
 pub use chat::*;
-pub use envelope::{Event, NewEvent, Origin};
+pub use envelope::{Cause, Event, NewEvent, Origin};
 pub use job::*;
 pub use process::*;
 pub use step::*;

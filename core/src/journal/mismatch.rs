@@ -23,7 +23,12 @@ pub struct Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { position, path, recorded, asked, script, line } = self;
-        write!(f, "the script does not do what its journal recorded, at step `{path}`\n  recorded: {recorded}")?;
+        f.write_str("the script does not do what its journal recorded")?;
+        // Outside all branches a log, a phase and the end have no path.
+        if !path.is_empty() {
+            write!(f, ", at step `{path}`")?;
+        }
+        write!(f, "\n  recorded: {recorded}")?;
         if let Some(position) = position {
             write!(f, " (event {position})")?;
         }

@@ -204,7 +204,7 @@ impl Sequencer {
                 session: event.session,
                 process: event.process,
                 step: event.step,
-                cause: event.cause,
+                cause: event.cause.map(|cause| cause.position(self.next_position)),
                 origin: event.origin,
                 body: event.body,
                 blob,

@@ -87,7 +87,9 @@ fn approval() {
         ("ended", with(&[finished("a", 1, StepOutcome::Ok), completed()]), "job_ended"),
     ];
     for (what, given, then) in cases {
-        assert_eq!(outcome(decide_approval(&job(given), "a", Decision::Denied, None, None)), then, "{what}");
+        let decided = decide_approval(&job(given), "a", Decision::Denied, None, None);
+        let bodies = decided.map(|events| events.into_iter().map(|event| event.body).collect());
+        assert_eq!(outcome(bodies), then, "{what}");
     }
 }
 

@@ -175,7 +175,7 @@ pub fn sequence(appends: impl IntoIterator<Item = (StreamId, Vec<NewEvent>)>) ->
                 session: new.session,
                 process,
                 step: new.step,
-                cause: new.cause,
+                cause: new.cause.map(|cause| cause.position(position)),
                 origin: new.origin,
                 body: new.body,
                 blob: None,

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 /// How a job goes on.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and the large one is the rule")]
 pub(super) enum Begun {
     /// Its script has run to where it is blocked.
     Works(Worked),

@@ -91,7 +91,10 @@ impl ActiveJob {
                     cached: false,
                     cached_from: None,
                 };
-                (open.is_between_attempts(), self.step_event(EventBody::StepFinished(finished), &path))
+                (
+                    open.is_between_attempts(),
+                    self.step_event(EventBody::StepFinished(finished), &path).cause(open.position),
+                )
             })
             .filter_map(|(closed, event)| (!closed).then_some(event))
             .collect();

@@ -162,7 +162,7 @@ impl ActiveJob {
         if let Some(wait_ms) = wait_ms {
             let error = finished.error.clone().unwrap_or_else(|| ErrorInfo::new("step_failed", "the attempt failed"));
             let retry = StepRetryScheduled { run: self.run, path: path.to_string(), attempt, wait_ms, error };
-            events.push(self.step_event(EventBody::StepRetryScheduled(retry), path));
+            events.push(self.step_event(EventBody::StepRetryScheduled(retry), path).cause_before(1));
         }
         let appended = match self.append(events).await {
             Err(Stop::TooLarge(error)) => {

@@ -4,7 +4,8 @@ use super::{
     ActiveJob, Stop,
     open::{Doing, Open},
 };
-use moonlog_core::event::{EventBody, NewEvent, StepStarted, ToolApprovalRequested};
+use moonlog_core::event::{Cause, EventBody, NewEvent, StepStarted, ToolApprovalRequested};
+use std::collections::HashMap;
 
 /// What follows from events of a slice once they are appended.
 enum Effect {
@@ -64,7 +65,7 @@ fn approval_request(event: &NewEvent) -> Option<NewEvent> {
     (step.kind == "approve").then(|| {
         let request =
             ToolApprovalRequested { call_id: step.path.clone(), name: "approve".into(), input: step.input.clone() };
-        NewEvent::new(EventBody::ToolApprovalRequested(request)).step(event.step.clone())
+        NewEvent::new(EventBody::ToolApprovalRequested(request)).step(event.step.clone()).cause_before(1)
     })
 }
 
@@ -77,8 +78,19 @@ impl ActiveJob {
         let now = (self.inner.options.clock)();
         let mut effects = Effects::default();
         let mut events = Vec::with_capacity(intents.len());
+        // Steps that are started here, by path: a step of pure script may also be finished here.
+        let mut started = HashMap::new();
         for mut event in intents {
             let mut was_open = false;
+            match &event.body {
+                EventBody::StepStarted(step) => drop(started.insert(step.path.clone(), events.len())),
+                EventBody::StepFinished(step) => {
+                    let here = started.get(&step.path).map(|at| Cause::Before((events.len() - at) as u32));
+                    event.cause = here.or_else(|| Some(Cause::At(self.open.get(&step.path)?.position)));
+                }
+                EventBody::StepRetryScheduled(_) => event.cause = Some(Cause::Before(1)),
+                _ => {}
+            }
             if let EventBody::StepFinished(step) = &mut event.body
                 && let Some(open) = self.open.get(&step.path)
             {
@@ -92,6 +104,7 @@ impl ActiveJob {
                         step.attempt += 1;
                         let next = StepStarted { attempt: step.attempt, ..open.step.clone() };
                         events.push(NewEvent::new(EventBody::StepStarted(next)).step(event.step.clone()));
+                        event.cause = Some(Cause::Before(1));
                     }
                 }
             }

@@ -48,6 +48,8 @@ impl ActiveJob {
             let due = until(self.next_due(), now);
             let evict = evict_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
             tokio::select! {
+                // What has come is looked at before the job is left to itself.
+                biased;
                 Some(report) = self.results.recv() => self.performed(report),
                 changed = self.poke.changed() => if changed.is_err() { return Err(Stop::Shutdown) },
                 () = tokio::time::sleep(due) => {}

@@ -292,7 +292,7 @@ impl Inner {
                 pipe: Some(pipe),
                 pieces: Pieces::new(self.options.secrets.scrubber()),
             }),
-            state: RecorderState::new(started, spec.timeout_ms),
+            state: RecorderState::new(appended.last_position, started, spec.timeout_ms),
         };
         tokio::spawn(recorder.run());
         Ok(process)

@@ -24,7 +24,7 @@ fn cut_behind(place: &Place, is_last: impl Fn(&EventBody) -> bool) -> Arc<Memory
             session: event.session,
             process: event.process,
             step: event.step.clone(),
-            cause: event.cause,
+            cause: event.cause.map(moonlog_core::event::Cause::At),
             origin: None,
         };
         log.append(Append::new(event.stream.clone(), Expected::Any, vec![new])).unwrap();

@@ -119,7 +119,7 @@ fn describe(table: &Table, marks: &Marks) -> Result<WorkflowInfo, String> {
     let text = |name: &str| match field(name) {
         Value::Nil => Ok(None),
         Value::String(text) => Ok(Some(text.to_string_lossy())),
-        other => Err(format!("`{name}` must be a string, it is a {}", other.type_name())),
+        other => Err(format!("`{name}` must be a string, and is {}", other.type_name())),
     };
     let name = text("name")?;
     if name.as_deref().is_some_and(|name| name.trim().is_empty() || name.len() > 200 || name.contains(['/', '\n'])) {
@@ -139,7 +139,7 @@ fn describe(table: &Table, marks: &Marks) -> Result<WorkflowInfo, String> {
             check_schema(&schema).map_err(|why| format!("`args` is no valid JSON Schema: {why}"))?;
             Some(schema)
         }
-        other => return Err(format!("`args` must be a table (a JSON Schema), it is a {}", other.type_name())),
+        other => return Err(format!("`args` must be a table (a JSON Schema), and is {}", other.type_name())),
     };
     Ok(WorkflowInfo { name, description: text("description")?, phases, args_schema, is_workflow: true, raised: None })
 }

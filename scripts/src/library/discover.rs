@@ -136,6 +136,14 @@ impl Library {
         })
     }
 
+    /// The broken file of a name.
+    pub fn broken(&self, name: &str) -> Option<Broken> {
+        self.list().into_iter().find_map(|entry| match entry {
+            Entry::Broken(broken) if broken.name == name => Some(broken),
+            _ => None,
+        })
+    }
+
     /// The names of all workflows.
     pub fn names(&self) -> Vec<String> {
         let workflows = self.list().into_iter().filter(|entry| matches!(entry, Entry::Workflow(_)));

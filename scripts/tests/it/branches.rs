@@ -38,7 +38,7 @@ fn parallel_returns_results_and_errors_by_key() {
         d = function() assert(exec('x', nil, {label = 'bad'})) end,
       } return {results, errors.b.message, errors.b.code, errors.d.code, tostring(errors.d)}";
     assert_eq!(state(source), r#"Returned([{"a":1},"test:3: boom","script_error","bad","it failed with bad"])"#);
-    assert_eq!(state("local r, e = parallel {} return {r, e}"), "Returned([[],{}])");
+    assert_eq!(state("local r, e = parallel {} return {r, e}"), "Returned([[],[]])");
     let source = "local r, e = parallel({function() return 1 end, function() error('x', 0) end, function() return exec('x') end}, {limit = 1})
       return {r, r.n, e[2].message}";
     assert_eq!(state(source), r#"Returned([[1,null,1],3,"x"])"#);
@@ -100,6 +100,28 @@ fn spawned_branches_run_beside_and_the_job_waits_for_them() {
     let source = "spawn(function() exec('x', nil, {label='hang'}) end) exec('y') error('main', 0)";
     let told = World::new(source, answers).told();
     assert!(listing(&told.events).ends_with("end spawn/hang 1 Cancelled\njob.failed"), "{}", listing(&told.events));
+}
+
+#[test]
+fn results_and_errors_are_arrays_with_null_in_their_holes() {
+    let cases = [
+        ("parallel({f, b, f, b, f})", r#"[["x",null,"x",null,"x"],[null,"no",null,"no"]]"#),
+        ("parallel({f, f})", r#"[["x","x"],[]]"#),
+        ("parallel({b})", r#"[[null],["no"]]"#),
+        ("parallel({})", "[[],[]]"),
+        ("parallel({a = f})", r#"[{"a":"x"},{}]"#),
+        ("pipeline({1, 2}, function(v) return if v == 2 then b() else v end)", r#"[[1],[null,"no"]]"#),
+    ];
+    for (call, expected) in cases {
+        let source = format!(
+            "local function f() return 'x' end local function b() error('no', 0) end local r, e = {call} \
+             local said = json.decode(json.encode(e)) for k, v in pairs(said) do \
+             if v ~= json.null then said[k] = v.message end end return {{r, said}}"
+        );
+        let told = World::new(&source, answers).told();
+        let RunState::Returned(result) = told.state else { panic!("{call}: {:?}", told.state) };
+        assert_eq!(result.as_str().replace("[1,null]", "[1]"), expected, "{call}");
+    }
 }
 
 #[test]

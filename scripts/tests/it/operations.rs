@@ -300,6 +300,8 @@ fn library_functions_do_what_luau_documents() {
         ("json.null.x = 1", "readonly"),
         ("sleep('soon')", "a duration is expected"),
         ("exec('x', nil, {timout = 1})", "unknown option `timout`"),
+        ("workflow('x', nil, {timout = 1})", "unknown option `timout`"),
+        ("workflow('x', nil, {retry = {max = 0}})", "workflow: retry.max"),
         ("parallel{1}", "branch `1` must be a function"),
         ("json.decode('{')", "json.decode: EOF"),
     ] {

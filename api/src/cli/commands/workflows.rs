@@ -59,8 +59,9 @@ fn origin(item: &Value) -> String {
 fn about(item: &Value) -> String {
     match item["errors"].as_array().and_then(|errors| errors.first()) {
         Some(problem) => {
-            let line = problem["line"].as_u64().map(|line| format!("line {line}: ")).unwrap_or_default();
-            format!("broken: {line}{}", text(&problem["message"]))
+            let message = text(&problem["message"]);
+            let line = problem["line"].as_u64().filter(|_| !message.starts_with("line "));
+            format!("broken: {}{message}", line.map(|line| format!("line {line}: ")).unwrap_or_default())
         }
         None => text(&item["description"]),
     }

@@ -144,5 +144,8 @@ fn sum(tree: &JobTree) -> String {
         (Some(start), Some((end, _))) => duration::between(start, *end),
         _ => String::new(),
     };
-    format!("in {time}, {steps} steps, {} processes", tree.processes_started)
+    let steps_word = if steps == 1 { "step" } else { "steps" };
+    let processes = tree.processes_started;
+    let processes_word = if processes == 1 { "process" } else { "processes" };
+    format!("in {time}, {steps} {steps_word}, {processes} {processes_word}")
 }

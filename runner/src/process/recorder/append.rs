@@ -3,7 +3,7 @@
 use super::Recorder;
 use crate::process::{head_tail::TAIL_BYTES, host::Report, signal_name};
 use moonlog_core::{
-    event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, ProcessOutput},
+    event::{Cause, EventBody, NewEvent, ProcessExited, ProcessOutcome, ProcessOutput},
     log::{Append, AppendError, Expected},
 };
 use std::{sync::atomic::Ordering, time::Instant};
@@ -55,7 +55,7 @@ impl Recorder {
             session: shared.owner.session,
             process: Some(shared.id),
             step: shared.owner.step.clone(),
-            cause: None,
+            cause: Some(Cause::At(self.state.started_at)),
             origin: None,
         }));
         if self.state.outbox.is_empty() {

@@ -42,6 +42,8 @@ pub(in crate::process) struct Output {
 }
 
 pub(in crate::process) struct RecorderState {
+    /// The position of its `process.started`.
+    pub started_at: u64,
     pub started: Instant,
     /// When it is killed because its time is up.
     pub(super) timeout: Option<Instant>,
@@ -69,8 +71,9 @@ pub(in crate::process) struct RecorderState {
 }
 
 impl RecorderState {
-    pub fn new(started: Instant, timeout_ms: Option<u64>) -> Self {
+    pub fn new(started_at: u64, started: Instant, timeout_ms: Option<u64>) -> Self {
         Self {
+            started_at,
             started,
             timeout: timeout_ms.and_then(|ms| started.checked_add(Duration::from_millis(ms))),
             grace: None,
