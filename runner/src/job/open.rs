@@ -192,12 +192,6 @@ impl OpenSteps {
         first.map(|(_, path, wait)| (path, wait))
     }
 
-    /// Whether a child job is still being submitted: nobody would do so again before a restart.
-    pub(super) fn submits_child(&self) -> bool {
-        let child = |open: &Open| matches!(&open.doing, Doing::Waiting(wait) if wait.reason == WaitKind::Child);
-        self.0.values().any(|open| child(open) && open.task.as_ref().is_some_and(|task| !task.is_finished()))
-    }
-
     /// The next time at which something is due by itself.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.0.values().filter_map(Open::due).min()

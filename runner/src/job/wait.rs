@@ -47,15 +47,13 @@ impl ActiveJob {
             }
             let due = until(self.next_due(), now);
             let evict = evict_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
-            let busy = self.open.submits_child();
             tokio::select! {
                 // What has come is looked at before the job is left to itself.
                 biased;
                 Some(report) = self.results.recv() => self.performed(report),
-                Some(_) = self.performers.join_next(), if busy => {}
                 changed = self.poke.changed() => if changed.is_err() { return Err(Stop::Shutdown) },
                 () = tokio::time::sleep(due) => {}
-                () = tokio::time::sleep_until(evict), if evict_at.is_some() && !busy => return Ok(Next::Evict),
+                () = tokio::time::sleep_until(evict), if evict_at.is_some() => return Ok(Next::Evict),
             }
         }
     }

@@ -110,3 +110,15 @@ fn signals_that_nobody_took_are_there_for_the_next_run() {
     assert_eq!(place.result(&job), "\"abc\"");
     place.check();
 }
+
+#[test]
+fn steps_that_time_out_one_right_after_the_other_replay() {
+    let place = Place::with(|options| options.idle_evict_ms = 0);
+    let branch = "function() step('s', {retry = {max = 2, backoff = '1h'}, timeout = '10ms'}, function() wait_for('go') end) end";
+    let job = place.submit(&format!("parallel({{ {branch}, {branch} }})"));
+    place.until("both back off", || (place.count(&job, "step.retry_scheduled") == 2).then_some(()));
+    let place = place.kill(0);
+    place.cancel(&job);
+    assert_eq!(place.ended(&job).state, JobStatus::Cancelled);
+    place.check();
+}

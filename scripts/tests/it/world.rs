@@ -83,7 +83,6 @@ fn event(log: &[Arc<Event>], new: NewEvent) -> Arc<Event> {
         process: None,
         step: new.step,
         cause: None,
-        origin: None,
         body: new.body,
         blob: None,
     })
