@@ -8,11 +8,11 @@ use crate::{
 use moonlog_core::{
     decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_retry, decide_signal},
     error_info::ErrorInfo,
-    event::{Decision, NewEvent, StreamId},
+    event::{Decision, EventBody, JobCancelRequested, JobCancelled, NewEvent, StreamId},
     id::JobId,
     json::Json,
     log::{Append, AppendError, Expected},
-    projection::JobState,
+    projection::{JobState, JobStatus},
 };
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ impl Runner {
             labels: first.labels,
             session: first.session,
             ..Submit::new(ScriptSource::Script {
-                source: inner.source(&first.script_hash)?.to_string(),
+                source: inner.source(&first.script_hash).map_err(CommandError::Unavailable)?.to_string(),
                 name: Some(first.workflow),
             })
         };
@@ -101,9 +101,36 @@ impl Runner {
 /// The longest wait before a command is decided again on a job that has moved on.
 const DECIDE_AGAIN: Duration = Duration::from_millis(100);
 
+/// How often a command insists on the state that it was decided on.
+const STRICT_TRIES: u32 = 8;
+
 impl Inner {
     pub(crate) async fn cancel(&self, job: &JobId, reason: Option<String>) -> Result<(), CommandError> {
         self.command(job, |state| decide_cancel(state, reason.clone())).await
+    }
+
+    /// Cancels a child of a job, also where it was submitted a moment ago and nobody knows of it yet. A child that is
+    /// not there, or has ended, is left alone.
+    pub(crate) async fn cancel_child(&self, child: &JobId, reason: &str) {
+        loop {
+            match self.cancel(child, Some(reason.to_owned())).await {
+                Err(CommandError::NoSuchJob) => {}
+                Ok(()) | Err(CommandError::Conflict(_)) => return,
+                Err(error) => return tracing::warn!(%child, %error, "a child was not cancelled"),
+            }
+            let request = EventBody::JobCancelRequested(JobCancelRequested { reason: Some(reason.to_owned()) });
+            let cancelled = EventBody::JobCancelled(JobCancelled { reason: Some(reason.to_owned()) });
+            let events = vec![request.into(), cancelled.into()];
+            match self.log.append(Append::new(StreamId::Job(*child), Expected::Version(1), events)) {
+                // It has moved on, and will be known in a moment.
+                Err(AppendError::Conflict { actual: 1.., .. }) => {
+                    let mut applied = self.views.watch_applied();
+                    let _ = tokio::time::timeout(DECIDE_AGAIN, applied.changed()).await;
+                }
+                Ok(_) | Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => return,
+                Err(error) => return tracing::warn!(%child, %error, "a child was not cancelled"),
+            }
+        }
     }
 
     /// Decides on a job's state, and appends what follows. Where the job has moved on meanwhile, decides again.
@@ -112,15 +139,22 @@ impl Inner {
         job: &JobId,
         decide: impl Fn(&JobState) -> Result<Vec<E>, Refusal>,
     ) -> Result<(), CommandError> {
+        let _turn = self.commands.of(job.as_bytes()).lock().await;
+        let mut tries = 0;
         loop {
             let Some(state) = self.views.job(job)? else { return Err(CommandError::NoSuchJob) };
             let events = decide(&state)?;
             if events.is_empty() {
                 return Ok(());
             }
+            // A job that appends all the time is ahead of its state all the time. Nothing it does there changes what is
+            // decided, but for its start and its end, and commands wait for each other.
+            let strict = state.status == JobStatus::Queued || tries < STRICT_TRIES;
+            let expected = if strict { Expected::Version(state.version) } else { Expected::Open };
+            tries += 1;
             let events = events.into_iter().map(Into::into).collect();
             self.log.ready().await;
-            match self.log.append(Append::new(StreamId::Job(*job), Expected::Version(state.version), events)) {
+            match self.log.append(Append::new(StreamId::Job(*job), expected, events)) {
                 Ok(appended) => {
                     self.applied(appended.last_position).await?;
                     return Ok(());

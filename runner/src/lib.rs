@@ -7,6 +7,7 @@ mod dispatcher;
 pub mod http;
 mod import;
 mod job;
+mod locks;
 mod memory;
 mod options;
 pub mod process;

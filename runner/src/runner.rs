@@ -2,6 +2,7 @@
 
 use crate::{
     dispatcher::{Dispatcher, Message},
+    locks::Locks,
     options::RunnerOptions,
     process::Processes,
     projector,
@@ -13,14 +14,14 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
-    log::{Append, Expected, Log, Poisoned, ReadError},
+    log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
 use serde::Serialize;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -66,14 +67,23 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) waiters: Waiters,
     /// Sources by hash, of scripts that ran lately.
-    sources: Mutex<HashMap<Hash, Arc<str>>>,
+    sources: Mutex<Sources>,
+    /// Commands to one job take turns.
+    pub(crate) commands: Locks,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
 }
 
-/// How many sources are kept in memory.
-const SOURCES: usize = 256;
+/// How much of sources is kept in memory, in bytes.
+const SOURCES_MAX_BYTES: usize = 16 << 20;
+
+/// Sources by hash, of scripts that were submitted or ran lately.
+#[derive(Default)]
+struct Sources {
+    all: HashMap<Hash, Arc<str>>,
+    bytes: usize,
+}
 
 /// How many waiting jobs keep their virtual machines, at about half a MiB each. Thousands that come to wait at once would
 /// take gigabytes for the moment that each may keep its own.
@@ -91,28 +101,37 @@ impl Inner {
     }
 
     /// The source of a script that some job was submitted with.
-    pub(crate) fn source(&self, hash: &Hash) -> Result<Arc<str>, ReadError> {
-        if let Some(source) = self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(hash) {
+    pub(crate) fn source(&self, hash: &Hash) -> Result<Arc<str>, ErrorInfo> {
+        if let Some(source) = self.sources().all.get(hash) {
             return Ok(source.clone());
         }
-        let bytes = self.log.blob(hash)?.unwrap_or_default();
-        let source: Arc<str> = String::from_utf8_lossy(&bytes).into();
+        let unreadable = |why: String| ErrorInfo::new("script_unreadable", format!("script {hash}: {why}"));
+        let bytes = self.log.blob(hash).map_err(|error| unreadable(error.to_string()))?;
+        let bytes = bytes.ok_or_else(|| unreadable("it is not in the log".into()))?;
+        let source: Arc<str> = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?.into();
         self.keep_source(*hash, source.clone());
         Ok(source)
     }
 
-    /// Whether the source was kept before.
-    pub(crate) fn keep_source(&self, hash: Hash, source: Arc<str>) -> bool {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if sources.len() >= SOURCES {
-            sources.clear();
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a source that is in the log.
+    pub(crate) fn keep_source(&self, hash: Hash, source: Arc<str>) {
+        let mut sources = self.sources();
+        if sources.bytes + source.len() > SOURCES_MAX_BYTES {
+            *sources = Sources::default();
         }
-        sources.insert(hash, source).is_some()
+        let bytes = source.len();
+        if sources.all.insert(hash, source).is_none() {
+            sources.bytes += bytes;
+        }
     }
 
     /// Whether the source is in memory, and so in the log.
     pub(crate) fn has_source(&self, hash: &Hash) -> bool {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).contains_key(hash)
+        self.sources().all.contains_key(hash)
     }
 
     /// Records that processes of a dead server are gone. Their trees were ended with it.
@@ -137,7 +156,12 @@ impl Inner {
             }
             .process(process.id);
             let append = Append { stream: process.stream.clone(), expected: Expected::Any, events: vec![event] };
-            last = Some(self.log.append(append)?.last_position);
+            match self.log.append(append) {
+                Ok(appended) => last = Some(appended.last_position),
+                // Its job could not wait for it, and has ended: nobody asks any more.
+                Err(AppendError::Closed { .. }) => tracing::warn!(process = %process.id, "a process outlived its job"),
+                Err(error) => return Err(error.into()),
+            }
         }
         if let Some(position) = last {
             self.log.durable(position).await?;
@@ -202,6 +226,7 @@ impl Runner {
             admission: Admission::default(),
             waiters: Waiters::default(),
             sources: Mutex::default(),
+            commands: Locks::default(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
@@ -273,13 +298,9 @@ impl Runner {
     pub async fn wait(&self, job: &JobId, at_most: Duration) -> Result<Option<JobView>, ReadError> {
         // Asked for before the look, so that an end in between is not missed.
         let ended = self.inner.waiters.end_of(*job);
-        let Some(state) = self.inner.views.job(job)? else {
-            drop(ended);
-            self.inner.waiters.forget(job);
-            return Ok(None);
-        };
-        if state.ended_at.is_some() || tokio::time::timeout(at_most, ended).await.is_err() {
-            self.inner.waiters.forget(job);
+        let Some(state) = self.inner.views.job(job)? else { return Ok(None) };
+        if state.ended_at.is_none() {
+            let _ = tokio::time::timeout(at_most, ended).await;
         }
         Ok(self.inner.views.job(job)?.map(|state| state.view()))
     }

@@ -2,6 +2,7 @@
 //! and `job.submitted` is durable before anybody is told.
 
 use crate::{
+    locks::Locks,
     request::{ScriptSource, Submit, SubmitError, Submitted},
     runner::{Inner, Runner, stopping},
 };
@@ -12,7 +13,7 @@ use moonlog_core::{
     json::Json,
     log::{Append, AppendError, Expected},
 };
-use moonlog_scripts::{Entry, Problem, WorkflowInfo, check, prepare_args};
+use moonlog_scripts::{Entry, WorkflowInfo, check, prepare_args};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,27 +27,12 @@ use std::{
 #[derive(Default)]
 pub(crate) struct Admission {
     /// Submissions with a key take turns with those whose key falls on the same of these.
-    keys: KeyLocks,
+    keys: Locks,
     /// Submissions under way, by queue.
     under_way: Mutex<HashMap<String, Arc<AtomicUsize>>>,
     /// What scripts said of themselves, by hash.
     checked: Mutex<HashMap<Hash, Arc<WorkflowInfo>>>,
     closed: AtomicBool,
-}
-
-/// A lock for each of the ways that a key's hash can begin.
-struct KeyLocks(Vec<tokio::sync::Mutex<()>>);
-
-impl Default for KeyLocks {
-    fn default() -> Self {
-        Self((0..=u8::MAX).map(|_| tokio::sync::Mutex::default()).collect())
-    }
-}
-
-impl KeyLocks {
-    fn of(&self, key: &str) -> &tokio::sync::Mutex<()> {
-        &self.0[usize::from(Hash::of(key.as_bytes()).as_bytes()[0])]
-    }
 }
 
 /// How many scripts' own words are kept.
@@ -112,7 +98,7 @@ impl Runner {
             return inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await;
         };
         // One submission with this key at a time: the second one finds what the first one has recorded.
-        let _turn = inner.admission.keys.of(&key).lock().await;
+        let _turn = inner.admission.keys.of(key.as_bytes()).lock().await;
         if let Some(first) = inner.views.idempotent(&key)? {
             return if first.request_hash == request.request_hash {
                 Ok(Submitted { job: first.job, created: false })
@@ -168,7 +154,7 @@ impl Inner {
         if queue != "default" && !self.options.queues.contains_key(&queue) {
             return Err(SubmitError::NoSuchQueue { name: queue });
         }
-        let script = self.script(request.what)?;
+        let script = self.script(request.what).await?;
         let args = request.args.unwrap_or_else(|| Json::from_written("{}".into()));
         check_size("args", args.as_str().len(), self.options.submit_max_bytes)?;
         let args = prepare_args(script.args_schema.as_ref(), &args).map_err(SubmitError::InvalidArgs)?;
@@ -214,7 +200,7 @@ impl Inner {
         Ok(Submitted { job, created: true })
     }
 
-    fn script(&self, what: ScriptSource) -> Result<Script, SubmitError> {
+    async fn script(&self, what: ScriptSource) -> Result<Script, SubmitError> {
         match what {
             ScriptSource::Workflow(name) => match self.library.get(&name) {
                 Some(workflow) => Ok(Script {
@@ -232,10 +218,11 @@ impl Inner {
                 check_size("script", source.len(), self.options.limits.source_bytes)?;
                 let hash = Hash::of(source.as_bytes());
                 let name = name.unwrap_or_else(|| "script".into());
-                let info = self.checked(hash, &name, &source).map_err(SubmitError::DoesNotCompile)?;
+                let source: Arc<str> = source.into();
+                let info = self.checked(hash, &name, &source).await?;
                 Ok(Script {
                     workflow: info.name.clone().unwrap_or(name),
-                    source: source.into(),
+                    source,
                     hash,
                     args_schema: info.args_schema.clone(),
                 })
@@ -256,12 +243,16 @@ impl Inner {
             .map(|(_, known)| known)
     }
 
-    /// What a script says of itself, looked at once for each source.
-    fn checked(&self, hash: Hash, name: &str, source: &str) -> Result<Arc<WorkflowInfo>, Vec<Problem>> {
+    /// What a script says of itself, looked at once for each source, on a thread where that may take a while.
+    async fn checked(&self, hash: Hash, name: &str, source: &Arc<str>) -> Result<Arc<WorkflowInfo>, SubmitError> {
         if let Some(info) = self.admission.checked.lock().unwrap_or_else(PoisonError::into_inner).get(&hash) {
             return Ok(info.clone());
         }
-        let info = Arc::new(check(name, source)?);
+        let (name, source) = (name.to_owned(), source.clone());
+        let info = match tokio::task::spawn_blocking(move || check(&name, &source)).await {
+            Ok(info) => Arc::new(info.map_err(SubmitError::DoesNotCompile)?),
+            Err(_) => return Err(SubmitError::Unavailable(stopping())),
+        };
         let mut checked = self.admission.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if checked.len() >= CHECKED {
             checked.clear();

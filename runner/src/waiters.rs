@@ -3,7 +3,9 @@
 use moonlog_core::{event::Event, id::JobId};
 use std::{
     collections::{BTreeMap, HashMap},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
 };
 use tokio::sync::oneshot;
 
@@ -23,26 +25,40 @@ pub(crate) struct Waiters {
     applied: Mutex<Applied>,
 }
 
-impl Waiters {
-    /// Comes when the job's terminal event has been folded after this call.
-    pub(crate) fn end_of(&self, job: JobId) -> oneshot::Receiver<()> {
-        let (sender, receiver) = oneshot::channel();
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = ends.entry(job).or_default();
-        waiting.retain(|other| !other.is_closed());
-        waiting.push(sender);
-        receiver
-    }
+/// A wait for a job's end. Nothing of it is left when it is dropped.
+pub(crate) struct EndOf<'a> {
+    waiters: &'a Waiters,
+    job: JobId,
+    receiver: oneshot::Receiver<()>,
+}
 
-    /// Forgets the waiters of `job` that have gone.
-    pub(crate) fn forget(&self, job: &JobId) {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waiting) = ends.get_mut(job) {
+impl Future for EndOf<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.receiver).poll(context).map(|_| ())
+    }
+}
+
+impl Drop for EndOf<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        let mut ends = self.waiters.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = ends.get_mut(&self.job) {
             waiting.retain(|other| !other.is_closed());
             if waiting.is_empty() {
-                ends.remove(job);
+                ends.remove(&self.job);
             }
         }
+    }
+}
+
+impl Waiters {
+    /// Comes when the job's terminal event has been folded after this call.
+    pub(crate) fn end_of(&self, job: JobId) -> EndOf<'_> {
+        let (sender, receiver) = oneshot::channel();
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).entry(job).or_default().push(sender);
+        EndOf { waiters: self, job, receiver }
     }
 
     /// These events have been folded.

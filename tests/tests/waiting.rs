@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use futures_util::future::join_all;
-use moonlog_tests::{Random, Server, eventually, eventually_within, from_env, tree_resident_kib};
+use moonlog_tests::{Random, Server, Settings, eventually, eventually_within, from_env, tree_resident_kib};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -96,4 +96,30 @@ async fn thousands_of_jobs_wait_cheaply_and_go_on_after_a_kill() {
     assert!(job["state"] == "waiting" || ended.contains(&((ended[0] + 1) % count)), "{job}");
     let all = || async { (tree_resident_kib(server.pid()) < MEMORY_MAX_KIB).then_some(()) };
     eventually("the server's memory to be within its bound again", all).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parents_that_give_their_memory_back_at_once_get_their_children() {
+    const PARENTS: usize = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let workflows = folder.path().join(".moonlog/workflows");
+    std::fs::create_dir_all(&workflows).unwrap();
+    std::fs::write(workflows.join("child.luau"), "return { run = function(args) return wait_for('go') + args.n end }")
+        .unwrap();
+    let config = "[runner]\nidle_evict_ms = 0".into();
+    let server = Server::start_with(folder.path(), &Settings { config, ..Settings::default() }).await;
+    let submit = |n: usize| {
+        let body = json!({ "script": "return workflow('child', { n = args.n })", "args": { "n": n } });
+        let server = &server;
+        async move { server.submit(&body).await }
+    };
+    let parents = join_all((0..PARENTS).map(submit)).await;
+    let all_wait = || async { (waiting(&server).await == 2 * PARENTS).then_some(()) };
+    eventually_within(PATIENCE, "all parents and their children to wait", all_wait).await;
+    for (n, parent) in parents.iter().enumerate() {
+        let children = server.get(&format!("/v1/jobs?parent={parent}")).await;
+        let child = children["items"][0]["id"].as_str().unwrap();
+        server.post(&format!("/v1/jobs/{child}/signals/go"), &json!({ "payload": 1_000 })).await;
+        assert_eq!(server.ended(parent).await["result"], 1_000 + n);
+    }
 }

@@ -32,9 +32,11 @@ use tokio::sync::{Notify, watch};
 const OVERLOAD_FACTOR: usize = 4;
 
 /// How soon an append is to be written.
-#[derive(Debug, Clone, Copy)]
-enum Hurry {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hurry {
+    /// With the next group.
     AtOnce,
+    /// With what comes next, as [`Log::append_unhurried`] says.
     None,
 }
 
@@ -104,7 +106,7 @@ impl Log {
         let prepared = appends.into_iter().map(|append| prepare(append, max_bytes));
         let mut prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         fit_one_frame(&mut prepared, max_bytes)?;
-        self.place(prepared, true, Hurry::AtOnce)
+        self.place(&mut prepared, true, Hurry::AtOnce)
     }
 
     /// The same for a sequence of events that may be too large to be stored together: it is cut in pieces between
@@ -129,11 +131,25 @@ impl Log {
 
     fn append_pieces(&self, append: Append, hurry: Hurry) -> Result<Appended, AppendError> {
         let max_bytes = self.shared.blob_max_bytes;
-        let pieces = cut(prepare(append, max_bytes)?, max_bytes)?;
-        let appended = self.place(pieces, false, hurry)?;
-        match (appended.first(), appended.last()) {
-            (Some(first), Some(last)) => Ok(Appended { first_position: first.first_position, ..*last }),
-            _ => Err(AppendError::Stopped),
+        let mut pieces = cut(prepare(append, max_bytes)?, max_bytes)?;
+        whole(&self.place(&mut pieces, false, hurry)?)
+    }
+
+    /// The same for those who would rather wait than be refused because too much waits to be written: never
+    /// [`AppendError::Overloaded`].
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub async fn append_when_ready(&self, append: Append, hurry: Hurry) -> Result<Appended, AppendError> {
+        let max_bytes = self.shared.blob_max_bytes;
+        let mut pieces = cut(prepare(append, max_bytes)?, max_bytes)?;
+        loop {
+            self.ready().await;
+            match self.place(&mut pieces, false, hurry) {
+                // Others were let through as well, and were quicker.
+                Err(AppendError::Overloaded { .. }) => {}
+                placed => return whole(&placed?),
+            }
         }
     }
 
@@ -319,18 +335,19 @@ impl Log {
         self.shared.watches.len()
     }
 
-    /// Gives prepared events their places, and hands them over to the writer.
-    fn place(&self, appends: Vec<Prepared>, one_frame: bool, hurry: Hurry) -> Result<Vec<Appended>, AppendError> {
+    /// Gives prepared events their places, and hands them over to the writer. They stay where they are while the log takes
+    /// nothing.
+    fn place(&self, appends: &mut Vec<Prepared>, one_frame: bool, hurry: Hurry) -> Result<Vec<Appended>, AppendError> {
         if appends.is_empty() {
             return Ok(Vec::new());
         }
         self.take_in()?.thin_out(self.head());
         loop {
             let mut sequencer = self.take_in()?;
-            let (unknown, mark) = sequencer.unknown(&appends);
+            let (unknown, mark) = sequencer.unknown(appends);
             if unknown.is_empty() {
                 let before = sequencer.pending.bytes;
-                let appended = sequencer.place(appends, one_frame, (self.shared.clock)());
+                let appended = sequencer.place(std::mem::take(appends), one_frame, (self.shared.clock)());
                 self.hand_over(sequencer, before, hurry);
                 return appended;
             }
@@ -393,6 +410,14 @@ impl Log {
         if wake {
             self.shared.work.notify_one();
         }
+    }
+}
+
+/// Where all pieces of an append stand together.
+fn whole(pieces: &[Appended]) -> Result<Appended, AppendError> {
+    match (pieces.first(), pieces.last()) {
+        (Some(first), Some(last)) => Ok(Appended { first_position: first.first_position, ..*last }),
+        _ => Err(AppendError::Stopped),
     }
 }
 

@@ -28,7 +28,7 @@ mod tests;
 pub use append::{Append, AppendError, Appended, Expected};
 pub use error::{Damage, OpenError, Poisoned, ReadError, Stopped};
 pub use frame::FRAME_MAX_BYTES;
-pub use handle::Log;
+pub use handle::{Hurry, Log};
 pub use index::StreamHead;
 pub use options::{Clock, LogOptions, OpenReport};
 pub use verify::{VerifyReport, verify};

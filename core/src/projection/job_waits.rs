@@ -67,7 +67,8 @@ impl JobState {
                 _ => false,
             },
             "approve" => self.approval(path).is_some_and(|approval| approval.decided.is_some()),
-            "workflow" => self.pending.as_ref().and_then(|p| p.child_of(path)).is_some_and(|child| child.ended),
+            // Where there is no child, a crash came before it was submitted.
+            "workflow" => self.pending.as_ref().and_then(|p| p.child_of(path)).is_none_or(|child| child.ended),
             "process_wait" => match step.process().and_then(|id| id.parse::<ProcessId>().ok()) {
                 Some(process) => !all.processes().is_running(&process),
                 None => true,

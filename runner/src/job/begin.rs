@@ -2,22 +2,26 @@
 
 use super::{
     ActiveJob, Stop, Worked,
-    open::{Doing, Open, OpenSteps},
+    close::End,
+    history::History,
+    open::{Doing, Open, OpenSteps, Wait},
+    perform::child_id,
 };
 use crate::{
     runner::{Inner, RUNNER},
     step_result::StepResult,
 };
+use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Event, EventBody, JobResumed, JobStarted, StepOutcome, StreamId},
+    event::{EventBody, JobResumed, JobStarted, StepOutcome},
     id::JobId,
-    projection::{JobState, JobStatus, OpenStep},
+    projection::{JobStatus, OpenStep},
     time::Timestamp,
 };
-use moonlog_scripts::{Run, RunSpec, StopHandle};
+use moonlog_scripts::{Run, RunError, RunSpec, StopHandle};
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 use tokio::{
@@ -25,8 +29,14 @@ use tokio::{
     task::JoinSet,
 };
 
-/// How many events one read of a job's history takes.
-const HISTORY_EVENTS: usize = 4_096;
+/// How a job goes on.
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and the large one is the rule")]
+pub(super) enum Begun {
+    /// Its script has run to where it is blocked.
+    Works(Worked),
+    /// It was asked to end, or its time is up: its script is not needed for that, and might not even be replayed.
+    Ends(End),
+}
 
 impl ActiveJob {
     /// Brings the job to where it can go on. `None` where it has ended.
@@ -34,12 +44,19 @@ impl ActiveJob {
         inner: Arc<Inner>,
         id: JobId,
         poke: watch::Receiver<super::Poke>,
-    ) -> Result<Option<(Self, Worked)>, Stop> {
+    ) -> Result<Option<(Self, Begun)>, Stop> {
         let Some(state) = inner.views.job(&id)? else { return Ok(None) };
-        if state.ended_at.is_some() {
-            return Ok(None);
-        }
+        // A job that was just submitted has no history worth a read.
+        let history = if state.status == JobStatus::Queued && state.version == 1 {
+            Some(History::of_submitted((*state).clone()))
+        } else {
+            let log = inner.log.clone();
+            let read = tokio::task::spawn_blocking(move || History::read(&log, &id));
+            read.await.map_err(|_| Stop::Shutdown)??
+        };
+        let Some(mut history) = history.filter(|history| history.state.ended_at.is_none()) else { return Ok(None) };
         let (report, results) = mpsc::unbounded_channel();
+        let state = &history.state;
         let mut job = Self {
             inner,
             id,
@@ -47,117 +64,71 @@ impl ActiveJob {
             attempt: state.attempt,
             run: state.run,
             args: state.args().clone(),
-            deadline: None,
-            overdue: false,
+            deadline: state.deadline(),
             open: OpenSteps::default(),
-            signals: VecDeque::new(),
-            decisions: HashMap::new(),
+            inbox: std::mem::take(&mut history.inbox),
             children: BTreeMap::new(),
-            cancel: None,
             seen_pokes: 0,
             last_position: 0,
-            seen_version: 0,
-            waiting: false,
+            seen_version: state.version,
+            waiting: state.status == JobStatus::Waiting,
             finished: VecDeque::new(),
             results,
             report,
             performers: JoinSet::new(),
             poke,
         };
-        let fresh = state.status == JobStatus::Queued;
-        // A job that was just submitted has no history worth a read.
-        let history = if fresh && state.version == 1 { Vec::new() } else { job.read_history()? };
-        let state = if history.is_empty() { state } else { JobState::fold(&history).map_or(state, Arc::new) };
-        job.seen_version = state.version;
-        job.note_history(&history);
-        let worked = if fresh { job.start_attempt(&state).await? } else { job.come_back(&state, &history).await? };
-        Ok(Some((job, worked)))
-    }
-
-    fn read_history(&self) -> Result<Vec<Arc<Event>>, Stop> {
-        let mut history: Vec<Arc<Event>> = Vec::new();
-        loop {
-            let after = history.last().map_or(0, |event| event.version);
-            let more = self.inner.log.read_stream(&StreamId::Job(self.id), after, HISTORY_EVENTS)?;
-            if more.is_empty() {
-                return Ok(history);
-            }
-            history.extend(more);
+        for (path, step) in &history.state.open_steps {
+            job.reopen(path, step, &history)?;
         }
+        let begun = match job.end_from_outside((job.inner.options.clock)()) {
+            Some(end) => Begun::Ends(end),
+            None if history.state.status == JobStatus::Queued => Begun::Works(job.start_attempt().await?),
+            None => Begun::Works(job.come_back(history).await?),
+        };
+        Ok(Some((job, begun)))
     }
 
-    /// Keeps what came from outside and was not taken yet. Signals are taken in order, so those that are left are the
-    /// newest.
-    fn note_history(&mut self, history: &[Arc<Event>]) {
-        let mut waits: HashMap<(u32, &str), String> = HashMap::new();
-        let mut taken: HashMap<String, usize> = HashMap::new();
-        for event in history {
-            match &event.body {
-                EventBody::StepStarted(step) if step.kind == "wait_for" => {
-                    let name = super::open::StepInput::of(step).signal.unwrap_or_default();
-                    waits.insert((step.run, &step.path), name);
-                }
-                EventBody::StepFinished(step) => {
-                    if let Some(name) = waits.remove(&(step.run, step.path.as_str()))
-                        && step.outcome == StepOutcome::Ok
-                    {
-                        *taken.entry(name).or_default() += 1;
-                    }
-                    self.decisions.remove(&step.path);
-                }
-                body => self.note(body),
-            }
-        }
-        self.signals.retain(|(name, _)| match taken.get_mut(name) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                false
-            }
-            _ => true,
-        });
-    }
-
-    async fn start_attempt(&mut self, state: &JobState) -> Result<Worked, Stop> {
+    async fn start_attempt(&mut self) -> Result<Worked, Stop> {
         self.attempt += 1;
         self.run += 1;
         let started = JobStarted { attempt: self.attempt, run: self.run, runner: RUNNER.into() };
         let appended = self.append(vec![EventBody::JobStarted(started).into()]).await?;
-        self.set_deadline(state.started_at.unwrap_or(appended.time));
+        if self.deadline.is_none() {
+            self.deadline = self.submitted.limits.timeout_ms.map(|ms| appended.time.plus_ms(ms));
+        }
         self.start_script(appended.time, Vec::new()).await
     }
 
-    async fn come_back(&mut self, state: &JobState, history: &[Arc<Event>]) -> Result<Worked, Stop> {
-        if state.status == JobStatus::Waiting {
+    /// Replays the run. Only when that went well does the job go on: one that cannot be replayed is left as it was.
+    async fn come_back(&mut self, history: History) -> Result<Worked, Stop> {
+        let worked = self.start_script(history.began_at, history.run).await?;
+        if self.waiting && !matches!(worked, Err(RunError::Replay(_))) {
             self.append(vec![EventBody::JobResumed(JobResumed {}).into()]).await?;
+            self.waiting = false;
         }
-        let began = history
-            .iter()
-            .rposition(|event| matches!(event.body, EventBody::JobStarted(_) | EventBody::JobContinued(_)))
-            .unwrap_or(0);
-        let began_at = history.get(began).map_or(state.submitted_at, |event| event.happened_at());
-        self.set_deadline(state.started_at.unwrap_or(began_at));
-        for (path, step) in &state.open_steps {
-            self.reopen(path, step, history);
-        }
-        let run_history = history.get(began + 1..).unwrap_or_default().to_vec();
-        let worked = self.start_script(began_at, run_history).await?;
         self.perform_reopened();
         Ok(worked)
     }
 
-    fn set_deadline(&mut self, started_at: Timestamp) {
-        self.deadline = self.submitted.limits.timeout_ms.map(|ms| started_at.plus_ms(ms));
-    }
-
     /// A step that was open when the last task of this job ended. What was being performed then is recorded as
     /// interrupted before anything else happens to it; what waits goes on waiting.
-    fn reopen(&mut self, path: &Arc<str>, step: &OpenStep, history: &[Arc<Event>]) {
-        let Ok(at) = history.binary_search_by_key(&step.position, |event| event.position) else { return };
-        let EventBody::StepStarted(started) = &history[at].body else { return };
+    fn reopen(&mut self, path: &Arc<str>, step: &OpenStep, history: &History) -> Result<(), Stop> {
+        let Some(EventBody::StepStarted(started)) = history.at(step.position).map(|event| &event.body) else {
+            return Ok(());
+        };
         let mut open = Open::new(started.clone(), step.position, step.started_at);
+        if step.kind == "workflow".into() {
+            let child = child_id(&self.id, step.run, path, step.attempt, step.started_at);
+            self.children.insert(path.clone(), child);
+            if self.inner.views.job(&child)?.is_some() {
+                open.doing = Doing::Waiting(Wait::child(&child));
+            }
+        }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
         } else if matches!(open.doing, Doing::Performing) {
+            open.doing = Doing::Interrupted;
             let error = ErrorInfo::new(
                 "interrupted",
                 format!("the server stopped while `{}` was being performed: what became of it was not seen", step.name),
@@ -166,28 +137,32 @@ impl ActiveJob {
             self.finished.push_back((path.clone(), step.attempt, result));
         }
         self.open.insert(open);
+        Ok(())
     }
 
     /// Runs the script from its start over `history` to where it is blocked.
     pub(super) async fn start_script(&mut self, began_at: Timestamp, history: Vec<Arc<Event>>) -> Result<Worked, Stop> {
         let stop = StopHandle::default();
-        let source = self.inner.source(&self.submitted.script_hash)?;
-        let spec = RunSpec {
-            stop: stop.clone(),
-            job: self.id,
-            run: self.run,
-            workflow: self.submitted.workflow.clone(),
-            source,
-            script_hash: self.submitted.script_hash,
-            args: self.args.clone(),
-            seed: self.submitted.seed,
-            started_at: began_at,
-            nesting: self.submitted.limits.nesting,
-            budget_total: self.submitted.limits.budget_tokens,
-        };
-        let engine = self.inner.engine.clone();
-        // A replay is not stopped half-way: its end is where the job stands.
-        let deadline = self.deadline.filter(|_| history.is_empty());
-        self.slice(stop, deadline, move || Run::start(&engine, spec, &history)).await
+        let inner = self.inner.clone();
+        let (submitted, id, run, args, handle) =
+            (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
+        self.slice(stop, move || {
+            let source = inner.source(&submitted.script_hash).map_err(RunError::Replay)?;
+            let spec = RunSpec {
+                stop: handle,
+                job: id,
+                run,
+                workflow: submitted.workflow.clone(),
+                source,
+                script_hash: submitted.script_hash,
+                args,
+                seed: submitted.seed,
+                started_at: began_at,
+                nesting: submitted.limits.nesting,
+                budget_total: submitted.limits.budget_tokens,
+            };
+            Run::start(&inner.engine, spec, &history)
+        })
+        .await
     }
 }

@@ -1,6 +1,7 @@
 //! The end of a job: everything it started is ended first, then its one terminal event stands last.
 
 use super::{ActiveJob, Leave, Stop};
+use futures_util::future::join_all;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{
@@ -24,16 +25,34 @@ impl ActiveJob {
     /// Ends what is open, and records the end. A failure may be the end of an attempt only.
     pub(super) async fn close(&mut self, end: End) -> Result<Leave, Stop> {
         self.performers.shutdown().await;
-        let mut events = self.cancel_open_steps();
+        let closing = self.cancel_open_steps();
         self.inner.processes.end_job(&self.id).await;
         self.cancel_children().await;
-        events.push(self.last_event(end).into());
-        self.append_at_once(events).await?;
-        Ok(Leave::Ended)
+        match self.append_end(closing.clone(), end).await {
+            // The result, or the error.
+            Err(Stop::TooLarge(error)) => self.append_end(closing, End::Failed(error)).await,
+            left => left,
+        }
     }
 
-    fn last_event(&self, end: End) -> EventBody {
+    async fn append_end(&mut self, mut events: Vec<NewEvent>, end: End) -> Result<Leave, Stop> {
+        let last = self.last_event(end);
+        let is_over = last.is_terminal();
+        events.push(last.into());
+        self.append_at_once(events).await?;
+        if is_over {
+            return Ok(Leave::Ended);
+        }
+        self.settle().await?;
+        Ok(Leave::AttemptEnded)
+    }
+
+    fn last_event(&mut self, end: End) -> EventBody {
         match end {
+            // A job that was asked to end meanwhile is not tried again.
+            End::Failed(_) if self.look().is_ok() && self.inbox.cancel.is_some() => {
+                EventBody::JobCancelled(JobCancelled { reason: self.inbox.cancel.take().flatten() })
+            }
             End::Completed(result) => EventBody::JobCompleted(JobCompleted { result, usage: Default::default() }),
             End::Cancelled(reason) => EventBody::JobCancelled(JobCancelled { reason }),
             End::TimedOut => EventBody::JobTimedOut(JobTimedOut { limit: "timeout_ms".into() }),
@@ -85,11 +104,8 @@ impl ActiveJob {
 
     /// Asks the children that still run to end. Each is a job of its own, and records its end itself.
     async fn cancel_children(&mut self) {
-        for child in std::mem::take(&mut self.children).into_values() {
-            let reason = format!("its parent {} has ended", self.id);
-            if let Err(error) = self.inner.cancel(&child, Some(reason)).await {
-                tracing::debug!(%child, %error, "child was not cancelled");
-            }
-        }
+        let children: Vec<_> = std::mem::take(&mut self.children).into_values().collect();
+        let reason = format!("its parent {} has ended", self.id);
+        join_all(children.iter().map(|child| self.inner.cancel_child(child, &reason))).await;
     }
 }

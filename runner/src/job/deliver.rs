@@ -45,38 +45,27 @@ impl ActiveJob {
 
     /// The oldest signal that somebody waits for goes to the oldest waiter.
     fn take_signal(&mut self) -> Option<(Arc<str>, StepResult)> {
-        if self.signals.is_empty() {
-            return None;
-        }
-        for (path, wait) in self.open.waiting_for(WaitKind::Signal) {
-            let found = self.signals.iter().position(|(name, _)| Some(name) == wait.name.as_ref());
-            if let Some((_, payload)) = found.and_then(|at| self.signals.remove(at)) {
-                return Some((path, StepResult::ok(payload)));
-            }
-        }
-        None
+        let waiting = self.open.waiting_for(WaitKind::Signal).into_iter();
+        waiting.flat_map(|(_, path, wait)| Some((path, wait.name?))).find_map(|(path, name)| {
+            let payload = self.inbox.take_signal(&name)?;
+            Some((path, StepResult::ok(payload)))
+        })
     }
 
     fn take_decision(&mut self) -> Option<(Arc<str>, StepResult)> {
-        if self.decisions.is_empty() {
-            return None;
-        }
-        let (path, _) = self
-            .open
-            .waiting_for(WaitKind::Approval)
-            .into_iter()
-            .find(|(path, _)| self.decisions.contains_key(&**path))?;
-        let decided = self.decisions.remove(&*path)?;
-        let approved = decided.decision == Decision::Approved;
-        let output = serde_json::json!({ "approved": approved, "by": decided.by, "note": decided.note });
-        Some((path, StepResult::ok(output)))
+        self.open.waiting_for(WaitKind::Approval).into_iter().find_map(|(asked, path, _)| {
+            let decided = self.inbox.take_decision(&path, asked)?;
+            let approved = decided.decision == Decision::Approved;
+            let output = serde_json::json!({ "approved": approved, "by": decided.by, "note": decided.note });
+            Some((path, StepResult::ok(output)))
+        })
     }
 
     fn take_child(&mut self) -> Result<Option<(Arc<str>, StepResult)>, Stop> {
         if self.children.is_empty() {
             return Ok(None);
         }
-        for (path, _) in self.open.waiting_for(WaitKind::Child) {
+        for (_, path, _) in self.open.waiting_for(WaitKind::Child) {
             let Some(child) = self.children.get(&path) else { continue };
             let Some(state) = self.inner.views.job(child)? else { continue };
             let result = match state.status {
@@ -128,9 +117,10 @@ impl ActiveJob {
                     None => timed_out("a decision"),
                 },
                 WaitKind::Sleep if open.step.kind == "wait" => timed_out("the branch's end"),
+                WaitKind::Process => timed_out("the process's end"),
                 _ => StepResult::ok(Json::null()),
             },
-            Doing::Performing => return None,
+            Doing::Performing | Doing::Interrupted | Doing::Submitting => return None,
         };
         Some(self.result(path, result))
     }
@@ -174,7 +164,13 @@ impl ActiveJob {
             let retry = StepRetryScheduled { run: self.run, path: path.to_string(), attempt, wait_ms, error };
             events.push(self.step_event(EventBody::StepRetryScheduled(retry), path).cause_before(1));
         }
-        let appended = self.append(events).await?;
+        let appended = match self.append(events).await {
+            Err(Stop::TooLarge(error)) => {
+                let result = StepResult::failed(error);
+                return Box::pin(self.deliver_result(path, attempt, result)).await;
+            }
+            appended => appended?,
+        };
         let is_code = self.open.get(path).is_some_and(|open| open.step.kind == "step");
         match wait_ms {
             Some(wait_ms) => {

@@ -2,6 +2,7 @@
 
 use moonlog_core::{
     event::{RetryPolicy, StepStarted, WaitKind},
+    id::JobId,
     time::Timestamp,
 };
 use serde::Deserialize;
@@ -18,6 +19,10 @@ pub(super) enum Doing {
     },
     /// A task of ours is at it.
     Performing,
+    /// A task of a dead server was at it: its result says so, and is still to be delivered.
+    Interrupted,
+    /// A task of ours submits the child job.
+    Submitting,
     /// It waits: a job whose open steps all wait holds no place.
     Waiting(Wait),
     /// An attempt failed; the next begins at this time.
@@ -31,6 +36,13 @@ pub(super) struct Wait {
     pub(super) due: Option<Timestamp>,
     pub(super) name: Option<String>,
     pub(super) title: Option<String>,
+}
+
+impl Wait {
+    /// For the end of a child job.
+    pub(super) fn child(child: &JobId) -> Self {
+        Self { reason: WaitKind::Child, due: None, name: Some(child.to_string()), title: None }
+    }
 }
 
 /// An open step.
@@ -54,7 +66,6 @@ pub(super) struct StepInput {
     pub(super) title: Option<String>,
     pub(super) default: Option<bool>,
     pub(super) process: Option<String>,
-    pub(super) name: Option<serde_json::Value>,
     pub(super) retry: Option<RetryPolicy>,
 }
 
@@ -76,11 +87,9 @@ impl Open {
             "wait" => wait(WaitKind::Sleep, due, None),
             "wait_for" => wait(WaitKind::Signal, due, input.signal.clone()),
             "approve" => wait(WaitKind::Approval, due, None),
-            "workflow" => {
-                let name = input.name.as_ref().and_then(|name| name.as_str()).map(str::to_owned);
-                wait(WaitKind::Child, None, name)
-            }
-            "process_wait" => wait(WaitKind::Process, None, input.process.clone()),
+            // It waits once the child is there.
+            "workflow" => Doing::Submitting,
+            "process_wait" => wait(WaitKind::Process, due, input.process.clone()),
             _ => Doing::Performing,
         };
         Self { step, started_at, position, doing, task: None }
@@ -89,9 +98,9 @@ impl Open {
     /// Whether a task has to be at it, though the job may count as waiting meanwhile.
     pub(super) fn needs_task(&self) -> bool {
         match &self.doing {
-            Doing::Performing => true,
-            Doing::Waiting(wait) => matches!(wait.reason, WaitKind::Child | WaitKind::Process),
-            Doing::Code { .. } | Doing::Backoff(_) => false,
+            Doing::Performing | Doing::Submitting => true,
+            Doing::Waiting(wait) => wait.reason == WaitKind::Process,
+            Doing::Code { .. } | Doing::Interrupted | Doing::Backoff(_) => false,
         }
     }
 
@@ -105,7 +114,7 @@ impl Open {
             Doing::Code { deadline } => *deadline,
             Doing::Waiting(wait) => wait.due,
             Doing::Backoff(due) => Some(*due),
-            Doing::Performing => None,
+            Doing::Performing | Doing::Interrupted | Doing::Submitting => None,
         }
     }
 }
@@ -147,8 +156,8 @@ impl OpenSteps {
         all
     }
 
-    /// The paths of the steps that wait for `reason`, oldest first.
-    pub(super) fn waiting_for(&self, reason: WaitKind) -> Vec<(Arc<str>, Wait)> {
+    /// The steps that wait for `reason`, oldest first: where each was started, and its path.
+    pub(super) fn waiting_for(&self, reason: WaitKind) -> Vec<(u64, Arc<str>, Wait)> {
         let mut all: Vec<_> = self
             .0
             .iter()
@@ -158,7 +167,7 @@ impl OpenSteps {
             })
             .collect();
         all.sort_by_key(|(position, ..)| *position);
-        all.into_iter().map(|(_, path, wait)| (path, wait)).collect()
+        all
     }
 
     /// What the job waits for, where everything that is open waits: the step that was begun first.
@@ -166,7 +175,7 @@ impl OpenSteps {
         let mut first: Option<(u64, Arc<str>, Wait)> = None;
         for (path, open) in &self.0 {
             let wait = match &open.doing {
-                Doing::Performing => return None,
+                Doing::Performing | Doing::Interrupted | Doing::Submitting => return None,
                 Doing::Code { .. } => continue,
                 Doing::Waiting(wait) => wait.clone(),
                 Doing::Backoff(due) => Wait { reason: WaitKind::Sleep, due: Some(*due), name: None, title: None },
@@ -176,6 +185,12 @@ impl OpenSteps {
             }
         }
         first.map(|(_, path, wait)| (path, wait))
+    }
+
+    /// Whether a child job is still being submitted: nobody would do so again before a restart.
+    pub(super) fn submits_child(&self) -> bool {
+        let child = |open: &Open| matches!(&open.doing, Doing::Waiting(wait) if wait.reason == WaitKind::Child);
+        self.0.values().any(|open| child(open) && open.task.as_ref().is_some_and(|task| !task.is_finished()))
     }
 
     /// The next time at which something is due by itself.

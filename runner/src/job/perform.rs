@@ -2,7 +2,7 @@
 
 use super::{
     ActiveJob,
-    open::{Doing, Open},
+    open::{Doing, Open, Wait},
 };
 use crate::{
     http,
@@ -14,6 +14,7 @@ use crate::{
     step_result::StepResult,
     submit::ChildRequest,
 };
+use futures_util::FutureExt;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
@@ -21,7 +22,7 @@ use moonlog_core::{
     journal::idempotency_key,
     time::Timestamp,
 };
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
@@ -37,7 +38,7 @@ impl ActiveJob {
             .open
             .in_order()
             .into_iter()
-            .filter(|open| matches!(open.doing, Doing::Waiting(_)))
+            .filter(|open| open.needs_task())
             .map(|open| open.step.path.as_str().into())
             .collect();
         for path in paths {
@@ -49,7 +50,8 @@ impl ActiveJob {
         let Some(open) = self.open.get_mut(path).filter(|open| open.needs_task()) else { return };
         let (step, position, started_at) = (open.step.clone(), open.position, open.started_at);
         if step.kind == "workflow" {
-            self.children.insert(path.clone(), child_id(&self.id, &step, started_at));
+            let child = child_id(&self.id, step.run, path, step.attempt, started_at);
+            self.children.insert(path.clone(), child);
         }
         let operation = Operation {
             inner: self.inner.clone(),
@@ -62,32 +64,69 @@ impl ActiveJob {
             priority: self.submitted.priority,
             step,
         };
+        // What has ended is let go of.
+        while self.performers.try_join_next().is_some() {}
         let report = self.report.clone();
+        let path = path.clone();
         let reported = path.clone();
         let task = self.performers.spawn(async move {
             let attempt = operation.step.attempt;
-            if let Some(result) = operation.perform().await {
+            let performed = match AssertUnwindSafe(operation.perform()).catch_unwind().await {
+                Ok(performed) => performed,
+                Err(_) => {
+                    let error =
+                        ErrorInfo::new("internal", "a fault of moonlog's: what performs the operation panicked");
+                    Some(Performed::Result(StepResult::failed(error)))
+                }
+            };
+            if let Some(performed) = performed {
                 // Nobody listens where the job's task is over; its next one sees what the log holds.
-                let _ = report.send((reported, attempt, result));
+                let _ = report.send(Report { path: reported, attempt, performed });
             }
         });
-        if let Some(open) = self.open.get_mut(path) {
+        if let Some(open) = self.open.get_mut(&path) {
             open.task = Some(task);
+        }
+    }
+
+    /// A task has come to its end.
+    pub(super) fn performed(&mut self, Report { path, attempt, performed }: Report) {
+        match performed {
+            Performed::Result(result) => self.finished.push_back((path, attempt, result)),
+            Performed::Submitted(child) => {
+                if let Some(open) = self.open.get_mut(&path) {
+                    open.doing = Doing::Waiting(Wait::child(&child));
+                }
+            }
         }
     }
 
     /// The script has ended an operation itself, by cancelling its branch: what performs it is ended too.
     pub(super) async fn cancel_step(&mut self, path: &str) {
         // Ending the task that performs it ends the process that it waits for.
-        if self.open.close(path).is_none() {
-            return;
+        let Some(open) = self.open.close(path) else { return };
+        let Some(child) = self.children.remove(path) else { return };
+        // What submits the child must not do so behind our back.
+        while open.task.as_ref().is_some_and(|task| !task.is_finished()) {
+            tokio::task::yield_now().await;
         }
-        if let Some(child) = self.children.remove(path)
-            && let Err(error) = self.inner.cancel(&child, Some("its branch was cancelled".into())).await
-        {
-            tracing::debug!(%child, %error, "child was not cancelled");
-        }
+        self.inner.cancel_child(&child, "its branch was cancelled").await;
     }
+}
+
+/// What came of performing an operation.
+pub(super) enum Performed {
+    /// Its result.
+    Result(StepResult),
+    /// The child job is there, and the step waits for it.
+    Submitted(JobId),
+}
+
+/// What a task says at its end.
+pub(super) struct Report {
+    path: Arc<str>,
+    attempt: u32,
+    performed: Performed,
 }
 
 /// One attempt at an operation.
@@ -105,11 +144,14 @@ struct Operation {
 
 impl Operation {
     /// Acts once it is durable that it will. `None` where the result comes from elsewhere, or nothing may be done.
-    async fn perform(&self) -> Option<StepResult> {
+    async fn perform(&self) -> Option<Performed> {
         self.inner.log.durable(self.position).await.ok()?;
-        match self.step.kind.as_str() {
-            "http" => Some(http::perform(&self.step.input, &self.idempotency_key, &self.inner.options.http).await),
-            "workflow" => self.submit_child().await.err().map(StepResult::failed),
+        let result = match self.step.kind.as_str() {
+            "http" => http::perform(&self.step.input, &self.idempotency_key, &self.inner.options.http).await,
+            "workflow" => match self.submit_child().await {
+                Ok(()) => return self.child.map(Performed::Submitted),
+                Err(error) => StepResult::failed(error),
+            },
             _ => {
                 let context = ExecContext {
                     process: uuid::Uuid::now_v7().into(),
@@ -122,9 +164,10 @@ impl Operation {
                     },
                     idempotency_key: self.idempotency_key.clone(),
                 };
-                Some(exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await)
+                exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await
             }
-        }
+        };
+        Some(Performed::Result(result))
     }
 
     /// Submits the child job, unless that was done before a restart. Its end is heard of through the projections.
@@ -147,8 +190,8 @@ impl Operation {
 }
 
 /// A child's id follows from its parent's step, so that a step that is begun again after a crash finds its child.
-fn child_id(parent: &JobId, step: &StepStarted, at: Timestamp) -> JobId {
-    let hash = Hash::of(format!("{parent}/{}/{}/{}", step.run, step.path, step.attempt).as_bytes());
+pub(crate) fn child_id(parent: &JobId, run: u32, path: &str, attempt: u32, at: Timestamp) -> JobId {
+    let hash = Hash::of(format!("{parent}/{run}/{path}/{attempt}").as_bytes());
     let mut random = [0; 10];
     random.copy_from_slice(&hash.as_bytes()[..10]);
     let ms = u64::try_from(at.as_micros() / 1000).unwrap_or(0);

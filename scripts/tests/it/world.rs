@@ -83,6 +83,7 @@ fn event(log: &[Arc<Event>], new: NewEvent) -> Arc<Event> {
         process: None,
         step: new.step,
         cause: None,
+        origin: None,
         body: new.body,
         blob: None,
         origin: None,

@@ -1,0 +1,417 @@
+//! The dispatcher: decides which job gets a place next, and wakes jobs whose event has come.
+//!
+//! One task owns all of it. It hears of durable events from the projector, and of what became of jobs from their
+//! tasks. What it holds is derived: at a start it is built from the projections. `turns`, `keys` and `timers` are the
+//! parts of it that need no runner.
+
+mod keys;
+mod timers;
+mod turns;
+
+use crate::{
+    job::{self, Leave, Poke},
+    memory::Dropped,
+    runner::Inner,
+};
+use keys::{Contender, Keys};
+use moonlog_core::{
+    event::{Event, EventBody},
+    id::JobId,
+    projection::{JobState, JobStatus, Projection},
+    time::Timestamp,
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use timers::Timers;
+use tokio::sync::{mpsc, oneshot, watch};
+use turns::{Place, Ready, Turns};
+
+/// What the dispatcher hears.
+pub(crate) enum Message {
+    /// These events are durable and folded.
+    Applied(Vec<Arc<Event>>),
+    /// A job has recorded that it waits, and gives its place back.
+    Waiting(JobId),
+    /// A job that kept its virtual machine while it waited wants a place again.
+    WantsPlace(JobId, oneshot::Sender<()>),
+    /// A job's task is over. `pokes`: how many pokes it had seen.
+    Left { job: JobId, leave: Leave, pokes: u64 },
+    /// Start no job any more, and say when all tasks are over.
+    Shutdown(oneshot::Sender<()>),
+}
+
+struct Resident {
+    poke: watch::Sender<Poke>,
+    pokes: u64,
+    queue: Arc<str>,
+    holds_place: bool,
+}
+
+pub(crate) struct Dispatcher {
+    inner: Arc<Inner>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    turns: Turns,
+    keys: Keys,
+    timers: Timers,
+    residents: HashMap<JobId, Resident>,
+    /// Whom to wake when a child ends.
+    parents: HashMap<JobId, JobId>,
+    /// Virtual machines of jobs that wait.
+    dropped: Dropped,
+    shutdown: Option<oneshot::Sender<()>>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(inner: Arc<Inner>, inbox: mpsc::UnboundedReceiver<Message>) -> Self {
+        let turns = Turns::new(inner.options.concurrency, inner.options.queues.clone());
+        let mut dispatcher = Self {
+            inner,
+            inbox,
+            turns,
+            keys: Keys::default(),
+            timers: Timers::default(),
+            residents: HashMap::new(),
+            parents: HashMap::new(),
+            dropped: Dropped::default(),
+            shutdown: None,
+        };
+        dispatcher.recover();
+        dispatcher
+    }
+
+    /// Builds what is held here from the projections, at a start.
+    fn recover(&mut self) {
+        let resume = self.inner.options.resume_jobs;
+        let (paused, jobs) = self.inner.views.with(|all| {
+            let paused = all.queues().iter().filter(|(_, queue)| queue.paused).map(|(name, _)| name.clone());
+            let jobs = all.live_jobs().filter(|job| resume && !job.submitted.imported).cloned();
+            (paused.collect::<Vec<_>>(), jobs.collect::<Vec<_>>())
+        });
+        paused.iter().for_each(|queue| self.turns.set_paused(queue, true));
+        // Whoever has begun holds its key, whichever comes first below.
+        for job in jobs.iter().filter(|job| job.status != JobStatus::Queued) {
+            if let Some(key) = &job.submitted.concurrency_key {
+                self.keys.take(key, job.id);
+            }
+        }
+        let mut orphans = Vec::new();
+        for job in &jobs {
+            if let Some(parent) = &job.submitted.parent {
+                self.parents.insert(job.id, parent.job);
+                if self.is_orphan(job, &parent.job) {
+                    orphans.push(job.id);
+                }
+            }
+            match job.status {
+                JobStatus::Queued => self.enqueue_start(job),
+                _ => {
+                    self.timers.set(job.id, job.next_due());
+                    self.wake(&job.id);
+                }
+            }
+        }
+        if !orphans.is_empty() && self.inner.options.concurrency > 0 {
+            let inner = self.inner.clone();
+            tokio::spawn(async move {
+                for child in orphans {
+                    inner.cancel_child(&child, "the step that started it has ended").await;
+                }
+            });
+        }
+    }
+
+    /// Whether no open step of the parent waits for this child: its parent was closed, and the server stopped before the
+    /// child was told.
+    fn is_orphan(&self, child: &JobState, parent: &JobId) -> bool {
+        match self.inner.views.job(parent) {
+            Ok(Some(parent)) if parent.ended_at.is_none() => !parent.open_steps.iter().any(|(path, step)| {
+                job::child_id(&parent.id, step.run, path, step.attempt, step.started_at) == child.id
+            }),
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.dispatch();
+            if let Some(done) = self.shutdown.take_if(|_| self.residents.is_empty()) {
+                let _ = done.send(());
+                return;
+            }
+            let wait = self.until_next_timer();
+            tokio::select! {
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.hear(message),
+                    None => return,
+                },
+                () = tokio::time::sleep(wait) => self.fire_timers(),
+            }
+            while let Ok(message) = self.inbox.try_recv() {
+                self.hear(message);
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.inner.options.clock)()
+    }
+
+    /// The job, while it has not ended.
+    fn live(&self, job: &JobId) -> Option<Arc<JobState>> {
+        self.inner.views.with(|all| all.job(job).cloned()).filter(|job| job.ended_at.is_none())
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Applied(events) => events.iter().for_each(|event| self.applied(event)),
+            Message::Waiting(job) => self.release_place(&job),
+            Message::WantsPlace(job, grant) => match self.live(&job) {
+                Some(state) => {
+                    let place = Place::of(&state);
+                    self.turns.push(place.queue, place.turn, Ready::Grant(grant));
+                }
+                // The task sees that its grant was dropped, and gives up.
+                None => drop(grant),
+            },
+            Message::Left { job, leave, pokes } => self.left(job, leave, pokes),
+            Message::Shutdown(done) => {
+                self.shutdown = Some(done);
+                for resident in self.residents.values() {
+                    resident.poke.send_modify(|poke| poke.shutdown = true);
+                }
+            }
+        }
+    }
+
+    fn applied(&mut self, event: &Event) {
+        if event.origin.is_some() {
+            return;
+        }
+        let Some(job) = event.job else {
+            match &event.body {
+                EventBody::QueuePaused(change) => self.turns.set_paused(&change.queue, true),
+                EventBody::QueueResumed(change) => self.turns.set_paused(&change.queue, false),
+                _ => {}
+            }
+            return;
+        };
+        match &event.body {
+            EventBody::JobSubmitted(submitted) => {
+                if let Some(parent) = &submitted.parent {
+                    self.parents.insert(job, parent.job);
+                }
+                if let Some(state) = self.live(&job) {
+                    self.enqueue_start(&state);
+                }
+            }
+            EventBody::JobSignalled(_)
+            | EventBody::ToolApprovalDecided(_)
+            | EventBody::JobCancelRequested(_)
+            | EventBody::ProcessExited(_) => {
+                self.wake(&job);
+            }
+            body if body.is_terminal() => self.ended(&job),
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, job: &JobId) {
+        self.timers.set(*job, None);
+        let queue = self.turns.remove(job);
+        if let Some(queue) = queue.or_else(|| self.keys.parked_in(job)) {
+            let next = self.keys.dropped(job, &queue);
+            self.contend(next);
+        }
+        if let Some(parent) = self.parents.remove(job) {
+            self.wake(&parent);
+        }
+    }
+
+    /// Something came that a job may be waiting for.
+    fn wake(&mut self, job: &JobId) {
+        if let Some(resident) = self.residents.get_mut(job) {
+            resident.pokes += 1;
+            resident.poke.send_modify(|poke| poke.count += 1);
+            return;
+        }
+        let now = self.now();
+        let Some((state, work)) = self.inner.views.with(|all| {
+            let state = all.job(job).filter(|job| job.ended_at.is_none() && !job.submitted.imported)?;
+            Some((state.clone(), Work::of(state, now, all)))
+        }) else {
+            return;
+        };
+        match work {
+            Work::None => {}
+            Work::Close => {
+                self.turns.remove(job);
+                self.spawn(*job, Place::of(&state).queue, false);
+            }
+            Work::GoOn if self.turns.contains(job) => {}
+            Work::GoOn => {
+                let place = Place::of(&state);
+                self.turns.push(place.queue, place.turn, Ready::Resume);
+            }
+        }
+    }
+
+    fn left(&mut self, job: JobId, leave: Leave, pokes: u64) {
+        self.release_place(&job);
+        // A place that it wanted and did not wait for.
+        self.turns.remove(&job);
+        let Some(resident) = self.residents.remove(&job) else { return };
+        match leave {
+            Leave::Ended => self.release_key(&job),
+            Leave::AttemptEnded => {
+                self.release_key(&job);
+                if let Some(state) = self.live(&job) {
+                    self.enqueue_start(&state);
+                }
+                return;
+            }
+            Leave::Evicted { due } => {
+                self.dropped.one();
+                self.timers.set(job, due);
+            }
+            Leave::Abandoned => {
+                let deadline = self.live(&job).and_then(|state| state.deadline());
+                self.timers.set(job, deadline);
+            }
+        }
+        // A poke that the task did not see any more must not be lost.
+        if resident.pokes != pokes {
+            self.wake(&job);
+        }
+    }
+
+    fn release_key(&mut self, job: &JobId) {
+        let contenders = self.keys.release(job);
+        self.contend(contenders);
+    }
+
+    fn contend(&mut self, contenders: impl IntoIterator<Item = Contender>) {
+        for (queue, turn) in contenders {
+            self.turns.push(queue, turn, Ready::Start);
+        }
+    }
+
+    /// Lets a queued job wait for its time, its key, or its place.
+    fn enqueue_start(&mut self, job: &JobState) {
+        let now = self.now();
+        if job.cancel_requested.is_some() || job.deadline().is_some_and(|deadline| deadline <= now) {
+            return self.wake(&job.id);
+        }
+        if let Some(at) = job.not_before().filter(|at| *at > now) {
+            return self.timers.set(job.id, Some(job.deadline().map_or(at, |deadline| deadline.min(at))));
+        }
+        self.timers.set(job.id, job.deadline());
+        let place = Place::of(job);
+        match place.key {
+            Some(key) if self.keys.is_held(&key, &job.id) => self.keys.park(&key, place.queue, place.turn),
+            _ => self.turns.push(place.queue, place.turn, Ready::Start),
+        }
+    }
+
+    fn until_next_timer(&self) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(60);
+        self.timers.next().map_or(LONGEST, |due| {
+            let micros = due.as_micros().saturating_sub(self.now().as_micros()).max(0);
+            Duration::from_micros(micros as u64).min(LONGEST)
+        })
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.now();
+        while let Some(job) = self.timers.take_due(now) {
+            if self.residents.contains_key(&job) {
+                continue;
+            }
+            let Some(state) = self.live(&job) else { continue };
+            if state.status == JobStatus::Queued {
+                self.enqueue_start(&state);
+            } else {
+                // It may still be waiting for a place by then.
+                self.timers.set(job, state.deadline().filter(|deadline| *deadline > now));
+                self.wake(&job);
+            }
+        }
+    }
+
+    /// Gives places away while there are any.
+    fn dispatch(&mut self) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        while let Some((queue, turn, ready)) = self.turns.next() {
+            let job = turn.2;
+            match ready {
+                Ready::Start => self.start(job, queue, turn),
+                Ready::Resume => self.spawn(job, queue, true),
+                Ready::Grant(grant) => {
+                    if let Some(resident) = self.residents.get_mut(&job)
+                        && !resident.holds_place
+                        && grant.send(()).is_ok()
+                    {
+                        resident.holds_place = true;
+                        self.turns.take_place(&queue);
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, job: JobId, queue: Arc<str>, turn: turns::Turn) {
+        let Some(state) = self.live(&job).filter(|state| state.status == JobStatus::Queued) else {
+            let next = self.keys.dropped(&job, &queue);
+            return self.contend(next);
+        };
+        match &state.submitted.concurrency_key {
+            Some(key) if !self.keys.take(key, job) => self.keys.park(key, queue, turn),
+            _ => self.spawn(job, queue, true),
+        }
+    }
+
+    /// Begins a job's task, with a place or, where it is only to be closed, without.
+    fn spawn(&mut self, job: JobId, queue: Arc<str>, with_place: bool) {
+        if self.residents.contains_key(&job) || self.shutdown.is_some() {
+            return;
+        }
+        let (poke, poked) = watch::channel(Poke::default());
+        if with_place {
+            self.turns.take_place(&queue);
+        }
+        self.timers.set(job, None);
+        self.residents.insert(job, Resident { poke, pokes: 0, queue, holds_place: with_place });
+        tokio::spawn(job::run(self.inner.clone(), job, poked));
+    }
+
+    fn release_place(&mut self, job: &JobId) {
+        if let Some(resident) = self.residents.get_mut(job)
+            && resident.holds_place
+        {
+            resident.holds_place = false;
+            self.turns.give_back(&resident.queue);
+        }
+    }
+}
+
+/// What there is to do about a job without a task.
+enum Work {
+    None,
+    /// Its script goes on, for which it needs a place.
+    GoOn,
+    /// It was asked to end, or its time is up: its script is not needed for that, and no place.
+    Close,
+}
+
+impl Work {
+    fn of(job: &JobState, now: Timestamp, all: &Projection) -> Self {
+        let is_late = job.deadline().is_some_and(|deadline| deadline <= now);
+        match job.status {
+            _ if is_late || job.cancel_requested.is_some() => Self::Close,
+            JobStatus::Waiting if !job.has_work(now, all) => Self::None,
+            JobStatus::Running | JobStatus::Waiting => Self::GoOn,
+            _ => Self::None,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What has come to a job from outside and was not used yet: signals, decisions, a request to cancel it. Pure.
+
+use moonlog_core::{
+    event::{Event, EventBody, ToolApprovalDecided},
+    json::Json,
+};
+use std::collections::{HashMap, VecDeque};
+
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    /// Oldest first.
+    signals: VecDeque<(String, Json)>,
+    /// By the id of what was asked, with its position.
+    decisions: HashMap<String, (u64, ToolApprovalDecided)>,
+    /// The reason of the first request to cancel the job.
+    pub(super) cancel: Option<Option<String>>,
+}
+
+impl Inbox {
+    /// Takes in the next event of the job's stream.
+    pub(super) fn note(&mut self, event: &Event) {
+        match &event.body {
+            EventBody::JobSignalled(signal) => self.signals.push_back((signal.name.clone(), signal.payload.clone())),
+            EventBody::ToolApprovalDecided(decided) => {
+                self.decisions.insert(decided.call_id.clone(), (event.position, decided.clone()));
+            }
+            EventBody::JobCancelRequested(request) if self.cancel.is_none() => {
+                self.cancel = Some(request.reason.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the oldest signal of a name.
+    pub(super) fn take_signal(&mut self, name: &str) -> Option<Json> {
+        let at = self.signals.iter().position(|(other, _)| other == name)?;
+        self.signals.remove(at).map(|(_, payload)| payload)
+    }
+
+    /// Takes the decision on what was asked at position `asked`. An earlier one was on what an earlier run asked.
+    pub(super) fn take_decision(&mut self, id: &str, asked: u64) -> Option<ToolApprovalDecided> {
+        self.decisions.remove(id).filter(|(position, _)| *position > asked).map(|(_, decided)| decided)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use moonlog_core::{
+        event::{Decision, JobCancelRequested, JobSignalled, StreamId},
+        time::Timestamp,
+    };
+
+    fn event(position: u64, body: EventBody) -> Event {
+        Event {
+            position,
+            stream: StreamId::System,
+            version: position,
+            time: Timestamp::from_micros(0),
+            job: None,
+            session: None,
+            process: None,
+            step: None,
+            cause: None,
+            origin: None,
+            body,
+            blob: None,
+        }
+    }
+
+    #[test]
+    fn signals_are_taken_oldest_first_by_name() {
+        let mut inbox = Inbox::default();
+        for (position, name) in [(1, "a"), (2, "b"), (3, "a")] {
+            let signal = JobSignalled { name: name.into(), payload: Json::of(&position), idempotency_key: None };
+            inbox.note(&event(position, EventBody::JobSignalled(signal)));
+        }
+        let mut take = |name| inbox.take_signal(name).map(|payload| payload.to_string());
+        assert_eq!(
+            [take("a"), take("c"), take("a"), take("a"), take("b")].map(|taken| taken.unwrap_or_default()),
+            ["1", "", "3", "", "2"]
+        );
+    }
+
+    #[test]
+    fn a_decision_counts_for_what_was_asked_before_it() {
+        let decide = |inbox: &mut Inbox| {
+            let decided =
+                ToolApprovalDecided { call_id: "approve".into(), decision: Decision::Approved, by: None, note: None };
+            inbox.note(&event(5, EventBody::ToolApprovalDecided(decided)));
+        };
+        let mut inbox = Inbox::default();
+        decide(&mut inbox);
+        assert!(inbox.take_decision("other", 4).is_none());
+        assert!(inbox.take_decision("approve", 4).is_some());
+        assert!(inbox.take_decision("approve", 4).is_none());
+        decide(&mut inbox);
+        assert!(inbox.take_decision("approve", 6).is_none());
+    }
+
+    #[test]
+    fn the_first_request_to_cancel_gives_the_reason() {
+        let mut inbox = Inbox::default();
+        for (position, reason) in [(1, "first"), (2, "second")] {
+            let request = JobCancelRequested { reason: Some(reason.into()) };
+            inbox.note(&event(position, EventBody::JobCancelRequested(request)));
+        }
+        assert_eq!(inbox.cancel, Some(Some("first".into())));
+    }
+}

@@ -1,0 +1,135 @@
+//! What a script did in a slice: appended, then acted upon.
+
+use super::{
+    ActiveJob, Stop,
+    open::{Doing, Open},
+};
+use moonlog_core::event::{Cause, EventBody, NewEvent, StepStarted, ToolApprovalRequested};
+use std::collections::HashMap;
+
+/// What follows from events of a slice once they are appended.
+enum Effect {
+    /// An operation was begun, at this offset in the append, and did not end within the slice.
+    Began { offset: u64, step: StepStarted },
+    /// An operation that was open has ended.
+    Ended { path: String },
+    /// An attempt failed and the next is to be made. `step` where it was begun within the slice.
+    Failed { path: String, step: Option<StepStarted>, wait_ms: u64 },
+}
+
+#[derive(Default)]
+struct Effects {
+    all: Vec<Effect>,
+    /// The step that was begun and ended last within the slice.
+    ended_within: Option<StepStarted>,
+}
+
+impl Effects {
+    fn note(&mut self, offset: u64, body: &EventBody, was_open: bool) {
+        match body {
+            EventBody::StepStarted(step) => self.all.push(Effect::Began { offset, step: step.clone() }),
+            EventBody::StepFinished(step) => match self.take_began(&step.path) {
+                Some(began) => {
+                    // Kept for a moment: a scheduled retry may stand right behind it.
+                    self.ended_within = Some(began);
+                    if was_open {
+                        self.all.push(Effect::Ended { path: step.path.clone() });
+                    }
+                }
+                None => self.all.push(Effect::Ended { path: step.path.clone() }),
+            },
+            EventBody::StepRetryScheduled(retry) => {
+                let step = self.ended_within.take().filter(|step| step.path == retry.path);
+                if step.is_none() && matches!(self.all.last(), Some(Effect::Ended { path }) if *path == retry.path) {
+                    self.all.pop();
+                }
+                self.all.push(Effect::Failed { path: retry.path.clone(), step, wait_ms: retry.wait_ms });
+            }
+            _ => {}
+        }
+    }
+
+    fn take_began(&mut self, path: &str) -> Option<StepStarted> {
+        let at =
+            self.all.iter().rposition(|effect| matches!(effect, Effect::Began { step, .. } if step.path == path))?;
+        match self.all.remove(at) {
+            Effect::Began { step, .. } => Some(step),
+            _ => None,
+        }
+    }
+}
+
+/// The request for a decision that stands behind the start of an `approve` step.
+fn approval_request(event: &NewEvent) -> Option<NewEvent> {
+    let EventBody::StepStarted(step) = &event.body else { return None };
+    (step.kind == "approve").then(|| {
+        let request =
+            ToolApprovalRequested { call_id: step.path.clone(), name: "approve".into(), input: step.input.clone() };
+        NewEvent::new(EventBody::ToolApprovalRequested(request)).step(event.step.clone()).cause_before(1)
+    })
+}
+
+impl ActiveJob {
+    /// Appends what the script did, and begins what it asked for. Gives the last position that was written.
+    pub(super) async fn record(&mut self, intents: Vec<NewEvent>) -> Result<Option<u64>, Stop> {
+        if intents.is_empty() {
+            return Ok(None);
+        }
+        let now = (self.inner.options.clock)();
+        let mut effects = Effects::default();
+        let mut events = Vec::with_capacity(intents.len());
+        // Steps that are started here, by path: one of pure script may also be finished here.
+        let mut started = HashMap::new();
+        for mut event in intents {
+            let mut was_open = false;
+            match &event.body {
+                EventBody::StepStarted(step) => drop(started.insert(step.path.clone(), events.len())),
+                EventBody::StepFinished(step) => {
+                    let here = started.get(&step.path).map(|at| Cause::Before((events.len() - at) as u32));
+                    event.cause = here.or_else(|| Some(Cause::At(self.open.get(&step.path)?.position)));
+                }
+                EventBody::StepRetryScheduled(_) => event.cause = Some(Cause::Before(1)),
+                _ => {}
+            }
+            if let EventBody::StepFinished(step) = &mut event.body
+                && let Some(open) = self.open.get(&step.path)
+            {
+                was_open = true;
+                step.latency_ms = now.ms_since(open.started_at);
+                // The script does not count the attempts at what the runner performs. Where it cancels between two of
+                // them, the next one begins and ends here: no attempt is ended twice.
+                if open.step.kind != "step" {
+                    step.attempt = open.step.attempt;
+                    if open.is_between_attempts() {
+                        step.attempt += 1;
+                        let next = StepStarted { attempt: step.attempt, ..open.step.clone() };
+                        events.push(NewEvent::new(EventBody::StepStarted(next)).step(event.step.clone()));
+                        event.cause = Some(Cause::Before(1));
+                    }
+                }
+            }
+            effects.note(events.len() as u64, &event.body, was_open);
+            let approval = approval_request(&event);
+            events.push(event);
+            events.extend(approval);
+        }
+        let appended = self.append(events).await?;
+        for effect in effects.all {
+            match effect {
+                Effect::Began { offset, step } => {
+                    self.began(step, appended.first_position + offset, appended.time);
+                }
+                Effect::Ended { path } => self.cancel_step(&path).await,
+                Effect::Failed { path, step, wait_ms } => {
+                    let step = step.or_else(|| self.open.close(&path).map(|open| open.step));
+                    if let Some(step) = step {
+                        let mut open = Open::new(step, appended.last_position, appended.time);
+                        open.doing = Doing::Backoff(appended.time.plus_ms(wait_ms));
+                        self.open.insert(open);
+                    }
+                }
+            }
+        }
+        Ok(Some(appended.last_position))
+    }
+}
