@@ -134,7 +134,6 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>) -> RunnerOptions {
         secrets: processes.secrets.clone(),
     };
     RunnerOptions {
-        resume_jobs: true,
         concurrency: 16,
         resume_jobs: true,
         idle_evict_ms: 100,
