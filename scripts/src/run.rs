@@ -210,6 +210,8 @@ impl Run {
             vm.watch.set_budget_ms(job.limits.cpu_ms * if replaying { REPLAY_FACTOR } else { 1 });
             if replaying {
                 match job.deliver_recorded(&vm.lua) {
+                    // Its branch may wait on, for the next attempt: then what is recorded next may be of that kind too.
+                    Ok(true) if job.ready.is_empty() => return Ok(Advance::Branch),
                     Ok(_) => {}
                     Err(halt) => {
                         drop(seat);

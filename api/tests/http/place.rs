@@ -135,7 +135,6 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>) -> RunnerOptions {
     };
     RunnerOptions {
         concurrency: 16,
-        resume_jobs: true,
         idle_evict_ms: 100,
         queues: queues.into_iter().map(|(name, options)| (name.to_owned(), options)).collect(),
         nesting: 1,

@@ -4,7 +4,7 @@ use super::{
     ActiveJob, Stop, Worked,
     close::End,
     history::History,
-    open::{Doing, Open, OpenSteps, Wait},
+    open::{Doing, Open, OpenSteps},
     perform::child_id,
 };
 use crate::{
@@ -121,10 +121,8 @@ impl ActiveJob {
         if step.kind == "workflow".into() {
             let child = child_id(&self.id, step.run, path, step.attempt, step.started_at);
             self.children.insert(path.clone(), child);
-            if self.inner.views.job(&child)?.is_some() {
-                open.doing = Doing::Waiting(Wait::child(&child));
-            }
         }
+        self.look_for(&mut open)?;
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
         } else if matches!(open.doing, Doing::Performing) {

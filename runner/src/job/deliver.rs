@@ -120,7 +120,7 @@ impl ActiveJob {
                 WaitKind::Process => timed_out("the process's end"),
                 _ => StepResult::ok(Json::null()),
             },
-            Doing::Performing | Doing::Interrupted | Doing::Submitting => return None,
+            Doing::Performing | Doing::Interrupted | Doing::Looking => return None,
         };
         Some(self.result(path, result))
     }
@@ -194,7 +194,7 @@ impl ActiveJob {
         let Some(open) = self.open.get(path) else { return Ok(None) };
         let step = StepStarted { attempt: open.step.attempt + 1, ..open.step.clone() };
         let appended = self.append(vec![self.step_event(EventBody::StepStarted(step.clone()), path)]).await?;
-        self.began(step.clone(), appended.first_position, appended.time);
+        self.began(step.clone(), appended.first_position, appended.time)?;
         Ok((step.kind == "step").then_some(Input::Attempt { event: step, time: appended.time }))
     }
 

@@ -2,7 +2,7 @@
 
 use moonlog_core::{
     event::{RetryPolicy, StepStarted, WaitKind},
-    id::JobId,
+    id::{JobId, ProcessId},
     time::Timestamp,
 };
 use serde::Deserialize;
@@ -21,8 +21,9 @@ pub(super) enum Doing {
     Performing,
     /// A task of a dead server was at it: its result says so, and is still to be delivered.
     Interrupted,
-    /// A task of ours submits the child job.
-    Submitting,
+    /// A task of ours is at it, and will come to wait if there is something to wait for: a child that is there, a process
+    /// that runs.
+    Looking,
     /// It waits: a job whose open steps all wait holds no place.
     Waiting(Wait),
     /// An attempt failed; the next begins at this time.
@@ -42,6 +43,12 @@ impl Wait {
     /// For the end of a child job.
     pub(super) fn child(child: &JobId) -> Self {
         Self { reason: WaitKind::Child, due: None, name: Some(child.to_string()), title: None }
+    }
+
+    /// For the end of a process.
+    pub(super) fn process(open: &Open, process: &ProcessId) -> Self {
+        let due = StepInput::of(&open.step).timeout_ms.map(|ms| open.started_at.plus_ms(ms));
+        Self { reason: WaitKind::Process, due, name: Some(process.to_string()), title: None }
     }
 }
 
@@ -87,9 +94,7 @@ impl Open {
             "wait" => wait(WaitKind::Sleep, due, None),
             "wait_for" => wait(WaitKind::Signal, due, input.signal.clone()),
             "approve" => wait(WaitKind::Approval, due, None),
-            // It waits once the child is there.
-            "workflow" => Doing::Submitting,
-            "process_wait" => wait(WaitKind::Process, due, input.process.clone()),
+            "workflow" | "process_wait" => Doing::Looking,
             _ => Doing::Performing,
         };
         Self { step, started_at, position, doing, task: None }
@@ -98,7 +103,7 @@ impl Open {
     /// Whether a task has to be at it, though the job may count as waiting meanwhile.
     pub(super) fn needs_task(&self) -> bool {
         match &self.doing {
-            Doing::Performing | Doing::Submitting => true,
+            Doing::Performing | Doing::Looking => true,
             Doing::Waiting(wait) => wait.reason == WaitKind::Process,
             Doing::Code { .. } | Doing::Interrupted | Doing::Backoff(_) => false,
         }
@@ -114,7 +119,7 @@ impl Open {
             Doing::Code { deadline } => *deadline,
             Doing::Waiting(wait) => wait.due,
             Doing::Backoff(due) => Some(*due),
-            Doing::Performing | Doing::Interrupted | Doing::Submitting => None,
+            Doing::Performing | Doing::Interrupted | Doing::Looking => None,
         }
     }
 }
@@ -175,7 +180,7 @@ impl OpenSteps {
         let mut first: Option<(u64, Arc<str>, Wait)> = None;
         for (path, open) in &self.0 {
             let wait = match &open.doing {
-                Doing::Performing | Doing::Interrupted | Doing::Submitting => return None,
+                Doing::Performing | Doing::Interrupted | Doing::Looking => return None,
                 Doing::Code { .. } => continue,
                 Doing::Waiting(wait) => wait.clone(),
                 Doing::Backoff(due) => Wait { reason: WaitKind::Sleep, due: Some(*due), name: None, title: None },

@@ -1,8 +1,8 @@
 //! Doing what a script asked for: a task for each operation that acts, begun once its `step.started` is durable.
 
 use super::{
-    ActiveJob,
-    open::{Doing, Open, Wait},
+    ActiveJob, Stop,
+    open::{Doing, Open, StepInput, Wait},
 };
 use crate::{
     http,
@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
-    id::{Hash, JobId},
+    id::{Hash, JobId, ProcessId},
     journal::idempotency_key,
     time::Timestamp,
 };
@@ -26,10 +26,36 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
-    pub(super) fn began(&mut self, step: StepStarted, position: u64, at: Timestamp) {
+    pub(super) fn began(&mut self, step: StepStarted, position: u64, at: Timestamp) -> Result<(), Stop> {
         let path: Arc<str> = step.path.as_str().into();
-        self.open.insert(Open::new(step, position, at));
+        let mut open = Open::new(step, position, at);
+        self.look_for(&mut open)?;
+        self.open.insert(open);
         self.perform(&path);
+        Ok(())
+    }
+
+    /// Lets a step wait, where what it waits for is there. Only then will its end be heard of by a job without a task.
+    pub(super) fn look_for(&self, open: &mut Open) -> Result<(), Stop> {
+        if let Some(child) = self.children.get(&*open.step.path) {
+            if self.inner.views.job(child)?.is_some() {
+                open.doing = Doing::Waiting(Wait::child(child));
+            }
+        } else if open.step.kind == "process_wait"
+            && let Some(process) = StepInput::of(&open.step).process.and_then(|id| id.parse().ok())
+            && self.runs(&process)
+        {
+            open.doing = Doing::Waiting(Wait::process(open, &process));
+        }
+        Ok(())
+    }
+
+    /// Whether the end of a process is still to be heard of.
+    fn runs(&self, process: &ProcessId) -> bool {
+        let known =
+            self.inner.views.with(|all| all.processes().get(process).map(|_| all.processes().is_running(process)));
+        // Its start may not be durable yet.
+        known.unwrap_or_else(|| self.inner.processes.get(process).is_some_and(|process| process.exit().is_none()))
     }
 
     /// Begins the tasks of waits that were open when the last task of this job ended.

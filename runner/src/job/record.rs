@@ -78,7 +78,7 @@ impl ActiveJob {
         let now = (self.inner.options.clock)();
         let mut effects = Effects::default();
         let mut events = Vec::with_capacity(intents.len());
-        // Steps that are started here, by path: one of pure script may also be finished here.
+        // Steps that are started here, by path: a step of pure script may also be finished here.
         let mut started = HashMap::new();
         for mut event in intents {
             let mut was_open = false;
@@ -117,7 +117,7 @@ impl ActiveJob {
         for effect in effects.all {
             match effect {
                 Effect::Began { offset, step } => {
-                    self.began(step, appended.first_position + offset, appended.time);
+                    self.began(step, appended.first_position + offset, appended.time)?;
                 }
                 Effect::Ended { path } => self.cancel_step(&path).await,
                 Effect::Failed { path, step, wait_ms } => {

@@ -6,7 +6,7 @@ use moonlog_core::{
 };
 use moonlog_runner::Runner;
 use moonlog_scripts::{
-    Engine, EngineOptions,
+    Engine, EngineOptions, Limits,
     replay::{Outcome, Replay, ReplayOptions},
 };
 use std::{
@@ -18,6 +18,7 @@ use std::{
 pub struct History {
     jobs: BTreeMap<JobId, Vec<Arc<Event>>>,
     sources: HashMap<JobId, String>,
+    limits: Limits,
 }
 
 impl History {
@@ -32,11 +33,11 @@ impl History {
             }
             jobs.entry(job).or_default().push(event);
         }
-        Self { jobs, sources }
+        Self { jobs, sources, limits: runner.options().limits.clone() }
     }
 
     pub fn check(&self) -> Result<(), String> {
-        let engine = Engine::new(EngineOptions::default());
+        let engine = Engine::new(EngineOptions { limits: self.limits.clone(), ..EngineOptions::default() });
         for (job, events) in &self.jobs {
             let check = self.check_job(events).and_then(|runs| {
                 for run in runs {

@@ -142,3 +142,16 @@ fn a_result_that_cannot_be_recorded_fails_its_step() {
         r#"Returned([false,"invalid_value","step `s`: the step's result is a function, which JSON cannot hold"])"#
     );
 }
+
+#[test]
+fn steps_of_two_branches_that_time_out_one_right_after_the_other_replay() {
+    let branch =
+        "function() step('s', {retry = 2, timeout = 9}, function(c) if c.attempt == 1 then sleep(1) end end) end";
+    let source = format!("parallel({{ {branch}, {branch} }}) return 'done'");
+    let world = World::new(&source, |step| match (&*step.kind, step.attempt) {
+        ("step", 1) => Say::Bad(StepOutcome::TimedOut, "timeout"),
+        ("step", _) => Say::Ok("null"),
+        _ => Say::Never,
+    });
+    assert_eq!(world.result(), "\"done\"");
+}

@@ -86,7 +86,6 @@ fn event(log: &[Arc<Event>], new: NewEvent) -> Arc<Event> {
         origin: None,
         body: new.body,
         blob: None,
-        origin: None,
     })
 }
 
