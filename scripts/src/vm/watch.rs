@@ -54,9 +54,13 @@ impl Watch {
         self.deadline_ns.store(0, Ordering::Relaxed);
     }
 
-    /// How much may be computed without an operation.
+    /// How much may be computed without an operation. What was counted against another budget does not count: a look
+    /// while the virtual machine was made ready went by none, or by that of the job before.
     pub fn set_budget_ms(&self, ms: u64) {
-        self.budget_ns.store(ms.saturating_mul(1_000_000), Ordering::Relaxed);
+        let budget_ns = ms.saturating_mul(1_000_000);
+        if self.budget_ns.swap(budget_ns, Ordering::Relaxed) != budget_ns {
+            self.restart();
+        }
     }
 
     /// The VM is going to run on this thread.
@@ -84,6 +88,8 @@ impl Watch {
         }
         let now = thread_cpu_ns();
         match self.deadline_ns.load(Ordering::Relaxed) {
+            // A virtual machine that has no job yet.
+            _ if self.budget_ns.load(Ordering::Relaxed) == 0 => {}
             0 => self.deadline_ns.store(now + self.budget_ns.load(Ordering::Relaxed), Ordering::Relaxed),
             // The slice may have moved to another thread, with another clock; each slice starts anew.
             deadline if now > deadline => {
