@@ -134,6 +134,7 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>) -> RunnerOptions {
         secrets: processes.secrets.clone(),
     };
     RunnerOptions {
+        resume_jobs: true,
         concurrency: 16,
         idle_evict_ms: 100,
         queues: queues.into_iter().map(|(name, options)| (name.to_owned(), options)).collect(),
