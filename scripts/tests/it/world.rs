@@ -85,6 +85,7 @@ fn event(log: &[Arc<Event>], new: NewEvent) -> Arc<Event> {
         cause: None,
         body: new.body,
         blob: None,
+        origin: None,
     })
 }
 
