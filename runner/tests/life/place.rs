@@ -171,11 +171,13 @@ impl Place {
         self.names(job).iter().filter(|other| **other == name).count()
     }
 
-    /// The children of a job.
+    /// The children of a job that are known.
     pub fn children(&self, parent: &JobId) -> Vec<JobId> {
         let all = self.runner.log().read(0, 1_000_000).unwrap();
         let of_parent = |event: &&Arc<Event>| matches!(&event.body, EventBody::JobSubmitted(job) if job.parent.as_ref().is_some_and(|p| p.job == *parent));
-        all.iter().filter(of_parent).filter_map(|event| event.job).collect()
+        // What is durable is folded a moment later: only then can it be asked for.
+        let known = |job: &JobId| self.runner.job(job).unwrap().is_some();
+        all.iter().filter(of_parent).filter_map(|event| event.job).filter(known).collect()
     }
 
     /// Checks what must hold of any log in which all jobs have ended.
