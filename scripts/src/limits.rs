@@ -19,8 +19,6 @@ pub struct Limits {
     pub items_max: u32,
     /// A script's source (`limit_source`).
     pub source_bytes: usize,
-    /// Levels of child jobs under this one (`limit_nesting`); a job's own number stands in its `RunSpec`.
-    pub nesting_max: u32,
     /// Bytes of events after which a slice ends so that they can be flushed.
     pub unflushed_bytes: usize,
 }
@@ -36,7 +34,6 @@ impl Default for Limits {
             value_bytes: 8 << 20,
             items_max: 4_096,
             source_bytes: 1 << 20,
-            nesting_max: 1,
             unflushed_bytes: 1 << 20,
         }
     }

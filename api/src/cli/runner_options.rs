@@ -66,7 +66,6 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             value_bytes: size(limits.value_max_bytes),
             items_max: u32::try_from(limits.items_max).unwrap_or(u32::MAX),
             source_bytes: size(limits.script_source_bytes),
-            nesting_max: limits.nesting,
             ..Limits::default()
         },
         submit_max_bytes: size(limits.value_max_bytes),

@@ -50,35 +50,18 @@ pub struct Index {
 
 #[derive(Default)]
 struct Tails {
-    streams: HashMap<StreamId, StreamTail>,
+    streams: HashMap<StreamId, Stretch>,
     events: usize,
 }
 
-/// What is not in pages yet.
-struct StreamTail {
+/// Neighbouring versions of one stream: a page, or what is not in pages yet.
+struct Stretch {
     first_version: u64,
     positions: Vec<u64>,
     closed: bool,
 }
 
-impl StreamTail {
-    fn head(&self) -> Option<StreamHead> {
-        let position = *self.positions.last()?;
-        Some(StreamHead {
-            version: self.first_version + self.positions.len() as u64 - 1,
-            position,
-            closed: self.closed,
-        })
-    }
-}
-
-struct Page {
-    first_version: u64,
-    positions: Vec<u64>,
-    closed: bool,
-}
-
-impl Page {
+impl Stretch {
     fn head(&self) -> Option<StreamHead> {
         let position = *self.positions.last()?;
         Some(StreamHead {
@@ -165,7 +148,7 @@ impl Index {
         if from_version < tail_first {
             let mut next = from_version;
             let mut page = self.page_before(stream, from_version)?;
-            while let Some(Page { first_version, positions, .. }) = page {
+            while let Some(Stretch { first_version, positions, .. }) = page {
                 let skip = next.saturating_sub(first_version) as usize;
                 let room = (limit - found.len()).min(tail_first.saturating_sub(next) as usize);
                 let taken = positions.get(skip..).unwrap_or_default();
@@ -250,10 +233,11 @@ impl Index {
         Ok(())
     }
 
-    fn unwritten_page(&self, stream: &StreamId) -> Option<(Page, u64)> {
+    fn unwritten_page(&self, stream: &StreamId) -> Option<(Stretch, u64)> {
         let tails = read_lock(&self.tails);
         let tail = tails.streams.get(stream)?;
-        let page = Page { first_version: tail.first_version, positions: tail.positions.clone(), closed: tail.closed };
+        let page =
+            Stretch { first_version: tail.first_version, positions: tail.positions.clone(), closed: tail.closed };
         Some((page, tail.first_version))
     }
 
@@ -266,12 +250,12 @@ impl Index {
     }
 
     /// The page that holds `version`, or the last one before it.
-    fn page_before(&self, stream: &StreamId, version: u64) -> Result<Option<Page>, ReadError> {
+    fn page_before(&self, stream: &StreamId, version: u64) -> Result<Option<Stretch>, ReadError> {
         let (from, to) = (page_key(stream, 0), page_key(stream, version));
         self.page_in(stream, Bound::Included(from), Bound::Included(to), Direction::Backward)
     }
 
-    fn page_at(&self, stream: &StreamId, version: u64) -> Result<Option<Page>, ReadError> {
+    fn page_at(&self, stream: &StreamId, version: u64) -> Result<Option<Stretch>, ReadError> {
         let (from, to) = (page_key(stream, version), page_key(stream, u64::MAX));
         self.page_in(stream, Bound::Included(from), Bound::Included(to), Direction::Forward)
     }
@@ -282,7 +266,7 @@ impl Index {
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
         direction: Direction,
-    ) -> Result<Option<Page>, ReadError> {
+    ) -> Result<Option<Stretch>, ReadError> {
         let Some((key, value)) = self.storage.scan(Space::Index, from, to, direction, 1)?.pop() else {
             return Ok(None);
         };
@@ -302,7 +286,7 @@ impl Tails {
             }
             None => {
                 let tail =
-                    StreamTail { first_version: event.version, positions: vec![event.position], closed: event.closed };
+                    Stretch { first_version: event.version, positions: vec![event.position], closed: event.closed };
                 self.streams.insert(stream.clone(), tail);
             }
         }
@@ -327,7 +311,7 @@ fn page_value(positions: &[u64], closed: bool) -> Vec<u8> {
     value
 }
 
-fn read_page(key: &[u8], value: &[u8]) -> Result<Page, String> {
+fn read_page(key: &[u8], value: &[u8]) -> Result<Stretch, String> {
     let first_version = key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or("its key is too short")?;
     let mut rest = Rest(value);
     let closed = rest.byte()? != 0;
@@ -339,5 +323,5 @@ fn read_page(key: &[u8], value: &[u8]) -> Result<Page, String> {
         positions.push(position);
     }
     rest.end()?;
-    Ok(Page { first_version, positions, closed })
+    Ok(Stretch { first_version, positions, closed })
 }
