@@ -18,6 +18,7 @@ mod runner;
 pub mod secret;
 mod step_result;
 mod submit;
+pub mod tool;
 mod waiters;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};

@@ -8,6 +8,7 @@ use crate::{
     projector,
     request::StartError,
     submit::Admission,
+    tool::Tools,
     waiters::Waiters,
 };
 use moonlog_core::{
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) library: Library,
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
+    pub(crate) tools: Tools,
     pub(crate) admission: Admission,
     pub(crate) waiters: Waiters,
     /// Sources by hash, of scripts that ran lately.
@@ -221,8 +223,10 @@ impl Runner {
         )?;
         let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms });
         let (dispatcher, inbox) = mpsc::unbounded_channel();
+        let processes = Processes::new(log.clone(), options.processes.clone());
         let inner = Arc::new(Inner {
-            processes: Processes::new(log.clone(), options.processes.clone()),
+            tools: Tools::new(&processes, options.tools.clone()),
+            processes,
             admission: Admission::default(),
             waiters: Waiters::default(),
             sources: Mutex::default(),
@@ -276,6 +280,11 @@ impl Runner {
     /// The processes.
     pub fn processes(&self) -> &Processes {
         &self.inner.processes
+    }
+
+    /// The tools.
+    pub fn tools(&self) -> &Tools {
+        &self.inner.tools
     }
 
     /// The options.
