@@ -174,6 +174,14 @@ event_types! {
     46 "runner.stopped" RunnerStopped(RunnerStopped),
     47 "queue.paused" QueuePaused(QueueChanged),
     48 "queue.resumed" QueueResumed(QueueChanged),
+    50 "workspace.requested" WorkspaceRequested(WorkspaceRequested),
+    51 "workspace.scanned" WorkspaceScanned(WorkspaceScanned),
+    52 "workspace.closed" WorkspaceClosed(WorkspaceClosed),
+    53 "workspace.merged" WorkspaceMerged(WorkspaceMerged),
+    54 "workspace.reverted" WorkspaceReverted(WorkspaceReverted),
+    80 "workspace.failed" WorkspaceFailed(WorkspaceFailed),
+    81 "workspace.orphan_found" WorkspaceOrphanFound(WorkspaceOrphanFound),
+    82 "session.described" SessionDescribed(SessionDescribed),
 }
 
 impl EventBody {

@@ -1,6 +1,6 @@
 //! Everything that a server keeps in memory of its log.
 
-use super::{IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, Processes, Queues};
+use super::{IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, Processes, Queues, Sessions};
 use crate::{
     event::{Event, EventBody, StreamId},
     id::JobId,
@@ -17,6 +17,7 @@ pub struct Projection {
     pub(super) jobs: BTreeMap<JobId, Arc<JobState>>,
     pub(super) queues: Queues,
     pub(super) processes: Processes,
+    pub(super) sessions: Sessions,
     pub(super) keys: IdempotencyKeys,
     /// About how much the ended jobs take up that are still here, in bytes.
     pub(super) ended_bytes: usize,
@@ -37,6 +38,7 @@ impl Projection {
         if event.process.is_some() {
             self.processes.apply(event);
         }
+        self.sessions.apply(event);
         match (&event.stream, &event.body) {
             (StreamId::Job(_), EventBody::JobSubmitted(_)) => self.job_submitted(event),
             (StreamId::Job(id), _) => self.job_event(id, event),
@@ -91,18 +93,21 @@ impl Projection {
         }
     }
 
-    /// Lets go of the ended jobs and the keys that a checkpoint of `stored` has stored.
+    /// Lets go of the ended jobs, the settled sessions and the keys that a checkpoint of `stored` has stored.
     pub(super) fn forget(&mut self, stored: &Self) {
         for job in stored.jobs.values().filter(|job| job.status.is_ended()) {
             self.jobs.remove(&job.id);
         }
         self.keys.forget(&stored.keys);
+        self.sessions.forget(&stored.sessions);
         self.ended_bytes = self.ended_bytes.saturating_sub(stored.ended_bytes);
     }
 
     /// Whether all of this comes from events up to `head`; a log that lost its end has less than was folded.
     pub(super) fn is_within(&self, head: u64) -> bool {
-        self.applied <= head && self.jobs.values().all(|job| job.applied <= head)
+        self.applied <= head
+            && self.jobs.values().all(|job| job.applied <= head)
+            && self.sessions.iter().all(|session| session.position <= head)
     }
 
     /// At most `limit` of the jobs here that fit, newest first, from behind `cursor` on.
@@ -151,6 +156,11 @@ impl Projection {
     /// The processes that run, and the last that ended.
     pub const fn processes(&self) -> &Processes {
         &self.processes
+    }
+
+    /// The sessions that are open, and those that were closed since the last checkpoint.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// The idempotency keys that were used since the last checkpoint.
