@@ -1,6 +1,11 @@
 //! What a runner can be told, with the defaults.
 
-use crate::{http::HttpPolicy, process::ProcessOptions, tool::ToolOptions};
+use crate::{
+    agent::{ApprovalOptions, model::ModelsOptions},
+    http::HttpPolicy,
+    process::ProcessOptions,
+    tool::ToolOptions,
+};
 use moonlog_core::{json::Json, time::Timestamp};
 use moonlog_scripts::Limits;
 use std::{collections::BTreeMap, sync::Arc};
@@ -55,6 +60,10 @@ pub struct RunnerOptions {
     pub submit_max_bytes: usize,
     /// How processes are started and recorded.
     pub processes: ProcessOptions,
+    /// The models that agents may ask.
+    pub models: ModelsOptions,
+    /// What becomes of tool calls that a person has to approve.
+    pub approvals: ApprovalOptions,
     /// What tools may do, and where.
     pub tools: ToolOptions,
     /// Where `http` may go.

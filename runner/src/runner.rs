@@ -1,6 +1,7 @@
 //! The runner as its clients see it.
 
 use crate::{
+    agent::{LiveAgents, Meters, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -66,6 +67,11 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
     pub(crate) tools: Tools,
+    pub(crate) models: Models,
+    /// Agents that run.
+    pub(crate) agents: LiveAgents,
+    /// Tokens of jobs that have agents.
+    pub(crate) meters: Meters,
     pub(crate) admission: Admission,
     pub(crate) waiters: Waiters,
     /// Sources by hash, of scripts that ran lately.
@@ -225,6 +231,9 @@ impl Runner {
         let (dispatcher, inbox) = mpsc::unbounded_channel();
         let processes = Processes::new(log.clone(), options.processes.clone());
         let inner = Arc::new(Inner {
+            models: Models::new(options.models.clone()),
+            agents: LiveAgents::default(),
+            meters: Meters::default(),
             tools: Tools::new(&processes, options.tools.clone()),
             processes,
             admission: Admission::default(),

@@ -1,10 +1,11 @@
 //! An answer put together from its pieces. Pure.
 
-use super::{
+use super::model::Piece;
+use moonlog_core::{
+    event::ChatUsage,
+    json::Json,
     message::{Part, ToolCall},
-    model::Piece,
 };
-use moonlog_core::{event::ChatUsage, json::Json};
 use serde_json::json;
 
 /// A call as far as it has arrived.
@@ -127,8 +128,7 @@ mod tests {
         }
         let calls = answer.tool_calls(7, |id| id == "known");
         let shown: Vec<_> = calls.iter().map(|call| (call.call_id.as_str(), call.input.as_str())).collect();
-        let expected =
-            [("a", "{\"path\":1}"), ("call_7_2", "{}"), ("call_7_3", "\"{} trailing\""), ("call_7_4", "{}")];
+        let expected = [("a", "{\"path\":1}"), ("call_7_2", "{}"), ("call_7_3", "\"{} trailing\""), ("call_7_4", "{}")];
         assert_eq!(shown, expected);
     }
 }

@@ -150,9 +150,13 @@ impl Chat<'_> {
         let options = &self.model.options;
         let deadline = begun + options.request_timeout;
         let first_by = begun + options.first_token_timeout;
-        let late = |what: &str, code: &'static str| ModelError::new(code, format!("the model `{}` {what}", self.model.name));
-        let first_late = || late(&format!("gave nothing within {:?}", options.first_token_timeout), "first_token_timeout").retryable();
-        let answer_late = || late(&format!("did not end its answer within {:?}", options.request_timeout), "request_timeout");
+        let late =
+            |what: &str, code: &'static str| ModelError::new(code, format!("the model `{}` {what}", self.model.name));
+        let first_late = || {
+            late(&format!("gave nothing within {:?}", options.first_token_timeout), "first_token_timeout").retryable()
+        };
+        let answer_late =
+            || late(&format!("did not end its answer within {:?}", options.request_timeout), "request_timeout");
         let idle_late = || late(&format!("fell silent for {:?}", options.idle_timeout), "idle_timeout").retryable();
         let mut pieces: Pieces = tokio::select! {
             biased;

@@ -2,7 +2,7 @@
 //!
 //! What is noticed leads to a nudge; where it goes on in spite of it, to a stop.
 
-use super::message::{ToolCall, ToolResult};
+use moonlog_core::message::{ToolCall, ToolResult};
 use moonlog_core::{event::StepOutcome, id::Hash};
 use std::collections::VecDeque;
 
@@ -105,7 +105,8 @@ mod tests {
         let mut guard = Guard::default();
         let verdict = |name: char| {
             let call_id = "id".to_owned();
-            let call = ToolCall { call_id: call_id.clone(), name: name.into(), input: Json::null(), signatures: Vec::new() };
+            let call =
+                ToolCall { call_id: call_id.clone(), name: name.into(), input: Json::null(), signatures: Vec::new() };
             let outcome = if name.is_uppercase() { StepOutcome::Error } else { StepOutcome::Ok };
             let result = ToolResult { call_id, name: name.into(), outcome, output: Json::null() };
             guard.note(&[call], &[result]);

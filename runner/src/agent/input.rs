@@ -1,12 +1,8 @@
 //! What `agent` is asked, as the prelude writes it.
 
-use super::{
-    message::Part,
-    schema::AnswerSchema,
-    turn::Steps,
-};
+use super::{schema::AnswerSchema, turn::Steps};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use moonlog_core::{error_info::ErrorInfo, id::SessionId, json::Json};
+use moonlog_core::{error_info::ErrorInfo, id::SessionId, json::Json, message::Part};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 

@@ -45,9 +45,13 @@ impl Interrupt {
 
     /// Comes when it is asked; never where nobody can ask any more.
     pub(crate) async fn wait(&mut self) -> Why {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(why) => why.unwrap_or(Why::Asked),
-            Err(_) => std::future::pending().await,
+        loop {
+            if let Some(why) = self.asked() {
+                return why;
+            }
+            if self.0.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What an agent appends: events of its job's stream that name its session and its step.
 
+use super::open_work::OpenWork;
 use moonlog_core::{
     event::{EventBody, NewEvent, StreamId},
     id::{JobId, SessionId},
-    log::{Append, AppendError, Appended, Expected, Hurry, Log},
+    log::{Append, AppendError, Appended, Expected, Log},
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why an agent stops without a result: nothing it would record could be read by anybody.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,8 @@ pub(super) struct Recorder {
     pub(super) job: JobId,
     pub(super) session: SessionId,
     pub(super) step: Arc<str>,
+    /// What was begun and is still to be ended: for whoever ends the agent from outside.
+    pub(super) open: Arc<Mutex<OpenWork>>,
 }
 
 impl Recorder {
@@ -57,8 +60,16 @@ impl Recorder {
         if events.is_empty() {
             return Ok(None);
         }
-        let append = Append::new(StreamId::Job(self.job), Expected::Open, events);
-        Ok(Some(self.log.append_when_ready(append, Hurry::AtOnce).await?))
+        // Not between the append and the note of it may anybody end the agent, so there is no await.
+        self.log.ready().await;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_over() {
+            return Err(Halt::Closed);
+        }
+        let append = Append::new(StreamId::Job(self.job), Expected::Open, events.clone());
+        let appended = self.log.append_long(append)?;
+        events.iter().for_each(|event| open.note(event.session, &event.body));
+        Ok(Some(appended))
     }
 
     /// Appends events, and comes when they are durable: the next act depends on them.

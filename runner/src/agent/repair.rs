@@ -49,7 +49,8 @@ fn fit(value: &mut Value, schema: &Value) {
                 names.is_some_and(|names| names.iter().any(|known| known == name))
             };
             fields.retain(|name, value| {
-                let nullable = properties.get(name).is_none_or(|schema| wants(schema, "null") || schema.get("type").is_none());
+                let nullable =
+                    properties.get(name).is_none_or(|schema| wants(schema, "null") || schema.get("type").is_none());
                 !value.is_null() || required(name) || nullable
             });
             for (name, value) in fields.iter_mut() {
@@ -116,7 +117,10 @@ mod tests {
             (json!({ "path": "7", "limit": "7", "all": "true" }), json!({ "path": "7", "limit": 7, "all": true })),
             (json!({ "names": "[1, \"2\"]", "deep": "{}" }), json!({ "names": [1, 2], "deep": {} })),
             (json!({ "path": null, "limit": null, "maybe": null }), json!({ "path": null, "maybe": null })),
-            (json!({ "limit": "seven", "all": "yes", "any": "1" }), json!({ "limit": "seven", "all": "yes", "any": "1" })),
+            (
+                json!({ "limit": "seven", "all": "yes", "any": "1" }),
+                json!({ "limit": "seven", "all": "yes", "any": "1" }),
+            ),
             (json!({ "limit": "7.5" }), json!({ "limit": "7.5" })),
             (json!("{\"path\": \"a"), json!("{\"path\": \"a")),
             (json!(null), json!({})),

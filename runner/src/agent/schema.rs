@@ -48,7 +48,9 @@ impl AnswerSchema {
     /// What the model is to be told.
     pub(super) fn read(&self, answer: &str) -> Result<Json, String> {
         let Some(value) = value_in(answer) else {
-            return Err("Your answer is no JSON. Answer with one JSON value that matches the schema, and nothing else.".into());
+            return Err(
+                "Your answer is no JSON. Answer with one JSON value that matches the schema, and nothing else.".into(),
+            );
         };
         let complaints: Vec<String> = self
             .validator
@@ -63,7 +65,9 @@ impl AnswerSchema {
             return Ok(Json::from(value));
         }
         let list = complaints.join("\n");
-        Err(format!("Your answer does not match the schema:\n{list}\nAnswer again, with the corrected JSON value alone."))
+        Err(format!(
+            "Your answer does not match the schema:\n{list}\nAnswer again, with the corrected JSON value alone."
+        ))
     }
 }
 

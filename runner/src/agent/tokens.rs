@@ -1,6 +1,6 @@
 //! How many tokens something has, roughly: about four bytes each. Only for what no provider has counted yet.
 
-use super::message::{Message, Part};
+use moonlog_core::message::{Message, Part};
 
 /// What an image counts for: about that of a medium-sized one at the providers that say so.
 const IMAGE_TOKENS: u64 = 1_000;

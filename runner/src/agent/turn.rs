@@ -1,12 +1,16 @@
 //! The loop of an agent as a state machine: what was said and what calls gave go in, the next act comes out. Pure.
 
 use super::{
-    conversation::Conversation,
     guard::{Guard, Verdict},
-    message::{Message, Role, ToolCall, ToolResult},
     schema::AnswerSchema,
 };
-use moonlog_core::{error_info::ErrorInfo, json::Json};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    json::Json,
+    message::{Message, Role, ToolCall, ToolResult},
+    projection::Conversation,
+};
+use std::sync::Arc;
 
 /// How often an answer that does not match its schema is asked for, in all.
 const SCHEMA_TRIES: u32 = 5;
@@ -144,7 +148,10 @@ impl Turns {
         if !open.is_empty() {
             if self.calls > self.steps.max_tool_calls {
                 let max = self.steps.max_tool_calls;
-                return Act::Fail(ErrorInfo::new("max_tool_calls", format!("the agent wanted more than {max} tool calls")));
+                return Act::Fail(ErrorInfo::new(
+                    "max_tool_calls",
+                    format!("the agent wanted more than {max} tool calls"),
+                ));
             }
             return Act::Call(open);
         }
@@ -158,8 +165,9 @@ impl Turns {
         Act::Chat
     }
 
-    /// Takes up a conversation that was recorded before: counts what this agent did, and looks at where it stopped.
-    pub(super) fn resume(&mut self, messages: &[Message]) {
+    /// Takes up a conversation that was recorded before: counts what this agent did, and looks at where it stopped. What
+    /// made an earlier attempt fail does not make this one fail before it has begun.
+    pub(super) fn resume(&mut self, messages: &[Arc<Message>]) {
         let mut calls: Vec<ToolCall> = Vec::new();
         for message in messages {
             match message.role {
@@ -175,14 +183,22 @@ impl Turns {
                 Role::User | Role::System => self.pending = None,
             }
         }
+        if matches!(self.pending, Some(Act::Fail(_))) {
+            self.pending = None;
+        }
+        self.schema_tries = 0;
+        self.empty = 0;
+        if self.turns >= self.steps.max_turns || self.calls >= self.steps.max_tool_calls {
+            (self.turns, self.calls) = (0, 0);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::message::Part;
     use moonlog_core::event::StepOutcome;
+    use moonlog_core::message::Part;
     use serde_json::json;
 
     const STEPS: Steps = Steps { max_turns: 8, max_tool_calls: 5 };
@@ -299,7 +315,8 @@ mod tests {
     fn a_recorded_conversation_is_taken_up_where_it_stopped() {
         let mut case = given(None);
         case.calls(&["read"]);
-        let call = ToolCall { call_id: "open".into(), name: "read".into(), input: Json::null(), signatures: Vec::new() };
+        let call =
+            ToolCall { call_id: "open".into(), name: "read".into(), input: Json::null(), signatures: Vec::new() };
         case.add(Role::Assistant, vec![Part::ToolCall(call.clone())]);
         let mut again = Turns::new(STEPS, None);
         again.resume(case.conversation.messages());

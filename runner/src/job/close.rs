@@ -28,6 +28,7 @@ impl ActiveJob {
         let closing = self.cancel_open_steps();
         self.inner.processes.end_job(&self.id).await;
         self.cancel_children().await;
+        self.settle_agents().await?;
         match self.append_end(closing.clone(), end).await {
             // The result, or the error.
             Err(Stop::TooLarge(error)) => self.append_end(closing, End::Failed(error)).await,
@@ -41,6 +42,8 @@ impl ActiveJob {
         events.push(last.into());
         self.append_at_once(events).await?;
         if is_over {
+            self.inner.meters.forget(&self.id);
+            self.close_sessions();
             return Ok(Leave::Ended);
         }
         self.settle().await?;
@@ -53,7 +56,7 @@ impl ActiveJob {
             End::Failed(_) if self.look().is_ok() && self.inbox.cancel.is_some() => {
                 EventBody::JobCancelled(JobCancelled { reason: self.inbox.cancel.take().flatten() })
             }
-            End::Completed(result) => EventBody::JobCompleted(JobCompleted { result, usage: Default::default() }),
+            End::Completed(result) => EventBody::JobCompleted(JobCompleted { result, usage: self.usage() }),
             End::Cancelled(reason) => EventBody::JobCancelled(JobCancelled { reason }),
             End::TimedOut => EventBody::JobTimedOut(JobTimedOut { limit: "timeout_ms".into() }),
             End::Failed(error) => {
@@ -72,7 +75,11 @@ impl ActiveJob {
     /// A `step.finished` for each open step, the innermost first.
     pub(super) fn cancel_open_steps(&mut self) -> Vec<NewEvent> {
         let now = (self.inner.options.clock)();
-        let events = self
+        let mut events: Vec<NewEvent> = Vec::new();
+        for path in self.agents.keys().cloned().collect::<Vec<_>>() {
+            events.extend(self.cancel_agent(&path));
+        }
+        let finished = self
             .open
             .in_order()
             .into_iter()
@@ -96,8 +103,8 @@ impl ActiveJob {
                     self.step_event(EventBody::StepFinished(finished), &path).cause(open.position),
                 )
             })
-            .filter_map(|(closed, event)| (!closed).then_some(event))
-            .collect();
+            .filter_map(|(closed, event)| (!closed).then_some(event));
+        events.extend(finished);
         self.open = Default::default();
         events
     }

@@ -7,7 +7,10 @@ use super::{
 use crate::step_result::StepResult;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Decision, EventBody, NewEvent, StepFinished, StepOutcome, StepRetryScheduled, StepStarted, WaitKind},
+    event::{
+        Decision, EventBody, NewEvent, RetryPolicy, StepFinished, StepOutcome, StepRetryScheduled, StepStarted,
+        WaitKind,
+    },
     json::Json,
     projection::JobStatus,
     time::Timestamp,
@@ -144,7 +147,7 @@ impl ActiveJob {
         let now = (self.inner.options.clock)();
         let wait_ms = match result.outcome {
             StepOutcome::Ok | StepOutcome::Cancelled | StepOutcome::Skipped => None,
-            _ => StepInput::of(&open.step).retry.and_then(|retry| retry.wait_ms_after(attempt)),
+            outcome => retry_policy(&open.step, outcome).and_then(|retry| retry.wait_ms_after(attempt)),
         };
         let finished = StepFinished {
             run: self.run,
@@ -158,7 +161,9 @@ impl ActiveJob {
             cached_from: None,
         };
         let started = open.position;
-        let mut events = vec![self.step_event(EventBody::StepFinished(finished.clone()), path).cause(started)];
+        let mut events =
+            if finished.outcome == StepOutcome::Interrupted { self.close_interrupted(path)? } else { Vec::new() };
+        events.push(self.step_event(EventBody::StepFinished(finished.clone()), path).cause(started));
         if let Some(wait_ms) = wait_ms {
             let error = finished.error.clone().unwrap_or_else(|| ErrorInfo::new("step_failed", "the attempt failed"));
             let retry = StepRetryScheduled { run: self.run, path: path.to_string(), attempt, wait_ms, error };
@@ -179,6 +184,10 @@ impl ActiveJob {
                 }
             }
             None => {
+                if finished.outcome == StepOutcome::Interrupted {
+                    self.release_session(path);
+                }
+                self.agents.remove(path);
                 self.open.close(path);
             }
         }
@@ -202,3 +211,11 @@ impl ActiveJob {
         NewEvent::new(body).step(Some(path.clone()))
     }
 }
+
+/// When the step is tried again. An agent that a dead server left goes on, also where nobody said so.
+fn retry_policy(step: &StepStarted, outcome: StepOutcome) -> Option<RetryPolicy> {
+    let interrupted = outcome == StepOutcome::Interrupted && step.kind == "agent";
+    StepInput::of(step).retry.or_else(|| interrupted.then_some(AGENT_RETRY))
+}
+
+const AGENT_RETRY: RetryPolicy = RetryPolicy { max: 3, backoff_ms: 500, factor: 2.0, max_backoff_ms: 10_000 };

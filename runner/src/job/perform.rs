@@ -5,6 +5,7 @@ use super::{
     open::{Doing, Open, StepInput, Wait},
 };
 use crate::{
+    agent::{self, AgentContext, OpenWork},
     http,
     process::{
         Owner,
@@ -18,11 +19,14 @@ use futures_util::FutureExt;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
-    id::{Hash, JobId, ProcessId},
+    id::{Hash, JobId, ProcessId, SessionId},
     journal::idempotency_key,
     time::Timestamp,
 };
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+};
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
@@ -85,6 +89,8 @@ impl ActiveJob {
             position,
             idempotency_key: idempotency_key(&self.id, step.run, &step.path),
             child: self.children.get(path).copied(),
+            agent: (step.kind == "agent").then(|| self.begin_agent(path)),
+            session: self.submitted.session,
             nesting: self.submitted.limits.nesting,
             queue: self.submitted.queue.clone(),
             priority: self.submitted.priority,
@@ -163,6 +169,10 @@ struct Operation {
     position: u64,
     idempotency_key: String,
     child: Option<JobId>,
+    /// What the agent that is to be performed begins and does not end.
+    agent: Option<Arc<Mutex<OpenWork>>>,
+    /// The session that the job runs in.
+    session: Option<SessionId>,
     nesting: u32,
     queue: String,
     priority: i32,
@@ -178,6 +188,7 @@ impl Operation {
                 Ok(()) => return self.child.map(Performed::Submitted),
                 Err(error) => StepResult::failed(error),
             },
+            "agent" => agent::perform(self.agent_context()?, &self.step.input).await?,
             _ => {
                 let context = ExecContext {
                     process: uuid::Uuid::now_v7().into(),
@@ -194,6 +205,19 @@ impl Operation {
             }
         };
         Some(Performed::Result(result))
+    }
+
+    fn agent_context(&self) -> Option<AgentContext> {
+        Some(AgentContext {
+            inner: self.inner.clone(),
+            job: self.job,
+            job_session: self.session,
+            run: self.step.run,
+            attempt: self.step.attempt,
+            step: self.step.path.as_str().into(),
+            idempotency_key: self.idempotency_key.clone(),
+            open: self.agent.clone()?,
+        })
     }
 
     /// Submits the child job, unless that was done before a restart. Its end is heard of through the projections.

@@ -1,7 +1,7 @@
 //! The seam to what serves a model: a request goes in, normalised pieces of the answer come out.
 
-use crate::agent::message::Message;
 use futures_util::{future::BoxFuture, stream::BoxStream};
+use moonlog_core::message::Message;
 use moonlog_core::{event::ChatUsage, json::Json};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};

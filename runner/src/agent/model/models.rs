@@ -72,6 +72,31 @@ impl Models {
         Ok(ready.get_or_init(|| Arc::new(model)).clone())
     }
 
+    /// The model that an agent asked for: by name, else the first that `backend` serves, else the default one.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; `unknown_backend` where the model is served otherwise, or none is served so.
+    pub fn for_agent(&self, name: Option<&str>, backend: Option<&str>) -> Result<Arc<Model>, ErrorInfo> {
+        let Some(backend) = backend else { return self.get(name) };
+        let fits = |options: &ModelOptions| options.provider.name() == backend;
+        if name.is_none() && !self.options.models.get(&self.options.default).is_some_and(fits) {
+            let first = self.options.models.iter().find(|(_, options)| fits(options));
+            let Some((name, _)) = first else {
+                return Err(ErrorInfo::new(
+                    "unknown_backend",
+                    format!("no model is configured that `{backend}` serves"),
+                ));
+            };
+            return self.get(Some(name));
+        }
+        let model = self.get(name)?;
+        if fits(&model.options) {
+            return Ok(model);
+        }
+        let (name, by) = (&model.name, model.options.provider.name());
+        Err(ErrorInfo::new("unknown_backend", format!("the model `{name}` is served by `{by}`, not by `{backend}`")))
+    }
+
     fn missing(&self, asked: &str) -> ErrorInfo {
         if self.options.models.is_empty() {
             return ErrorInfo::new(

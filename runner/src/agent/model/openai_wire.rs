@@ -4,7 +4,7 @@
 //! that fits no tool calls, a whole answer where a stream was asked for. What can be understood is.
 
 use super::backend::{ChatRequest, ModelError, Piece, excerpt};
-use crate::agent::message::{Message, Part, Role};
+use moonlog_core::message::{Message, Part, Role};
 use moonlog_core::{event::ChatUsage, json::Json};
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ fn add_message(messages: &mut Vec<Value>, message: &Message) {
     }
 }
 
-fn tool_call(call: &crate::agent::message::ToolCall) -> Value {
+fn tool_call(call: &moonlog_core::message::ToolCall) -> Value {
     let function = json!({ "name": call.name, "arguments": call.input.as_str() });
     json!({ "id": call.call_id, "type": "function", "function": function })
 }

@@ -7,7 +7,6 @@ use super::{
     openai_wire::text_of,
     options::{ModelOptions, Provider},
 };
-use crate::agent::message::{Message, Part, Role};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use genai::{
     Client, ModelIden, ServiceTarget,
@@ -18,6 +17,7 @@ use genai::{
     },
     resolver::{AuthData, Endpoint},
 };
+use moonlog_core::message::{Message, Part, Role};
 use moonlog_core::{error_info::ErrorInfo, event::ChatUsage, json::Json};
 use reqwest::Url;
 use serde_json::Value;

@@ -129,7 +129,7 @@ fn pieces_of(turn: &Turn, request: &ChatRequest) -> Vec<Piece> {
         pieces.push(Piece::ToolCall { index, id: Some(id), name, arguments, signatures: Vec::new() });
     }
     let usage = turn.usage.clone().unwrap_or_else(|| {
-        let said = |message: &crate::agent::message::Message| crate::agent::tokens::of_message(message);
+        let said = |message: &moonlog_core::message::Message| crate::agent::tokens::of_message(message);
         let answer: usize = pieces
             .iter()
             .map(|piece| match piece {

@@ -1,10 +1,14 @@
 //! What a conversation is made of: messages of parts, as `chat.message_added` records them.
 
-use moonlog_core::{event::StepOutcome, json::Json};
+use crate::{
+    codec::{Decode, Encode},
+    event::StepOutcome,
+    json::Json,
+};
 use serde::{Deserialize, Serialize};
 
 /// Who says a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Who set the agent up.
@@ -35,7 +39,7 @@ impl Role {
 }
 
 /// A call that a model asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct ToolCall {
     /// Unique within its conversation.
     pub call_id: String,
@@ -49,7 +53,7 @@ pub struct ToolCall {
 }
 
 /// What a call gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct ToolResult {
     /// The call.
     pub call_id: String,
@@ -62,7 +66,7 @@ pub struct ToolResult {
 }
 
 /// A part of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Part {
     /// Text.
@@ -101,7 +105,7 @@ impl Part {
 }
 
 /// A message of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 pub struct Message {
     /// Unique within its conversation.
     pub id: String,

@@ -2,29 +2,41 @@
 //!
 //! Invariant: what is sent to a model never holds a tool call without a result, whatever was interrupted.
 
-use super::message::{Message, Part, Role, ToolCall, ToolResult};
-use moonlog_core::{
+use crate::{
+    codec::{Decode, Encode},
     event::{ChatMessageAdded, Event, EventBody, StepOutcome},
     json::Json,
+    message::{Message, Part, Role, ToolCall, ToolResult},
 };
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// What was said so far, and the results of calls whose message is still to come.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Conversation {
-    messages: Vec<Message>,
-    /// Results of calls that are recorded and not yet told to the model.
-    finished: BTreeMap<String, ToolResult>,
-    /// Names of calls that were begun.
-    begun: BTreeMap<String, String>,
+/// A call of the last answer that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BegunCall {
+    /// The tool.
+    pub name: String,
+    /// Its input.
+    pub input: Json,
+    /// What it gave, where it has ended.
+    pub result: Option<ToolResult>,
+}
+
+/// What was said so far, and the calls whose results are still to be told to the model.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct Conversation {
+    messages: Vec<Arc<Message>>,
+    begun: BTreeMap<String, BegunCall>,
     call_ids: BTreeSet<String>,
     turns: u32,
 }
 
 impl Conversation {
-    /// Folds the next event of the session.
-    pub(super) fn apply(&mut self, event: &Event) {
+    /// Folds the next event that names the session.
+    pub fn apply(&mut self, event: &Event) {
         match &event.body {
             EventBody::ChatMessageAdded(added) => {
                 if let Some(message) = message_of(added) {
@@ -32,81 +44,86 @@ impl Conversation {
                 }
             }
             EventBody::ChatMessageDropped(dropped) => self.messages.retain(|message| message.id != dropped.message),
-            EventBody::ChatCompacted(compacted) => self.compact(compacted.messages_before, &compacted.summary, compacted.turn),
-            EventBody::ToolStarted(started) => {
-                self.begun.insert(started.call_id.clone(), started.name.clone());
+            EventBody::ChatCompacted(compacted) => {
+                self.compact(compacted.messages_before, &compacted.summary, compacted.turn);
+            }
+            EventBody::ToolStarted(started) if self.call_ids.contains(&started.call_id) => {
+                let begun = BegunCall { name: started.name.clone(), input: started.input.clone(), result: None };
+                self.begun.insert(started.call_id.clone(), begun);
             }
             EventBody::ToolFinished(finished) => {
-                let name = self.begun.remove(&finished.call_id).unwrap_or_default();
-                let (call_id, outcome, output) = (finished.call_id.clone(), finished.outcome, finished.output.clone());
-                self.finished.insert(call_id.clone(), ToolResult { call_id, name, outcome, output });
+                if let Some(begun) = self.begun.get_mut(&finished.call_id) {
+                    begun.result = Some(ToolResult {
+                        call_id: finished.call_id.clone(),
+                        name: begun.name.clone(),
+                        outcome: finished.outcome,
+                        output: finished.output.clone(),
+                    });
+                }
             }
             _ => {}
         }
     }
 
     /// Adds a message.
-    pub(super) fn push(&mut self, message: Message) {
+    pub fn push(&mut self, message: Message) {
         self.call_ids.extend(message.tool_calls().map(|call| call.call_id.clone()));
         if message.role == Role::Assistant {
             self.turns = self.turns.max(message.turn);
         }
         for result in message.tool_results() {
-            self.finished.remove(&result.call_id);
+            self.begun.remove(&result.call_id);
         }
-        self.messages.push(message);
+        self.messages.push(Arc::new(message));
     }
 
     /// The messages.
-    pub(super) fn messages(&self) -> &[Message] {
+    pub fn messages(&self) -> &[Arc<Message>] {
         &self.messages
     }
 
+    /// The calls that were begun and whose results no message holds yet, by id.
+    pub const fn begun(&self) -> &BTreeMap<String, BegunCall> {
+        &self.begun
+    }
+
     /// Whether a call of this id was made.
-    pub(super) fn knows_call(&self, id: &str) -> bool {
+    pub fn knows_call(&self, id: &str) -> bool {
         self.call_ids.contains(id)
     }
 
     /// How many turns the model has had.
-    pub(super) const fn turns(&self) -> u32 {
+    pub const fn turns(&self) -> u32 {
         self.turns
     }
 
-    /// A result that was recorded before the server died.
-    pub(super) fn finished(&self, call_id: &str) -> Option<&ToolResult> {
-        self.finished.get(call_id)
-    }
-
     /// The calls of the last answer that have no result in the conversation.
-    pub(super) fn open_calls(&self) -> Vec<ToolCall> {
+    pub fn open_calls(&self) -> Vec<ToolCall> {
         let answered: BTreeSet<&str> =
-            self.messages.iter().flat_map(Message::tool_results).map(|result| result.call_id.as_str()).collect();
+            self.messages.iter().flat_map(|message| message.tool_results()).map(|result| &*result.call_id).collect();
         let last = self.messages.iter().rev().find(|message| message.role == Role::Assistant);
-        let calls = last.into_iter().flat_map(Message::tool_calls);
-        calls.filter(|call| !answered.contains(call.call_id.as_str())).cloned().collect()
+        let calls = last.into_iter().flat_map(|message| message.tool_calls());
+        calls.filter(|call| !answered.contains(&*call.call_id)).cloned().collect()
     }
 
     /// The messages as a model is to get them: each call with its result behind it, and nothing twice.
-    pub(super) fn for_request(&self) -> Vec<Message> {
+    pub fn for_request(&self) -> Vec<Message> {
         let mut sent: Vec<Message> = Vec::with_capacity(self.messages.len());
         let mut open: Vec<ToolCall> = Vec::new();
         for message in self.messages.iter().filter(|message| message.role != Role::System) {
-            match message.role {
-                Role::Tool => {
-                    let known = message.tool_results().filter(|result| open.iter().any(|call| call.call_id == result.call_id));
-                    let parts: Vec<Part> = known.cloned().map(Part::ToolResult).collect();
-                    open.retain(|call| !message.tool_results().any(|result| result.call_id == call.call_id));
-                    if !parts.is_empty() {
-                        sent.push(Message { parts, ..message.clone() });
-                    }
+            if message.role != Role::Tool {
+                close(&mut open, &mut sent);
+                open = message.tool_calls().cloned().collect();
+                if !message.parts.is_empty() {
+                    sent.push(Message::clone(message));
                 }
-                _ => {
-                    close(&mut open, &mut sent);
-                    open = message.tool_calls().cloned().collect();
-                    if !message.parts.is_empty() {
-                        sent.push(message.clone());
-                    }
-                }
+                continue;
+            }
+            let asked = |result: &&ToolResult| open.iter().any(|call| call.call_id == result.call_id);
+            let parts: Vec<Part> = message.tool_results().filter(asked).cloned().map(Part::ToolResult).collect();
+            open.retain(|call| !message.tool_results().any(|result| result.call_id == call.call_id));
+            if !parts.is_empty() {
+                sent.push(Message { parts, ..Message::clone(message) });
             }
         }
         close(&mut open, &mut sent);
@@ -114,7 +131,7 @@ impl Conversation {
     }
 
     /// How many messages stand at the beginning, before the first answer: they are never left out.
-    pub(super) fn head(&self) -> usize {
+    pub fn head(&self) -> usize {
         self.messages.iter().take_while(|message| message.role != Role::Assistant).count()
     }
 
@@ -128,7 +145,7 @@ impl Conversation {
             parts: vec![Part::text(format!("Summary of the conversation up to here:\n\n{summary}"))],
             turn: self.messages[..end].iter().map(|message| message.turn).max().unwrap_or(turn),
         };
-        self.messages.splice(head..end, [message]);
+        self.messages.splice(head..end, [Arc::new(message)]);
     }
 }
 
@@ -148,7 +165,7 @@ fn close(open: &mut Vec<ToolCall>, sent: &mut Vec<Message>) {
 }
 
 /// What a model is told of a call whose end nobody saw.
-pub(super) fn interrupted(call: &ToolCall) -> ToolResult {
+fn interrupted(call: &ToolCall) -> ToolResult {
     ToolResult {
         call_id: call.call_id.clone(),
         name: call.name.clone(),
@@ -158,13 +175,13 @@ pub(super) fn interrupted(call: &ToolCall) -> ToolResult {
 }
 
 /// The output of a call that was broken off.
-pub(super) fn interrupted_output() -> Json {
+pub fn interrupted_output() -> Json {
     let message = "the call was interrupted: what became of it was not seen; look before you repeat it";
     Json::from(json!({ "error": { "code": "interrupted", "message": message, "retryable": true } }))
 }
 
 /// The message that an event added, where it is one that this version knows.
-pub(super) fn message_of(added: &ChatMessageAdded) -> Option<Message> {
+pub fn message_of(added: &ChatMessageAdded) -> Option<Message> {
     let parts = added.parts.to::<Vec<Part>>().ok()?;
     Some(Message { id: added.message.clone(), role: Role::of(&added.role)?, parts, turn: added.turn })
 }
@@ -186,14 +203,14 @@ mod tests {
         Part::ToolResult(ToolResult { call_id, name, outcome: StepOutcome::Ok, output: Json::null() })
     }
 
-    fn shown(messages: &[Message]) -> Vec<String> {
+    fn shown<M: AsRef<Message>>(messages: &[M]) -> Vec<String> {
         let part = |part: &Part| match part {
             Part::Text { text } => text.clone(),
             Part::ToolCall(call) => format!("?{}", call.call_id),
             Part::ToolResult(result) => format!("={} {:?}", result.call_id, result.outcome),
             other => format!("{other:?}"),
         };
-        messages.iter().map(|message| message.parts.iter().map(part).collect::<Vec<_>>().join(" ")).collect()
+        messages.iter().map(|message| message.as_ref().parts.iter().map(part).collect::<Vec<_>>().join(" ")).collect()
     }
 
     #[test]
@@ -209,7 +226,7 @@ mod tests {
             conversation.push(said);
         }
         let expected = ["go", "?a ?b", "=a Ok =b Interrupted", "more", "?c", "=c Interrupted"];
-        assert_eq!(shown(&conversation.for_request()), expected);
+        assert_eq!(shown(&conversation.for_request().into_iter().map(Arc::new).collect::<Vec<_>>()), expected);
         assert_eq!(conversation.open_calls().len(), 1);
     }
 
@@ -217,7 +234,9 @@ mod tests {
     fn a_summary_takes_the_place_of_what_it_tells() {
         let mut conversation = Conversation::default();
         let text = |role, text: &str| message(role, vec![Part::text(text)]);
-        for said in [text(Role::User, "task"), text(Role::Assistant, "1"), text(Role::User, "2"), text(Role::Assistant, "3")] {
+        for said in
+            [text(Role::User, "task"), text(Role::Assistant, "1"), text(Role::User, "2"), text(Role::Assistant, "3")]
+        {
             conversation.push(said);
         }
         conversation.compact(2, "so far", 9);
