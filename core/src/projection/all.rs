@@ -1,6 +1,6 @@
 //! Everything that a server keeps in memory of its log.
 
-use super::{IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, Processes, Queues};
+use super::{IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, Processes, Queues, Schedules};
 use crate::{
     event::{Event, EventBody, StreamId},
     id::JobId,
@@ -17,6 +17,7 @@ pub struct Projection {
     pub(super) jobs: BTreeMap<JobId, Arc<JobState>>,
     pub(super) queues: Queues,
     pub(super) processes: Processes,
+    pub(super) schedules: Schedules,
     pub(super) keys: IdempotencyKeys,
     /// About how much the ended jobs take up that are still here, in bytes.
     pub(super) ended_bytes: usize,
@@ -42,6 +43,7 @@ impl Projection {
             (StreamId::Job(id), _) => self.job_event(id, event),
             (_, EventBody::QueuePaused(change)) => self.queues.set_paused(&change.queue, true),
             (_, EventBody::QueueResumed(change)) => self.queues.set_paused(&change.queue, false),
+            (StreamId::Schedule(_), _) => self.schedules.apply(event),
             _ => {}
         }
     }
@@ -151,6 +153,11 @@ impl Projection {
     /// The processes that run, and the last that ended.
     pub const fn processes(&self) -> &Processes {
         &self.processes
+    }
+
+    /// The schedules that are set.
+    pub const fn schedules(&self) -> &Schedules {
+        &self.schedules
     }
 
     /// The idempotency keys that were used since the last checkpoint.

@@ -1,5 +1,5 @@
 //! What is derived from events alone. Each projection is a pure fold: it cannot fail, has no clock and does no I/O.
-//! `job` folds one job, `flow` its steps as a tree, `queues`, `processes`, `idempotency` and `approvals` what their
+//! `job` folds one job, `flow` its steps as a tree, `queues`, `processes`, `schedules`, `idempotency` and `approvals` what their
 //! names say; `all` is the fold of everything a server keeps. `views` holds that for readers, and with `rows`,
 //! `job_row` and `snapshot` it is the one part here that stores anything: derived data, which can be deleted.
 
@@ -18,6 +18,7 @@ mod pending;
 mod processes;
 mod queues;
 mod rows;
+mod schedules;
 mod snapshot;
 mod views;
 
@@ -33,4 +34,5 @@ pub use open_step::OpenStep;
 pub use pending::{Approval, Child, Pending, Signal};
 pub use processes::{ProcessState, Processes};
 pub use queues::{KeyCounts, QueueState, Queues};
+pub use schedules::{ScheduleState, Schedules};
 pub use views::{Views, ViewsOptions};

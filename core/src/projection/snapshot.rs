@@ -2,7 +2,7 @@
 //! anew from the log.
 //!
 //! ```text
-//! v/h           the head: schema number, position, paused queues, processes
+//! v/h           the head: schema number, position, paused queues, processes, schedules
 //! v/l/<job id>  a job that has not ended
 //! v/e/<job id>  a job that has ended
 //! v/k/<hash>    the first use of an idempotency key, by the key's hash
@@ -31,7 +31,7 @@ use std::{
 
 /// The number of the rows' form. It rises with every change to what is stored here or folded into it; other numbers
 /// are not read.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 /// How many bytes, and how many keys, go into one write: a storage may let nothing else pass meanwhile, and the log's
 /// appends should not wait long.
@@ -48,6 +48,7 @@ struct Head {
     position: u64,
     paused: Vec<String>,
     processes: u64,
+    schedules: u64,
 }
 
 /// What is known of the rows besides what is in them.
@@ -104,9 +105,18 @@ fn head_writes(all: &Projection) -> Result<Vec<Write>, CodecError> {
     let paused = all.queues.iter().filter(|(_, queue)| queue.paused).map(|(name, _)| name.to_string()).collect();
     let processes: Vec<_> = all.processes.iter().collect();
     let mut row = codec::encode(&SCHEMA)?;
-    row.extend(codec::encode(&Head { position: all.applied, paused, processes: processes.len() as u64 })?);
+    let schedules = all.schedules.iter();
+    row.extend(codec::encode(&Head {
+        position: all.applied,
+        paused,
+        processes: processes.len() as u64,
+        schedules: schedules.len() as u64,
+    })?);
     for process in processes {
         row.extend(codec::encode(&**process)?);
+    }
+    for schedule in schedules {
+        row.extend(codec::encode(schedule)?);
     }
     let mut writes = Vec::new();
     rows::put(HEAD_KEY.to_vec(), &row, &mut writes);
@@ -146,6 +156,9 @@ fn try_load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, LoadE
     let mut all = Projection { applied: head.position, ..Projection::default() };
     for _ in 0..head.processes {
         all.processes.restore(parts.next()?);
+    }
+    for _ in 0..head.schedules {
+        all.schedules.restore(parts.next()?);
     }
     for queue in &head.paused {
         all.queues.set_paused(queue, true);
