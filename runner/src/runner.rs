@@ -7,6 +7,7 @@ use crate::{
     process::Processes,
     projector,
     request::StartError,
+    schedule,
     submit::Admission,
     waiters::Waiters,
 };
@@ -24,7 +25,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -70,6 +71,8 @@ pub(crate) struct Inner {
     sources: Mutex<Sources>,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Told when a schedule is set or removed.
+    pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
@@ -227,6 +230,7 @@ impl Runner {
             waiters: Waiters::default(),
             sources: Mutex::default(),
             commands: Locks::default(),
+            schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
@@ -249,6 +253,9 @@ impl Runner {
         inner.waiters.advance(inner.views.applied());
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
+        if inner.options.concurrency > 0 && inner.options.resume_jobs {
+            tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+        }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         Ok(Self { inner, stop: Arc::new(stop) })

@@ -24,6 +24,7 @@ mod reply;
 mod request;
 mod router;
 mod routes;
+mod schedules;
 mod serve;
 mod state;
 mod submit;

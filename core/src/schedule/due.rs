@@ -1,12 +1,7 @@
 //! Which of a schedule's times have come, and what becomes of each.
 
 use super::Cron;
-use crate::{
-    event::CatchUp,
-    id::Hash,
-    projection::ScheduleState,
-    time::Timestamp,
-};
+use crate::{event::CatchUp, id::Hash, projection::ScheduleState, time::Timestamp};
 
 /// How many missed times are made up for at most; of more, the newest.
 pub const CATCH_UP_MAX: usize = 100;
