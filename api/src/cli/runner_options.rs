@@ -31,9 +31,11 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         limits: ProcessLimits {
             output_max_bytes: limits.process_output_bytes,
             capture_bytes: size(limits.process_capture_bytes),
+            stall_ms: u64::try_from(limits.process_stall.as_millis()).unwrap_or(u64::MAX),
             ..ProcessLimits::default()
         },
         secrets: secrets.clone(),
+        withheld: config.key_variables.clone(),
         ..ProcessOptions::new(host)
     };
     let http = HttpOptions {

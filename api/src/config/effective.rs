@@ -161,6 +161,7 @@ impl Values {
             queues: queues.collect(),
             secrets,
             http: HttpConfig { allow_private: self.texts("http.allow_private") },
+            key_variables: self.key_variables(),
             limits: LimitsConfig {
                 connections: size("connections"),
                 feeds: size("feeds"),
@@ -187,10 +188,23 @@ impl Values {
                 nesting: u32::try_from(limit("nesting")).unwrap_or(u32::MAX),
                 process_capture_bytes: limit("process_capture_bytes"),
                 process_output_bytes: limit("process_output_bytes"),
+                process_stall: ms("process_stall_ms"),
                 http_response_bytes: limit("http_response_bytes"),
                 labels: size("labels"),
             },
         })
+    }
+
+    /// The variables that `models.*.api_key_env` and the like name.
+    fn key_variables(&self) -> Vec<String> {
+        let names_a_key = |path: &KeyPath| path.last().is_some_and(|name| name.ends_with("_key_env"));
+        let variables = self.0.iter().filter(|(path, _)| names_a_key(path));
+        variables
+            .filter_map(|(_, (value, _))| match value {
+                Value::Text(variable) => Some(variable.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Entries in the order of `KEYS`; those under a star together by name.

@@ -103,6 +103,12 @@ pub(super) const KEYS: &[Key] = &[
         "a command's output as its script gets it, per stream",
     ),
     key("limits.process_output_bytes", Whole(1_024, MAX_BYTES), "16_777_216", "a process's output that is recorded"),
+    key(
+        "limits.process_stall_ms",
+        Whole(100, MAX_MS),
+        "45_000",
+        "a process that writes nothing for so long behind what looks like a question has stalled, which is an event",
+    ),
     key("limits.http_response_bytes", Whole(1_024, MAX_BYTES), "8_388_608", "an answer to a script's http"),
     key("limits.labels", Whole(0, 1_000), "64", "labels of a job"),
 ];

@@ -21,6 +21,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Every limit.
     pub limits: LimitsConfig,
+    /// Variables that hold keys of the server's own, which no child sees; those of `[secrets]` aside.
+    pub key_variables: Vec<String>,
 }
 
 /// `[api]`
@@ -155,6 +157,7 @@ pub struct LimitsConfig {
     pub nesting: u32,
     pub process_capture_bytes: u64,
     pub process_output_bytes: u64,
+    pub process_stall: Duration,
     pub http_response_bytes: u64,
     pub labels: usize,
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod openapi;
 mod options;
 mod problem;
+mod processes;
 mod query;
 mod queues;
 mod reply;

@@ -56,6 +56,12 @@ pub enum Endpoint {
     Ticket,
     Verify,
     Import,
+    StartProcess,
+    ListProcesses,
+    ShowProcess,
+    ProcessOutput,
+    SearchProcess,
+    SignalProcess,
 }
 
 const FEED: &[&str] = &["after", "types", "job", "session", "process", "follow", "limit", "ticket"];
@@ -213,6 +219,45 @@ pub const ROUTES: &[Route] = &[
         path: "/v1/workflows/{name}",
         operations: &[get(Endpoint::ShowWorkflow, &[(200, "Workflow")], "Show a workflow with source and schema")
             .problems(&[404])],
+    },
+    Route {
+        path: "/v1/processes",
+        operations: &[
+            post(Endpoint::StartProcess, &[(201, "Started"), (200, "Started")], "Start a process, and do not wait")
+                .body("StartProcess")
+                .problems(&[409, 429]),
+            get(Endpoint::ListProcesses, &[(200, "ProcessList")], "List processes: running ones first, then newest")
+                .query(&["session", "job", "limit"]),
+        ],
+    },
+    Route {
+        path: "/v1/processes/{id}",
+        operations: &[get(Endpoint::ShowProcess, &[(200, "Process")], "Show a process")
+            .query(&["session"])
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/processes/{id}/output",
+        operations: &[get(
+            Endpoint::ProcessOutput,
+            &[(200, "ProcessOutput")],
+            "What a process has written: its beginning and its end",
+        )
+        .query(&["wait", "session"])
+        .problems(&[404])],
+    },
+    Route {
+        path: "/v1/processes/{id}/search",
+        operations: &[get(Endpoint::SearchProcess, &[(200, "Found")], "Search all recorded output of a process")
+            .query(&["pattern", "limit", "context", "session"])
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/processes/{id}/signal",
+        operations: &[post(Endpoint::SignalProcess, &[(200, "Process")], "Send a signal to a process's group")
+            .query(&["session"])
+            .body("SignalProcess")
+            .problems(&[404, 409])],
     },
     Route {
         path: "/v1/blobs/{hash}",
