@@ -8,20 +8,26 @@
 mod change;
 mod context;
 mod definition;
+mod delete_file;
 mod duration;
+mod edit;
+mod edit_files;
 mod events;
 mod execute;
 mod files;
 mod input;
+mod list_files;
 mod near;
 mod options;
 mod output;
 mod place;
 mod policy;
 mod read_file;
+mod search_files;
 mod stored;
 mod text;
 mod tools;
+mod walk;
 mod write_file;
 
 pub use context::ToolContext;
