@@ -4,7 +4,7 @@ use crate::{
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
-    process::Processes,
+    process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
     submit::Admission,
@@ -13,7 +13,7 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
+    event::{EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
     log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
@@ -65,9 +65,10 @@ pub(crate) struct Inner {
     pub(crate) library: Library,
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
+    pub(crate) process_table: ProcessTable,
     pub(crate) tools: Tools,
     pub(crate) admission: Admission,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Arc<Waiters>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<Sources>,
     /// Commands to one job take turns.
@@ -138,18 +139,11 @@ impl Inner {
 
     /// Records that processes of a dead server are gone. Their trees were ended with it.
     async fn record_lost_processes(&self) -> Result<(), StartError> {
-        let lost = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
+        let left = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
         let now = (self.options.clock)();
         let mut last = None;
-        for process in lost {
-            let exited = ProcessExited {
-                outcome: ProcessOutcome::Lost,
-                exit_code: None,
-                signal: None,
-                wall_ms: now.ms_since(process.started_at),
-                output_bytes: process.output_bytes,
-                tail: None,
-            };
+        for process in left {
+            let exited = lost(process.output_bytes, now.ms_since(process.started_at));
             let event = NewEvent {
                 job: process.job,
                 session: process.session,
@@ -224,11 +218,15 @@ impl Runner {
         let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms });
         let (dispatcher, inbox) = mpsc::unbounded_channel();
         let processes = Processes::new(log.clone(), options.processes.clone());
+        let waiters = Arc::new(Waiters::default());
+        let process_table =
+            ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
-            tools: Tools::new(&processes, options.tools.clone()),
+            tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            process_table,
             processes,
             admission: Admission::default(),
-            waiters: Waiters::default(),
+            waiters,
             sources: Mutex::default(),
             commands: Locks::default(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
@@ -280,6 +278,11 @@ impl Runner {
     /// The processes.
     pub fn processes(&self) -> &Processes {
         &self.inner.processes
+    }
+
+    /// The processes as clients see them.
+    pub fn process_table(&self) -> &ProcessTable {
+        &self.inner.process_table
     }
 
     /// The tools.

@@ -1,6 +1,8 @@
 //! Everything that a server keeps in memory of its log.
 
-use super::{IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, Processes, Queues};
+use super::{
+    ClientTokens, IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, ProcessPlaces, Processes, Queues,
+};
 use crate::{
     event::{Event, EventBody, StreamId},
     id::JobId,
@@ -18,6 +20,8 @@ pub struct Projection {
     pub(super) queues: Queues,
     pub(super) processes: Processes,
     pub(super) keys: IdempotencyKeys,
+    pub(super) tokens: ClientTokens,
+    pub(super) places: ProcessPlaces,
     /// About how much the ended jobs take up that are still here, in bytes.
     pub(super) ended_bytes: usize,
 }
@@ -36,6 +40,8 @@ impl Projection {
         self.applied = event.position;
         if event.process.is_some() {
             self.processes.apply(event);
+            self.tokens.apply(event);
+            self.places.apply(event);
         }
         match (&event.stream, &event.body) {
             (StreamId::Job(_), EventBody::JobSubmitted(_)) => self.job_submitted(event),
@@ -91,12 +97,14 @@ impl Projection {
         }
     }
 
-    /// Lets go of the ended jobs and the keys that a checkpoint of `stored` has stored.
+    /// Lets go of the ended jobs, keys, tokens and places that a checkpoint of `stored` has stored.
     pub(super) fn forget(&mut self, stored: &Self) {
         for job in stored.jobs.values().filter(|job| job.status.is_ended()) {
             self.jobs.remove(&job.id);
         }
         self.keys.forget(&stored.keys);
+        self.tokens.forget(&stored.tokens);
+        self.places.forget(&stored.places);
         self.ended_bytes = self.ended_bytes.saturating_sub(stored.ended_bytes);
     }
 
@@ -156,6 +164,16 @@ impl Projection {
     /// The idempotency keys that were used since the last checkpoint.
     pub const fn keys(&self) -> &IdempotencyKeys {
         &self.keys
+    }
+
+    /// The tokens under which clients have started processes since the last checkpoint.
+    pub const fn tokens(&self) -> &ClientTokens {
+        &self.tokens
+    }
+
+    /// Where the jobs' processes begin that were started since the last checkpoint.
+    pub const fn places(&self) -> &ProcessPlaces {
+        &self.places
     }
 
     /// The approvals that wait for a decision, oldest first.

@@ -49,7 +49,7 @@ impl Recorder {
         if clean.is_empty() {
             return;
         }
-        if !self.state.refused && !self.shared.background.load(Ordering::Acquire) {
+        if !self.state.refused && self.shared.capturing.load(Ordering::Acquire) {
             self.shared.output().captures[which].push(clean);
         }
         let (recorded, rest) = clean.split_at(self.room_for(clean));
@@ -75,6 +75,7 @@ impl Recorder {
             self.state.capped = true;
             // All that is recorded goes before what is not.
             let mut events = self.pieces(true);
+            self.shared.output().head_tail.close_head();
             self.state.seq += 1;
             events.push(EventBody::ProcessOutput(ProcessOutput {
                 fd: which as u8 + 1,

@@ -30,6 +30,7 @@ pub(in crate::process) struct Recorder {
     pub commands: mpsc::UnboundedReceiver<Command>,
     pub exit: watch::Sender<Option<ProcessExited>>,
     pub gone: watch::Sender<bool>,
+    pub appended: watch::Sender<u64>,
     pub outputs: [Output; 2],
     pub state: RecorderState,
 }
@@ -42,8 +43,6 @@ pub(in crate::process) struct Output {
 }
 
 pub(in crate::process) struct RecorderState {
-    /// The position of its `process.started`.
-    pub started_at: u64,
     pub started: Instant,
     /// When it is killed because its time is up.
     pub(super) timeout: Option<Instant>,
@@ -71,9 +70,8 @@ pub(in crate::process) struct RecorderState {
 }
 
 impl RecorderState {
-    pub fn new(started_at: u64, started: Instant, timeout_ms: Option<u64>) -> Self {
+    pub fn new(started: Instant, timeout_ms: Option<u64>) -> Self {
         Self {
-            started_at,
             started,
             timeout: timeout_ms.and_then(|ms| started.checked_add(Duration::from_millis(ms))),
             grace: None,
