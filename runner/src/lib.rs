@@ -19,6 +19,7 @@ mod schedule;
 pub mod secret;
 mod step_result;
 mod submit;
+pub mod tool;
 mod waiters;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};

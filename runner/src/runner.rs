@@ -9,6 +9,7 @@ use crate::{
     request::StartError,
     schedule,
     submit::Admission,
+    tool::Tools,
     waiters::Waiters,
 };
 use moonlog_core::{
@@ -66,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
     pub(crate) process_table: ProcessTable,
+    pub(crate) tools: Tools,
     pub(crate) admission: Admission,
     pub(crate) waiters: Arc<Waiters>,
     /// Sources by hash, of scripts that ran lately.
@@ -220,13 +222,11 @@ impl Runner {
         let (dispatcher, inbox) = mpsc::unbounded_channel();
         let processes = Processes::new(log.clone(), options.processes.clone());
         let waiters = Arc::new(Waiters::default());
+        let process_table =
+            ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
-            process_table: ProcessTable::new(
-                processes.clone(),
-                views.clone(),
-                waiters.clone(),
-                options.concurrency > 0,
-            ),
+            tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            process_table,
             processes,
             admission: Admission::default(),
             waiters,
@@ -290,6 +290,11 @@ impl Runner {
     /// The processes as clients see them.
     pub fn process_table(&self) -> &ProcessTable {
         &self.inner.process_table
+    }
+
+    /// The tools.
+    pub fn tools(&self) -> &Tools {
+        &self.inner.tools
     }
 
     /// The options.
