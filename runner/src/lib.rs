@@ -18,6 +18,7 @@ pub mod secret;
 mod step_result;
 mod submit;
 mod waiters;
+pub mod workspace;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};

@@ -9,6 +9,7 @@ use crate::{
     request::StartError,
     submit::Admission,
     waiters::Waiters,
+    workspace::Workspaces,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -65,7 +66,8 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
     pub(crate) admission: Admission,
-    pub(crate) waiters: Waiters,
+    pub(crate) workspaces: Workspaces,
+    pub(crate) waiters: Arc<Waiters>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<Sources>,
     /// Commands to one job take turns.
@@ -221,10 +223,12 @@ impl Runner {
         )?;
         let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms });
         let (dispatcher, inbox) = mpsc::unbounded_channel();
+        let waiters = Arc::new(Waiters::default());
         let inner = Arc::new(Inner {
+            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
             processes: Processes::new(log.clone(), options.processes.clone()),
             admission: Admission::default(),
-            waiters: Waiters::default(),
+            waiters,
             sources: Mutex::default(),
             commands: Locks::default(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
@@ -276,6 +280,11 @@ impl Runner {
     /// The processes.
     pub fn processes(&self) -> &Processes {
         &self.inner.processes
+    }
+
+    /// The workspaces of sessions.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.inner.workspaces
     }
 
     /// The options.
