@@ -5,6 +5,7 @@ pub mod codec;
 pub mod decide;
 pub mod error_info;
 pub mod event;
+pub mod flow;
 pub mod id;
 pub mod journal;
 pub mod json;
