@@ -1,10 +1,11 @@
 //! The Luau VM: the sandbox (`sandbox`), the watch on computing and memory (`watch`), what the prelude may call in the
-//! host (`host`), and the prelude itself, which is what scripts see.
+//! host (`host`), and the prelude, which is what scripts see (`prelude`).
 
 mod clock;
 #[cfg(test)]
 mod definitions;
 mod host;
+mod prelude;
 mod sandbox;
 mod text;
 mod watch;

@@ -1,6 +1,6 @@
 //! One VM: loaded with the prelude, then closed. Each job gets globals of its own in it; what is shared is read-only.
 
-use super::{Watch, host};
+use super::{Watch, host, prelude::Prelude};
 use crate::{
     Limits,
     job::{Answer, Job},
@@ -12,9 +12,7 @@ use mlua::{
     chunk::Compiler,
     state::{GcIncParams, GcMode},
 };
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-const PRELUDE: &str = include_str!("prelude.luau");
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the standard libraries offer and scripts must not have.
 const REMOVED: &[&str] = &[
@@ -68,15 +66,6 @@ pub(crate) fn compile(source: &str) -> mlua::Result<Vec<u8>> {
         .compile(source)
 }
 
-fn prelude() -> mlua::Result<&'static [u8]> {
-    static COMPILED: OnceLock<Vec<u8>> = OnceLock::new();
-    if let Some(compiled) = COMPILED.get() {
-        return Ok(compiled);
-    }
-    let compiled = compile(PRELUDE)?;
-    Ok(COMPILED.get_or_init(|| compiled))
-}
-
 impl Vm {
     /// A VM without a job.
     pub fn new() -> mlua::Result<Self> {
@@ -93,9 +82,7 @@ impl Vm {
         let watch = Arc::new(Watch::default());
         let host = host::table(&lua, &seat, &watch, &marks)?;
         let globals = lua.globals();
-        let chunk = lua.load(prelude()?).set_name("=[moonlog]").set_mode(ChunkMode::Binary).into_function()?;
-        let (offered, drive, main, environment, create): (Table, Function, Function, Function, Function) =
-            chunk.call(host)?;
+        let Prelude { offered, drive, main, environment, create } = Prelude::load(&lua, host)?;
         for name in REMOVED {
             globals.raw_set(*name, Value::Nil)?;
         }
