@@ -7,6 +7,7 @@ pub mod decide;
 pub mod diff;
 pub mod error_info;
 pub mod event;
+pub mod flow;
 pub mod id;
 pub mod journal;
 pub mod json;
