@@ -5,6 +5,7 @@ use crate::{
     http::HttpPolicy,
     process::ProcessOptions,
     tool::ToolOptions,
+    workspace::WorkspaceOptions,
 };
 use moonlog_core::{json::Json, time::Timestamp};
 use moonlog_scripts::Limits;
@@ -66,6 +67,8 @@ pub struct RunnerOptions {
     pub approvals: ApprovalOptions,
     /// What tools may do, and where.
     pub tools: ToolOptions,
+    /// Where sessions work.
+    pub workspaces: WorkspaceOptions,
     /// Where `http` may go.
     pub http: HttpPolicy,
     /// The effective configuration, secrets left out, for `runner.started`.

@@ -127,16 +127,13 @@ pub async fn execute(processes: &Processes, request: ExecuteRequest) -> Result<E
     });
     let started = Instant::now();
     let spec = ProcessSpec {
-        id: request.process,
-        command: "sh".into(),
         args: vec!["-c".into(), command],
         workdir: Some(request.workdir),
         env: request.env,
         stdin: request.stdin.map(String::into_bytes),
         background,
         description: request.description,
-        timeout_ms: None,
-        owner: request.owner,
+        ..ProcessSpec::new(request.process, "sh", request.owner)
     };
     let process = processes.start(spec).await?;
     if background {

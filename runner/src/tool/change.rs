@@ -24,6 +24,17 @@ pub(super) fn of(path: &str, before: Option<&[u8]>, after: Option<&[u8]>, diff_m
     }
 }
 
+/// That a file was deleted which is too large to be read for a diff.
+pub(super) fn of_unread_deletion(path: &str, bytes: u64) -> FileChanged {
+    FileChanged {
+        path: path.to_owned(),
+        op: "deleted".into(),
+        diff: format!("Files a/{path} and /dev/null differ: {bytes} bytes, too many for a diff\n"),
+        before_hash: None,
+        after_hash: None,
+    }
+}
+
 fn diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>, max_bytes: usize) -> String {
     let side = |content: Option<&[u8]>, side: &str| {
         if content.is_some() { format!("{side}/{path}") } else { "/dev/null".into() }

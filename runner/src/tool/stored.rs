@@ -70,6 +70,12 @@ pub(super) fn read(place: &Place, max_bytes: usize) -> Result<Option<Stored>, Un
     Ok(Some(Stored { bytes, metadata }))
 }
 
+/// Whether a file is still the one that was read.
+pub(super) fn is_unchanged(place: &Place, read: &Metadata) -> bool {
+    let version = |file: &Metadata| (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
+    open_file(place).is_ok_and(|(_, now)| version(&now) == version(read))
+}
+
 /// A content that is written and synced, and is not in its place yet. Dropped, it is gone.
 pub(super) struct Staged {
     folder: OwnedFd,

@@ -1,10 +1,15 @@
 //! All tools of a server, by name.
 
 use super::{
-    Decision, Tool, ToolAnswer, ToolContext, ToolDefinition, ToolOptions, ToolOutput, execute::Execute, files::Files,
-    input, near::nearest, read_file::ReadFile, write_file::WriteFile,
+    Decision, Tool, ToolAnswer, ToolContext, ToolDefinition, ToolOptions, ToolOutput, delete_file::DeleteFile,
+    edit_files::EditFiles, execute::Execute, files::Files, input, list_files::ListFiles, near::nearest,
+    process_list::ProcessList, process_output::ProcessOutput, process_signal::ProcessSignal, read_file::ReadFile,
+    search_files::SearchFiles, write_file::WriteFile,
 };
-use crate::{process::Processes, secret::Secrets};
+use crate::{
+    process::{ProcessTable, Processes},
+    secret::Secrets,
+};
 use futures_util::FutureExt;
 use jsonschema::Validator;
 use moonlog_core::{error_info::ErrorInfo, json::Json};
@@ -37,15 +42,22 @@ struct Registered {
 
 impl Tools {
     /// The built-in tools.
-    pub fn new(processes: &Processes, options: ToolOptions) -> Self {
+    pub fn new(processes: &Processes, table: &ProcessTable, options: ToolOptions) -> Self {
         let files = Arc::new(Files::new(options));
         let secrets = processes.secrets().clone();
         let inner = Inner { files: files.clone(), secrets, by_name: RwLock::default() };
         let tools = Self { inner: Arc::new(inner) };
-        let built_in: [Arc<dyn Tool>; 3] = [
+        let built_in: [Arc<dyn Tool>; 10] = [
             Arc::new(Execute::new(processes.clone(), files.clone())),
+            Arc::new(ProcessOutput { table: table.clone(), limits: files.limits().clone() }),
+            Arc::new(ProcessList(table.clone())),
+            Arc::new(ProcessSignal(table.clone())),
             Arc::new(ReadFile(files.clone())),
-            Arc::new(WriteFile(files)),
+            Arc::new(WriteFile(files.clone())),
+            Arc::new(EditFiles(files.clone())),
+            Arc::new(DeleteFile(files.clone())),
+            Arc::new(ListFiles(files.clone())),
+            Arc::new(SearchFiles(files)),
         ];
         for tool in built_in {
             tools.register(tool);
