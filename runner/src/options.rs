@@ -1,11 +1,7 @@
 //! What a runner can be told, with the defaults.
 
 use crate::{
-    agent::{ApprovalOptions, model::ModelsOptions},
-    http::HttpPolicy,
-    process::ProcessOptions,
-    tool::ToolOptions,
-    workspace::WorkspaceOptions,
+    agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, tool::ToolOptions, workspace::WorkspaceOptions,
 };
 use moonlog_core::{json::Json, time::Timestamp};
 use moonlog_scripts::Limits;
@@ -61,10 +57,8 @@ pub struct RunnerOptions {
     pub submit_max_bytes: usize,
     /// How processes are started and recorded.
     pub processes: ProcessOptions,
-    /// The models that agents may ask.
-    pub models: ModelsOptions,
-    /// What becomes of tool calls that a person has to approve.
-    pub approvals: ApprovalOptions,
+    /// Agents and the models that they ask.
+    pub agents: AgentOptions,
     /// What tools may do, and where.
     pub tools: ToolOptions,
     /// Where sessions work.

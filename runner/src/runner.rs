@@ -233,7 +233,7 @@ impl Runner {
         let process_table =
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
-            models: Models::new(options.models.clone()),
+            models: Models::new(options.agents.models.clone()),
             agents: LiveAgents::default(),
             meters: Meters::default(),
             tools: Tools::new(&processes, &process_table, options.tools.clone()),

@@ -54,7 +54,7 @@ pub(super) async fn decision(
         let request = ToolApprovalRequested { call_id: id.to_owned(), name: name.to_owned(), input: input.clone() };
         recorder.append(vec![EventBody::ToolApprovalRequested(request)]).await?;
     }
-    let options = inner.options.approvals;
+    let options = inner.options.agents.approvals;
     let deadline = Instant::now() + options.timeout;
     loop {
         for event in inner.log.read_stream(&stream, version, 256).map_err(|error| failed(&error))? {

@@ -1,14 +1,10 @@
 //! What `agent` is asked, as the prelude writes it.
 
-use super::{schema::AnswerSchema, turn::Steps};
+use super::schema::AnswerSchema;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use moonlog_core::{error_info::ErrorInfo, id::SessionId, json::Json, message::Part};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-
-/// How far an agent goes where nothing else is said.
-const MAX_TURNS: u32 = 50;
-const MAX_TOOL_CALLS: u32 = 200;
 
 /// The largest image, in bytes.
 const IMAGE_MAX_BYTES: u64 = 8 << 20;
@@ -42,13 +38,6 @@ pub(super) enum Prompt {
 }
 
 impl AgentInput {
-    pub(super) fn steps(&self) -> Steps {
-        Steps {
-            max_turns: self.max_turns.unwrap_or(MAX_TURNS),
-            max_tool_calls: self.max_tool_calls.unwrap_or(MAX_TOOL_CALLS),
-        }
-    }
-
     pub(super) fn answer_schema(&self) -> Result<Option<AnswerSchema>, ErrorInfo> {
         self.schema.as_ref().map(AnswerSchema::new).transpose()
     }

@@ -111,7 +111,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         interrupt,
         root,
         conversation,
-        turns: Turns::new(input.steps(), schema),
+        turns: Turns::new(inner.options.agents.steps(input.max_turns, input.max_tool_calls), schema),
         usage: ChatUsage::default(),
         told: String::new(),
     };
