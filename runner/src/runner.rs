@@ -7,8 +7,11 @@ use crate::{
     process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
+    schedule,
     submit::Admission,
+    tool::Tools,
     waiters::Waiters,
+    workspace::Workspaces,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -24,7 +27,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -65,12 +68,16 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
     pub(crate) process_table: ProcessTable,
+    pub(crate) tools: Tools,
     pub(crate) admission: Admission,
+    pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<Sources>,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Told when a schedule is set or removed.
+    pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
@@ -204,10 +211,11 @@ impl Inner {
 }
 
 impl Runner {
-    /// Takes up what the log holds, and begins to run jobs.
+    /// Takes up what the log holds, and begins to run jobs. Where the log takes no events, as on a full disk, jobs stay as
+    /// they are, and what is there can be read.
     ///
     /// # Errors
-    /// Where the log cannot be read or written, or the script host cannot be set up.
+    /// Where the log cannot be read, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
         let views = Views::open(
             &log,
@@ -217,18 +225,18 @@ impl Runner {
         let (dispatcher, inbox) = mpsc::unbounded_channel();
         let processes = Processes::new(log.clone(), options.processes.clone());
         let waiters = Arc::new(Waiters::default());
+        let process_table =
+            ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
-            process_table: ProcessTable::new(
-                processes.clone(),
-                views.clone(),
-                waiters.clone(),
-                options.concurrency > 0,
-            ),
+            tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
+            process_table,
             processes,
             admission: Admission::default(),
             waiters,
             sources: Mutex::default(),
             commands: Locks::default(),
+            schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
@@ -237,8 +245,14 @@ impl Runner {
             log,
             options,
         });
-        if inner.options.concurrency > 0 {
-            inner.record_start().await?;
+        if inner.options.concurrency > 0
+            && let Err(error) = inner.record_start().await
+        {
+            // What is there can still be read.
+            match inner.log.is_poisoned() {
+                Some(poisoned) => tracing::error!(reason = %poisoned, "the server is read-only"),
+                None => return Err(error),
+            }
         }
         // Folded here, before the projector runs: the dispatcher begins with all that is known.
         loop {
@@ -251,6 +265,9 @@ impl Runner {
         inner.waiters.advance(inner.views.applied());
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
+        if inner.options.concurrency > 0 && inner.options.resume_jobs {
+            tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+        }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         Ok(Self { inner, stop: Arc::new(stop) })
@@ -283,6 +300,16 @@ impl Runner {
     /// The processes as clients see them.
     pub fn process_table(&self) -> &ProcessTable {
         &self.inner.process_table
+    }
+
+    /// The tools.
+    pub fn tools(&self) -> &Tools {
+        &self.inner.tools
+    }
+
+    /// The workspaces of sessions.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.inner.workspaces
     }
 
     /// The options.

@@ -25,6 +25,7 @@ mod reply;
 mod request;
 mod router;
 mod routes;
+mod schedules;
 mod serve;
 mod state;
 mod submit;

@@ -11,7 +11,7 @@ use super::{
     reply::{self, Response},
     request::{BodyStream, Head, Request},
     routes::{Endpoint, Operation, ROUTES, Route},
-    state, tickets, verify, workflows,
+    schedules, state, tickets, verify, workflows,
 };
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
@@ -111,6 +111,10 @@ fn dispatch(
         Endpoint::ListQueues => queues::list(app, request).boxed(),
         Endpoint::PauseQueue => queues::pause(app, request).boxed(),
         Endpoint::ResumeQueue => queues::resume(app, request).boxed(),
+        Endpoint::ListSchedules => schedules::list(app, request).boxed(),
+        Endpoint::ShowSchedule => schedules::show(app, request).boxed(),
+        Endpoint::SetSchedule => schedules::set(app, request).boxed(),
+        Endpoint::RemoveSchedule => schedules::remove(app, request).boxed(),
         Endpoint::ListWorkflows => workflows::list(app, request).boxed(),
         Endpoint::ShowWorkflow => workflows::show(app, request).boxed(),
         Endpoint::CheckWorkflow => workflows::check(app, request).boxed(),

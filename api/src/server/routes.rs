@@ -45,6 +45,10 @@ pub enum Endpoint {
     ListQueues,
     PauseQueue,
     ResumeQueue,
+    ListSchedules,
+    ShowSchedule,
+    SetSchedule,
+    RemoveSchedule,
     ListWorkflows,
     ShowWorkflow,
     CheckWorkflow,
@@ -71,6 +75,22 @@ const fn get(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summar
 
 const fn post(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
     Operation { method: Method::POST, endpoint, query: &[], body: None, answers, problems: &[], summary }
+}
+
+const fn put(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
+    Operation { method: Method::PUT, endpoint, query: &[], body: None, answers, problems: &[], summary }
+}
+
+const fn delete(endpoint: Endpoint, summary: &'static str) -> Operation {
+    Operation {
+        method: Method::DELETE,
+        endpoint,
+        query: &[],
+        body: None,
+        answers: &[(204, "")],
+        problems: &[],
+        summary,
+    }
 }
 
 impl Operation {
@@ -167,6 +187,21 @@ pub const ROUTES: &[Route] = &[
         operations: &[post(Endpoint::ResumeQueue, &[(200, "Queue")], "Start jobs of a queue again")
             .body("Nothing")
             .problems(&[404])],
+    },
+    Route {
+        path: "/v1/schedules",
+        operations: &[get(Endpoint::ListSchedules, &[(200, "SchedulePage")], "List schedules by name")
+            .query(&["limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/schedules/{name}",
+        operations: &[
+            get(Endpoint::ShowSchedule, &[(200, "Schedule")], "Show a schedule").problems(&[404]),
+            put(Endpoint::SetSchedule, &[(201, "Schedule"), (200, "Schedule")], "Set a schedule, or change it")
+                .body("SetSchedule")
+                .problems(&[404, 409, 422]),
+            delete(Endpoint::RemoveSchedule, "Remove a schedule; its jobs go on").problems(&[404]),
+        ],
     },
     Route {
         path: "/v1/workflows",

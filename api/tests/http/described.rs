@@ -120,6 +120,7 @@ async fn answers_are_what_is_described() {
         ("State", place.get(&format!("/v1/jobs/{id}/state")).await.1),
         ("EventPage", place.get("/v1/events?limit=1000").await.1),
         ("QueuePage", place.get("/v1/queues").await.1),
+        ("SchedulePage", place.get("/v1/schedules").await.1),
         ("WorkflowPage", place.get("/v1/workflows").await.1),
         ("CheckReport", place.post("/v1/workflows/check", &json!({ "script": "return 1" })).await.1),
         ("CheckReport", place.post("/v1/workflows/check", &json!({ "script": "(" })).await.1),

@@ -3,10 +3,13 @@
 //! scripts' operations on them; `table` is what clients and tools go through. Nothing here decides when a job ends; it only sees to it that no process outlives it.
 
 mod capture;
+mod command_line;
 mod environment;
 pub mod exec;
 mod exec_input;
 mod exec_result;
+pub mod execute;
+pub(crate) mod fit;
 mod handle;
 mod head_tail;
 mod host;

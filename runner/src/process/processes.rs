@@ -11,7 +11,7 @@ use super::{
     spawn_error,
     stream_pieces::Pieces,
 };
-use crate::secret::Place;
+use crate::secret::{Place, Secrets};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, NewEvent, ProcessStarted},
@@ -139,6 +139,11 @@ impl Processes {
     pub async fn shutdown(&self) {
         self.inner.register.end_all(Process::begin_kill).await;
         self.inner.host.stop().await;
+    }
+
+    /// The secrets that commands may get, and that outputs are scrubbed of.
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        &self.inner.options.secrets
     }
 
     pub(super) fn log(&self) -> &Log {
