@@ -7,9 +7,11 @@ use crate::{
     process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
+    schedule,
     submit::Admission,
     tool::Tools,
     waiters::Waiters,
+    workspace::Workspaces,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -25,7 +27,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -68,11 +70,14 @@ pub(crate) struct Inner {
     pub(crate) process_table: ProcessTable,
     pub(crate) tools: Tools,
     pub(crate) admission: Admission,
+    pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<Sources>,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Told when a schedule is set or removed.
+    pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
@@ -223,12 +228,14 @@ impl Runner {
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
             tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
             process_table,
             processes,
             admission: Admission::default(),
             waiters,
             sources: Mutex::default(),
             commands: Locks::default(),
+            schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
@@ -251,6 +258,9 @@ impl Runner {
         inner.waiters.advance(inner.views.applied());
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
+        if inner.options.concurrency > 0 && inner.options.resume_jobs {
+            tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+        }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         Ok(Self { inner, stop: Arc::new(stop) })
@@ -288,6 +298,11 @@ impl Runner {
     /// The tools.
     pub fn tools(&self) -> &Tools {
         &self.inner.tools
+    }
+
+    /// The workspaces of sessions.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.inner.workspaces
     }
 
     /// The options.

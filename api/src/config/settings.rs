@@ -11,6 +11,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The runner.
     pub runner: RunnerConfig,
+    /// Where sessions work.
+    pub workspaces: WorkspacesConfig,
     /// What applies where a request says nothing.
     pub defaults: DefaultsConfig,
     /// Queues by name; `default` and `defaults.queue` are always there.
@@ -23,6 +25,8 @@ pub struct Config {
     pub tools: ToolsConfig,
     /// Every limit.
     pub limits: LimitsConfig,
+    /// Variables that hold keys of the server's own, which no child sees; those of `[secrets]` aside.
+    pub key_variables: Vec<String>,
 }
 
 /// `[api]`
@@ -87,6 +91,13 @@ pub struct RunnerConfig {
     pub warm_vms: usize,
     /// Where workflows are looked for, `~` resolved.
     pub workflow_folders: Vec<PathBuf>,
+}
+
+/// `[workspaces]`
+#[derive(Debug, Clone)]
+pub struct WorkspacesConfig {
+    /// Where worktrees are made.
+    pub folder: PathBuf,
 }
 
 /// `[defaults]`
@@ -192,6 +203,11 @@ pub struct LimitsConfig {
     pub nesting: u32,
     pub process_capture_bytes: u64,
     pub process_output_bytes: u64,
+    pub process_stall: Duration,
     pub http_response_bytes: u64,
+    pub git_timeout: Duration,
+    pub git_output_bytes: usize,
+    pub workspace_files: usize,
+    pub workspace_diff_bytes: u64,
     pub labels: usize,
 }

@@ -2,6 +2,7 @@
 
 use super::{
     ClientTokens, IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, ProcessPlaces, Processes, Queues,
+    Schedules, Sessions,
 };
 use crate::{
     event::{Event, EventBody, StreamId},
@@ -19,6 +20,8 @@ pub struct Projection {
     pub(super) jobs: BTreeMap<JobId, Arc<JobState>>,
     pub(super) queues: Queues,
     pub(super) processes: Processes,
+    pub(super) schedules: Schedules,
+    pub(super) sessions: Sessions,
     pub(super) keys: IdempotencyKeys,
     pub(super) tokens: ClientTokens,
     pub(super) places: ProcessPlaces,
@@ -43,11 +46,13 @@ impl Projection {
             self.tokens.apply(event);
             self.places.apply(event);
         }
+        self.sessions.apply(event);
         match (&event.stream, &event.body) {
             (StreamId::Job(_), EventBody::JobSubmitted(_)) => self.job_submitted(event),
             (StreamId::Job(id), _) => self.job_event(id, event),
             (_, EventBody::QueuePaused(change)) => self.queues.set_paused(&change.queue, true),
             (_, EventBody::QueueResumed(change)) => self.queues.set_paused(&change.queue, false),
+            (StreamId::Schedule(_), _) => self.schedules.apply(event),
             _ => {}
         }
     }
@@ -97,7 +102,8 @@ impl Projection {
         }
     }
 
-    /// Lets go of the ended jobs, keys, tokens and places that a checkpoint of `stored` has stored.
+    /// Lets go of the ended jobs, the settled sessions, and the keys, tokens and places that a checkpoint of `stored` has
+    /// stored.
     pub(super) fn forget(&mut self, stored: &Self) {
         for job in stored.jobs.values().filter(|job| job.status.is_ended()) {
             self.jobs.remove(&job.id);
@@ -105,12 +111,15 @@ impl Projection {
         self.keys.forget(&stored.keys);
         self.tokens.forget(&stored.tokens);
         self.places.forget(&stored.places);
+        self.sessions.forget(&stored.sessions);
         self.ended_bytes = self.ended_bytes.saturating_sub(stored.ended_bytes);
     }
 
     /// Whether all of this comes from events up to `head`; a log that lost its end has less than was folded.
     pub(super) fn is_within(&self, head: u64) -> bool {
-        self.applied <= head && self.jobs.values().all(|job| job.applied <= head)
+        self.applied <= head
+            && self.jobs.values().all(|job| job.applied <= head)
+            && self.sessions.iter().all(|session| session.position <= head)
     }
 
     /// At most `limit` of the jobs here that fit, newest first, from behind `cursor` on.
@@ -159,6 +168,16 @@ impl Projection {
     /// The processes that run, and the last that ended.
     pub const fn processes(&self) -> &Processes {
         &self.processes
+    }
+
+    /// The schedules that are set.
+    pub const fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    /// The sessions that are open, and those that were closed since the last checkpoint.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// The idempotency keys that were used since the last checkpoint.

@@ -170,7 +170,7 @@ async fn output(processes: &Processes, input: OutputInput, context: &ExecContext
         Named::Running(process) => process.output(),
         Named::Ended(exited, recording) => ended_output(processes, exited, recording).await?,
     };
-    Ok(StepResult::ok(exec_result::of_output(&view)))
+    Ok(StepResult::ok(exec_result::canonical(&view)))
 }
 
 async fn find(processes: &Processes, input: SearchInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {

@@ -1,6 +1,6 @@
 //! A handle to a process.
 
-use super::{Captured, HeadTail, Owner, Truncation, capture::Capture, signal_name};
+use super::{Captured, HeadTail, OutputView, Owner, capture::Capture, signal_name};
 use moonlog_core::{error_info::ErrorInfo, event::ProcessExited, id::ProcessId, time::Timestamp};
 use std::{
     sync::{
@@ -64,17 +64,6 @@ pub(super) enum Command {
     Cancel,
     TimeOut,
     Background { reason: String, reply: oneshot::Sender<()> },
-}
-
-/// What a process has written, for showing: its beginning and its end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutputView {
-    /// The text.
-    pub output: String,
-    /// What was left out, where something was.
-    pub truncated: Option<Truncation>,
-    /// How it ended, where it has. Read before the output, so that with an end the output is final.
-    pub exited: Option<ProcessExited>,
 }
 
 impl Shared {

@@ -1,6 +1,6 @@
 //! The beginning and the end of an output, in bounded memory whatever is written.
 
-use super::output_text::{continued_start, incomplete_end, text};
+use super::output_text::{continued_start, cut_front, incomplete_end, text};
 use serde::Serialize;
 use std::collections::VecDeque;
 
@@ -74,7 +74,7 @@ impl HeadTail {
         }
         let text = text(&bytes[continued_start(&bytes)..]);
         // What stands for bytes that are no text is longer than they are.
-        text[text.ceil_char_boundary(text.len().saturating_sub(TAIL_BYTES))..].to_owned()
+        cut_front(&text, TAIL_BYTES).to_owned()
     }
 
     /// What is shown, and what was left out.

@@ -68,7 +68,7 @@ struct Connected {
 impl Processes {
     /// Processes whose events go to `log`. The process host is started with the first of them.
     pub fn new(log: Log, options: ProcessOptions) -> Self {
-        let base_env = environment::base(&options.base_env, &options.secrets);
+        let base_env = environment::base(&options);
         let host = HostClient::new(options.host.clone());
         Self { inner: Arc::new(Inner { log, options, base_env, host, register: Arc::default() }) }
     }

@@ -59,6 +59,8 @@ pub struct ProcessOptions {
     /// The environment that children start from; the server's own by default. `MOONLOG_*` and the variables that
     /// secrets come from are taken out of it.
     pub base_env: Vec<(OsString, OsString)>,
+    /// Further variables that are taken out of it: keys of the server's own.
+    pub withheld: Vec<String>,
     /// Where a process runs that names no folder.
     pub workdir: PathBuf,
     /// The secrets that commands may get, and that outputs are scrubbed of.
@@ -72,6 +74,7 @@ impl ProcessOptions {
             host,
             limits: ProcessLimits::default(),
             base_env: std::env::vars_os().collect(),
+            withheld: Vec::new(),
             workdir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             secrets: Arc::new(Secrets::default()),
         }

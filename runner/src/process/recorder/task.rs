@@ -53,6 +53,8 @@ pub(in crate::process) struct RecorderState {
     /// Signals that were sent on request.
     pub(super) sent: Vec<i32>,
     pub(super) timed_out: bool,
+    /// When it began to write nothing; `None` when that was looked at.
+    pub(super) silent_since: Option<Instant>,
     pub(super) ended: Option<Report>,
     pub(super) wall: Duration,
     pub(super) recorded: bool,
@@ -78,6 +80,7 @@ impl RecorderState {
             drain: None,
             sent: Vec::new(),
             timed_out: false,
+            silent_since: Some(started),
             ended: None,
             wall: Duration::ZERO,
             recorded: false,
@@ -148,7 +151,13 @@ impl Recorder {
         let drain = state.drain.filter(|_| read && !state.recorded);
         let grace = state.grace.filter(|_| !state.gone);
         let timeout = state.timeout.filter(|_| state.ended.is_none());
-        pieces.chain(drain).chain(grace).chain(timeout).min()
+        pieces.chain(drain).chain(grace).chain(timeout).chain(self.stall_due()).min()
+    }
+
+    /// When a process that writes nothing is looked at.
+    fn stall_due(&self) -> Option<Instant> {
+        let silent_since = self.state.silent_since.filter(|_| self.state.ended.is_none())?;
+        silent_since.checked_add(Duration::from_millis(self.limits.stall_ms))
     }
 
     fn on_deadline(&mut self, read: bool) {
@@ -158,6 +167,9 @@ impl Recorder {
             self.state.timeout = None;
             self.state.timed_out = true;
             self.kill();
+        }
+        if passed(self.stall_due()) {
+            self.on_silence(now);
         }
         if passed(self.state.grace) {
             self.state.grace = None;
