@@ -211,10 +211,11 @@ impl Inner {
 }
 
 impl Runner {
-    /// Takes up what the log holds, and begins to run jobs.
+    /// Takes up what the log holds, and begins to run jobs. Where the log takes no events, as on a full disk, jobs stay as
+    /// they are, and what is there can be read.
     ///
     /// # Errors
-    /// Where the log cannot be read or written, or the script host cannot be set up.
+    /// Where the log cannot be read, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
         let views = Views::open(
             &log,
@@ -244,8 +245,14 @@ impl Runner {
             log,
             options,
         });
-        if inner.options.concurrency > 0 {
-            inner.record_start().await?;
+        if inner.options.concurrency > 0
+            && let Err(error) = inner.record_start().await
+        {
+            // What is there can still be read.
+            match inner.log.is_poisoned() {
+                Some(poisoned) => tracing::error!(reason = %poisoned, "the server is read-only"),
+                None => return Err(error),
+            }
         }
         // Folded here, before the projector runs: the dispatcher begins with all that is known.
         loop {
