@@ -123,6 +123,10 @@ impl ActiveJob {
             self.children.insert(path.clone(), child);
         }
         self.look_for(&mut open)?;
+        if open.step.kind == "tool" {
+            let asked = history.state.approval(path).is_some();
+            self.reopen_call(&mut open, history.has_call(path, step.position), asked);
+        }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
         } else if matches!(open.doing, Doing::Performing) {

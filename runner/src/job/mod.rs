@@ -12,6 +12,7 @@ mod inbox;
 mod open;
 mod perform;
 mod record;
+mod tool_call;
 mod wait;
 
 pub(crate) use perform::child_id;
