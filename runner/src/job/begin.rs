@@ -14,7 +14,7 @@ use crate::{
 use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobResumed, JobStarted, StepOutcome},
+    event::{EventBody, JobResumed, JobStarted, JobUsage, StepOutcome},
     id::JobId,
     projection::{JobStatus, OpenStep},
     time::Timestamp,
@@ -68,6 +68,8 @@ impl ActiveJob {
             open: OpenSteps::default(),
             inbox: std::mem::take(&mut history.inbox),
             children: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            had_agents: state.usage != JobUsage::default(),
             seen_pokes: 0,
             last_position: 0,
             seen_version: state.version,

@@ -94,6 +94,9 @@ pub(crate) struct Job {
     pub rngs: HashMap<Arc<str>, Pcg32>,
     pub now: Timestamp,
     pub steps: u32,
+    pub agents: u32,
+    /// Tokens that its agents used, as of the last delivery.
+    pub spent: u64,
     pub events: u64,
 
     pub intents: Vec<NewEvent>,
@@ -123,6 +126,8 @@ impl Job {
             next_order: 0,
             rngs: HashMap::new(),
             steps: 0,
+            agents: 0,
+            spent: 0,
             events: 0,
             intents: Vec::new(),
             unflushed_bytes: 0,

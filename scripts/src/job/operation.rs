@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(crate) struct OpenStep {
     pub fiber: FiberId,
     pub code: bool,
+    /// What it used counts.
+    pub agent: bool,
     /// Of a code step; what the runner performs stays at 1.
     pub attempt: u32,
     /// A code step between two attempts.
@@ -86,9 +88,11 @@ impl Job {
         self.intend(EventBody::StepStarted(started), Some(Arc::clone(&path)))?;
         self.next_order += 1;
         let (fiber, order, code) = (self.current, self.next_order, kind == "step");
+        let agent = kind == "agent";
         let open = OpenStep {
             fiber,
             code,
+            agent,
             attempt: 1,
             between: false,
             begun,
@@ -118,6 +122,26 @@ impl Job {
             return Err(Halt::error("limit_nesting", message));
         }
         Ok(())
+    }
+
+    /// Refuses agents where the job has had too many, and where its budget is used up.
+    pub fn check_agents(&mut self) -> Result<(), Halt> {
+        if self.refuse {
+            return Ok(());
+        }
+        self.agents += 1;
+        if self.agents > self.limits.agents_max {
+            let max = self.limits.agents_max;
+            return Err(Halt::error("limit_agents", format!("the job has begun more than {max} agents")));
+        }
+        match self.spec.budget_total {
+            Some(total) if self.spent >= total => {
+                let spent = self.spent;
+                let message = format!("the job's budget of {total} tokens is used up: {spent} were used");
+                Err(Halt::error("budget_exhausted", message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The script closes its own operation with `outcome`, where the log does not have its end already.
@@ -220,6 +244,26 @@ impl Job {
         let output = finish.output.as_ref().map_or("null", Json::as_str);
         Ok(super::returns(from_json(lua, output, &self.marks, Nulls::Nil)?))
     }
+}
+
+/// What an agent's end says of the tokens that it used, whether it succeeded or not.
+pub(crate) fn tokens_of(finish: &StepFinished) -> u64 {
+    #[derive(serde::Deserialize)]
+    struct Usage {
+        prompt_tokens: u64,
+        completion_tokens: u64,
+    }
+    #[derive(serde::Deserialize)]
+    struct Info {
+        usage: Usage,
+    }
+    #[derive(serde::Deserialize)]
+    struct Told {
+        info: Info,
+    }
+    let told = finish.output.as_ref().or_else(|| finish.error.as_ref()?.details.as_ref());
+    let told = told.and_then(|told| told.to::<Told>().ok());
+    told.map_or(0, |told| told.info.usage.prompt_tokens + told.info.usage.completion_tokens)
 }
 
 /// Why a step failed, also where its event does not say.

@@ -95,6 +95,13 @@ impl Desk<'_> {
         };
         host.raw_set("begin", self.answering(begin)?)?;
         host.raw_set(
+            "check_agents",
+            self.answering(|_, job, ()| {
+                job.check_agents()?;
+                Ok(returns(Value::Nil))
+            })?,
+        )?;
+        host.raw_set(
             "check_nesting",
             self.answering(|_, job, ()| {
                 job.check_nesting()?;
@@ -222,10 +229,12 @@ impl Desk<'_> {
     fn readings(&self, host: &Table) -> mlua::Result<()> {
         host.raw_set("now", self.plain(|_, job, ()| Ok(job.now.as_secs_f64()))?)?;
         host.raw_set("clock", self.plain(|_, job, ()| Ok(job.now.as_secs_f64() - job.spec.started_at.as_secs_f64()))?)?;
-        host.raw_set("spent", self.plain(|_, _, ()| Ok(0.0))?)?;
+        host.raw_set("spent", self.plain(|_, job, ()| Ok(job.spent as f64))?)?;
         host.raw_set(
             "remaining",
-            self.plain(|_, job, ()| Ok(job.spec.budget_total.map_or(f64::INFINITY, |total| total as f64)))?,
+            self.plain(|_, job, ()| {
+                Ok(job.spec.budget_total.map_or(f64::INFINITY, |total| total.saturating_sub(job.spent) as f64))
+            })?,
         )?;
         host.raw_set(
             "random",
