@@ -174,6 +174,8 @@ event_types! {
     46 "runner.stopped" RunnerStopped(RunnerStopped),
     47 "queue.paused" QueuePaused(QueueChanged),
     48 "queue.resumed" QueueResumed(QueueChanged),
+    49 "process.stalled" ProcessStalled(ProcessStalled),
+    80 "process.token_claimed" ProcessTokenClaimed(ProcessTokenClaimed),
 }
 
 impl EventBody {

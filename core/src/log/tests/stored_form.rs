@@ -243,6 +243,8 @@ fn samples() -> Vec<EventBody> {
         EventBody::RunnerStopped(RunnerStopped { version: text("0.1.0") }),
         EventBody::QueuePaused(QueueChanged { queue: text("q") }),
         EventBody::QueueResumed(QueueChanged { queue: text("q") }),
+        EventBody::ProcessStalled(ProcessStalled { idle_ms: 45_000, tail: text("Continue? [y/N] ") }),
+        EventBody::ProcessTokenClaimed(ProcessTokenClaimed { client_token: text("t"), request_hash: hash(7) }),
     ]
 }
 
