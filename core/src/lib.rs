@@ -2,7 +2,9 @@
 //! clock, no network, no randomness: time and seeds are arguments.
 
 pub mod codec;
+pub mod collision;
 pub mod decide;
+pub mod diff;
 pub mod error_info;
 pub mod event;
 pub mod flow;

@@ -11,6 +11,7 @@ use crate::{
     submit::Admission,
     tool::Tools,
     waiters::Waiters,
+    workspace::Workspaces,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) process_table: ProcessTable,
     pub(crate) tools: Tools,
     pub(crate) admission: Admission,
+    pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<Sources>,
@@ -209,10 +211,11 @@ impl Inner {
 }
 
 impl Runner {
-    /// Takes up what the log holds, and begins to run jobs.
+    /// Takes up what the log holds, and begins to run jobs. Where the log takes no events, as on a full disk, jobs stay as
+    /// they are, and what is there can be read.
     ///
     /// # Errors
-    /// Where the log cannot be read or written, or the script host cannot be set up.
+    /// Where the log cannot be read, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
         let views = Views::open(
             &log,
@@ -226,6 +229,7 @@ impl Runner {
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
             tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
             process_table,
             processes,
             admission: Admission::default(),
@@ -241,8 +245,14 @@ impl Runner {
             log,
             options,
         });
-        if inner.options.concurrency > 0 {
-            inner.record_start().await?;
+        if inner.options.concurrency > 0
+            && let Err(error) = inner.record_start().await
+        {
+            // What is there can still be read.
+            match inner.log.is_poisoned() {
+                Some(poisoned) => tracing::error!(reason = %poisoned, "the server is read-only"),
+                None => return Err(error),
+            }
         }
         // Folded here, before the projector runs: the dispatcher begins with all that is known.
         loop {
@@ -295,6 +305,11 @@ impl Runner {
     /// The tools.
     pub fn tools(&self) -> &Tools {
         &self.inner.tools
+    }
+
+    /// The workspaces of sessions.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.inner.workspaces
     }
 
     /// The options.

@@ -36,7 +36,8 @@ pub(super) const KEYS: &[Key] = &[
         "log.reserve_bytes",
         Whole(0, MAX_BYTES),
         "8_388_608",
-        "disk that stays free: a write that would leave less is refused, and so is all that follows until restart",
+        "disk that stays free: a write that would leave less is refused, and so is all that follows until restart; as much \
+         again is held in a file, given up where a full disk would keep the log from being read",
     ),
     key("log.tail_cache_bytes", Whole(1 << 16, MAX_BYTES), "16_777_216", "newest events kept decoded for readers"),
     key("log.snapshot_every_events", Whole(100, ANY), "50_000", "how often the projections are written out"),
@@ -48,6 +49,12 @@ pub(super) const KEYS: &[Key] = &[
         Texts,
         "./.moonlog/workflows,~/.moonlog/workflows",
         "where workflows are looked for before the built-in ones; the first of a name wins",
+    ),
+    key(
+        "workspaces.folder",
+        Text,
+        "",
+        "where sessions' worktrees are made; `worktrees` beside the data folder if empty",
     ),
     key("defaults.model", Text, "main", "what agent() uses"),
     key("defaults.queue", Text, "default", "the queue of jobs that name none"),
@@ -121,6 +128,10 @@ pub(super) const KEYS: &[Key] = &[
         "a process that writes nothing for so long behind what looks like a question has stalled, which is an event",
     ),
     key("limits.http_response_bytes", Whole(1_024, MAX_BYTES), "8_388_608", "an answer to a script's http"),
+    key("limits.git_timeout_ms", Whole(100, MAX_MS), "120_000", "one command of git's on a workspace"),
+    key("limits.git_output_bytes", Whole(1 << 16, MAX_BYTES), "67_108_864", "what one command of git's may write"),
+    key("limits.workspace_files", Whole(1, 100_000), "2_000", "changed files of a workspace that are known and listed"),
+    key("limits.workspace_diff_bytes", Whole(0, MAX_BYTES), "1_048_576", "a changed file that is shown with a diff"),
     key("limits.labels", Whole(0, 1_000), "64", "labels of a job"),
 ];
 
