@@ -10,5 +10,6 @@ pub mod journal;
 pub mod json;
 pub mod log;
 pub mod projection;
+pub mod schedule;
 pub mod storage;
 pub mod time;

@@ -4,15 +4,17 @@ use crate::{
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
-    process::Processes,
+    process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
+    schedule,
     submit::Admission,
+    tool::Tools,
     waiters::Waiters,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
+    event::{EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
     log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
@@ -24,7 +26,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -64,12 +66,16 @@ pub(crate) struct Inner {
     pub(crate) library: Library,
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
+    pub(crate) process_table: ProcessTable,
+    pub(crate) tools: Tools,
     pub(crate) admission: Admission,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Arc<Waiters>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<Sources>,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Told when a schedule is set or removed.
+    pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
@@ -136,18 +142,11 @@ impl Inner {
 
     /// Records that processes of a dead server are gone. Their trees were ended with it.
     async fn record_lost_processes(&self) -> Result<(), StartError> {
-        let lost = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
+        let left = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
         let now = (self.options.clock)();
         let mut last = None;
-        for process in lost {
-            let exited = ProcessExited {
-                outcome: ProcessOutcome::Lost,
-                exit_code: None,
-                signal: None,
-                wall_ms: now.ms_since(process.started_at),
-                output_bytes: process.output_bytes,
-                tail: None,
-            };
+        for process in left {
+            let exited = lost(process.output_bytes, now.ms_since(process.started_at));
             let event = NewEvent {
                 job: process.job,
                 session: process.session,
@@ -222,12 +221,19 @@ impl Runner {
         )?;
         let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms });
         let (dispatcher, inbox) = mpsc::unbounded_channel();
+        let processes = Processes::new(log.clone(), options.processes.clone());
+        let waiters = Arc::new(Waiters::default());
+        let process_table =
+            ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
-            processes: Processes::new(log.clone(), options.processes.clone()),
+            tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            process_table,
+            processes,
             admission: Admission::default(),
-            waiters: Waiters::default(),
+            waiters,
             sources: Mutex::default(),
             commands: Locks::default(),
+            schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
@@ -256,6 +262,9 @@ impl Runner {
         inner.waiters.advance(inner.views.applied());
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
+        if inner.options.concurrency > 0 && inner.options.resume_jobs {
+            tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+        }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         Ok(Self { inner, stop: Arc::new(stop) })
@@ -283,6 +292,16 @@ impl Runner {
     /// The processes.
     pub fn processes(&self) -> &Processes {
         &self.inner.processes
+    }
+
+    /// The processes as clients see them.
+    pub fn process_table(&self) -> &ProcessTable {
+        &self.inner.process_table
+    }
+
+    /// The tools.
+    pub fn tools(&self) -> &Tools {
+        &self.inner.tools
     }
 
     /// The options.

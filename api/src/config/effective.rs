@@ -2,7 +2,7 @@
 
 use super::{
     ApiConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig, QueueConfig,
-    RunnerConfig, SecretConfig, Source, Token,
+    RunnerConfig, SecretConfig, Source, Token, ToolsConfig,
     keys::{self, KEYS},
     load::{KeyPath, PREFIX, Values, unreadable},
     value::Value,
@@ -161,6 +161,24 @@ impl Values {
             queues: queues.collect(),
             secrets,
             http: HttpConfig { allow_private: self.texts("http.allow_private") },
+            key_variables: self.key_variables(),
+            tools: ToolsConfig {
+                ask: self.texts("tools.ask"),
+                allow: self.texts("tools.allow"),
+                deny: self.texts("tools.deny"),
+                roots: self.texts("tools.roots").iter().map(|path| resolve(path, env)).collect(),
+                read_max_bytes: self.size("tools.read_max_bytes"),
+                read_max_lines: self.size("tools.read_max_lines"),
+                line_max_bytes: self.size("tools.line_max_bytes"),
+                write_max_bytes: self.size("tools.write_max_bytes"),
+                diff_max_bytes: self.size("tools.diff_max_bytes"),
+                edits_max: self.size("tools.edits_max"),
+                list_max: self.size("tools.list_max"),
+                search_max_matches: self.size("tools.search_max_matches"),
+                search_max: Duration::from_millis(self.whole("tools.search_max_ms")),
+                execute_timeout: Duration::from_millis(self.whole("tools.execute_timeout_ms")),
+                wait_max: Duration::from_millis(self.whole("tools.wait_max_ms")),
+            },
             limits: LimitsConfig {
                 connections: size("connections"),
                 feeds: size("feeds"),
@@ -187,10 +205,23 @@ impl Values {
                 nesting: u32::try_from(limit("nesting")).unwrap_or(u32::MAX),
                 process_capture_bytes: limit("process_capture_bytes"),
                 process_output_bytes: limit("process_output_bytes"),
+                process_stall: ms("process_stall_ms"),
                 http_response_bytes: limit("http_response_bytes"),
                 labels: size("labels"),
             },
         })
+    }
+
+    /// The variables that `models.*.api_key_env` and the like name.
+    fn key_variables(&self) -> Vec<String> {
+        let names_a_key = |path: &KeyPath| path.last().is_some_and(|name| name.ends_with("_key_env"));
+        let variables = self.0.iter().filter(|(path, _)| names_a_key(path));
+        variables
+            .filter_map(|(_, (value, _))| match value {
+                Value::Text(variable) => Some(variable.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Entries in the order of `KEYS`; those under a star together by name.

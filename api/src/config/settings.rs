@@ -19,8 +19,12 @@ pub struct Config {
     pub secrets: BTreeMap<String, SecretConfig>,
     /// `http` in scripts.
     pub http: HttpConfig,
+    /// What tools may do.
+    pub tools: ToolsConfig,
     /// Every limit.
     pub limits: LimitsConfig,
+    /// Variables that hold keys of the server's own, which no child sees; those of `[secrets]` aside.
+    pub key_variables: Vec<String>,
 }
 
 /// `[api]`
@@ -125,6 +129,41 @@ pub struct HttpConfig {
     pub allow_private: Vec<String>,
 }
 
+/// `[tools]`
+#[derive(Debug, Clone)]
+pub struct ToolsConfig {
+    /// Calls that need approval.
+    pub ask: Vec<String>,
+    /// Calls that need none.
+    pub allow: Vec<String>,
+    /// Calls that are refused.
+    pub deny: Vec<String>,
+    /// Where tools may go without a workspace, `~` resolved.
+    pub roots: Vec<PathBuf>,
+    /// What `read_file` gives at once.
+    pub read_max_bytes: usize,
+    /// Lines that it gives at once.
+    pub read_max_lines: usize,
+    /// A line as it is shown.
+    pub line_max_bytes: usize,
+    /// A file that is written or edited.
+    pub write_max_bytes: usize,
+    /// A diff that is recorded.
+    pub diff_max_bytes: usize,
+    /// Edits of one call.
+    pub edits_max: usize,
+    /// Paths that `list_files` gives.
+    pub list_max: usize,
+    /// Lines that `search_files` gives.
+    pub search_max_matches: usize,
+    /// How long both look.
+    pub search_max: Duration,
+    /// How long `execute` waits by default.
+    pub execute_timeout: Duration,
+    /// The longest wait for a process.
+    pub wait_max: Duration,
+}
+
 /// `[limits]`; what each is for stands in `keys.rs` and in what `moonlog config` prints.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "each is documented once, beside its default, in keys.rs")]
@@ -155,6 +194,7 @@ pub struct LimitsConfig {
     pub nesting: u32,
     pub process_capture_bytes: u64,
     pub process_output_bytes: u64,
+    pub process_stall: Duration,
     pub http_response_bytes: u64,
     pub labels: usize,
 }

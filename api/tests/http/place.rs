@@ -144,6 +144,7 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>) -> RunnerOptions {
         limits: Limits::default(),
         submit_max_bytes: 8 << 20,
         processes,
+        tools: Default::default(),
         http: HttpPolicy::new(http).unwrap(),
         config: Json::from_written("{}".into()),
         repaired: None,

@@ -1,6 +1,9 @@
 //! Everything that a server keeps in memory of its log.
 
-use super::{IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, Processes, Queues};
+use super::{
+    ClientTokens, IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, ProcessPlaces, Processes, Queues,
+    Schedules,
+};
 use crate::{
     event::{Event, EventBody, StreamId},
     id::JobId,
@@ -17,7 +20,10 @@ pub struct Projection {
     pub(super) jobs: BTreeMap<JobId, Arc<JobState>>,
     pub(super) queues: Queues,
     pub(super) processes: Processes,
+    pub(super) schedules: Schedules,
     pub(super) keys: IdempotencyKeys,
+    pub(super) tokens: ClientTokens,
+    pub(super) places: ProcessPlaces,
     /// About how much the ended jobs take up that are still here, in bytes.
     pub(super) ended_bytes: usize,
 }
@@ -36,12 +42,15 @@ impl Projection {
         self.applied = event.position;
         if event.process.is_some() {
             self.processes.apply(event);
+            self.tokens.apply(event);
+            self.places.apply(event);
         }
         match (&event.stream, &event.body) {
             (StreamId::Job(_), EventBody::JobSubmitted(_)) => self.job_submitted(event),
             (StreamId::Job(id), _) => self.job_event(id, event),
             (_, EventBody::QueuePaused(change)) => self.queues.set_paused(&change.queue, true),
             (_, EventBody::QueueResumed(change)) => self.queues.set_paused(&change.queue, false),
+            (StreamId::Schedule(_), _) => self.schedules.apply(event),
             _ => {}
         }
     }
@@ -91,12 +100,14 @@ impl Projection {
         }
     }
 
-    /// Lets go of the ended jobs and the keys that a checkpoint of `stored` has stored.
+    /// Lets go of the ended jobs, keys, tokens and places that a checkpoint of `stored` has stored.
     pub(super) fn forget(&mut self, stored: &Self) {
         for job in stored.jobs.values().filter(|job| job.status.is_ended()) {
             self.jobs.remove(&job.id);
         }
         self.keys.forget(&stored.keys);
+        self.tokens.forget(&stored.tokens);
+        self.places.forget(&stored.places);
         self.ended_bytes = self.ended_bytes.saturating_sub(stored.ended_bytes);
     }
 
@@ -153,9 +164,24 @@ impl Projection {
         &self.processes
     }
 
+    /// The schedules that are set.
+    pub const fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
     /// The idempotency keys that were used since the last checkpoint.
     pub const fn keys(&self) -> &IdempotencyKeys {
         &self.keys
+    }
+
+    /// The tokens under which clients have started processes since the last checkpoint.
+    pub const fn tokens(&self) -> &ClientTokens {
+        &self.tokens
+    }
+
+    /// Where the jobs' processes begin that were started since the last checkpoint.
+    pub const fn places(&self) -> &ProcessPlaces {
+        &self.places
     }
 
     /// The approvals that wait for a decision, oldest first.

@@ -252,6 +252,8 @@ impl JobState {
             | EventBody::ToolStarted(_)
             | EventBody::ProcessOutput(_)
             | EventBody::ProcessBackgrounded(_)
+            | EventBody::ProcessStalled(_)
+            | EventBody::ProcessTokenClaimed(_)
             | EventBody::WorkspaceCreated(_)
             | EventBody::WorkspaceCollisionDetected(_)
             | EventBody::FileChanged(_)

@@ -2,14 +2,16 @@
 //! anew from the log.
 //!
 //! ```text
-//! v/h           the head: schema number, position, paused queues, processes
+//! v/h           the head: schema number, position, paused queues, processes, schedules
 //! v/l/<job id>  a job that has not ended
 //! v/e/<job id>  a job that has ended
 //! v/k/<hash>    the first use of an idempotency key, by the key's hash
+//! v/t/<hash>    the first use of a client's token for processes, by the token's hash
+//! v/p/<id>      in which job's stream a process stands
 //! v/m/...       further chunks of long rows
 //! ```
 //! A checkpoint writes only what has changed since the one before, so its rows come in two steps. First the changed
-//! jobs and keys are put, then the live rows of ended jobs are deleted and the head is put. A crash in between leaves
+//! jobs, keys, tokens and places are put, then the live rows of ended jobs are deleted and the head is put. A crash in between leaves
 //! the old head with jobs that are ahead of it, which does no harm: a state skips the events that it holds already,
 //! and a job that has ended skips all.
 
@@ -20,7 +22,7 @@ use super::{
 };
 use crate::{
     codec::{self, CodecError, Decode, Encode},
-    id::{Hash, JobId},
+    id::{Hash, JobId, ProcessId},
     storage::{Direction, Space, Storage, StorageError, Write},
 };
 use std::{
@@ -31,7 +33,7 @@ use std::{
 
 /// The number of the rows' form. It rises with every change to what is stored here or folded into it; other numbers
 /// are not read.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 4;
 
 /// How many bytes, and how many keys, go into one write: a storage may let nothing else pass meanwhile, and the log's
 /// appends should not wait long.
@@ -42,12 +44,15 @@ const HEAD_KEY: &[u8] = b"v/h";
 const LIVE: &[u8] = b"v/l/";
 const ENDED: &[u8] = b"v/e/";
 const KEY: &[u8] = b"v/k/";
+const TOKEN: &[u8] = b"v/t/";
+const PLACE: &[u8] = b"v/p/";
 
 #[derive(Encode, Decode)]
 struct Head {
     position: u64,
     paused: Vec<String>,
     processes: u64,
+    schedules: u64,
 }
 
 /// What is known of the rows besides what is in them.
@@ -88,7 +93,13 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
         batch.put(live_key(&job.id), &row)?;
     }
     for (key, first_use) in all.keys.iter() {
-        batch.put(key_key(key), &codec::encode(first_use)?)?;
+        batch.put(hashed(KEY, key), &codec::encode(first_use)?)?;
+    }
+    for (token, first_use) in all.tokens.iter() {
+        batch.put(hashed(TOKEN, token), &codec::encode(first_use)?)?;
+    }
+    for (process, place) in all.places.iter() {
+        batch.put(place_key(process), &codec::encode(place)?)?;
     }
     batch.flush()?;
     for writes in gone.chunks(BATCH_KEYS) {
@@ -104,9 +115,18 @@ fn head_writes(all: &Projection) -> Result<Vec<Write>, CodecError> {
     let paused = all.queues.iter().filter(|(_, queue)| queue.paused).map(|(name, _)| name.to_string()).collect();
     let processes: Vec<_> = all.processes.iter().collect();
     let mut row = codec::encode(&SCHEMA)?;
-    row.extend(codec::encode(&Head { position: all.applied, paused, processes: processes.len() as u64 })?);
+    let schedules = all.schedules.iter();
+    row.extend(codec::encode(&Head {
+        position: all.applied,
+        paused,
+        processes: processes.len() as u64,
+        schedules: schedules.len() as u64,
+    })?);
     for process in processes {
         row.extend(codec::encode(&**process)?);
+    }
+    for schedule in schedules {
+        row.extend(codec::encode(schedule)?);
     }
     let mut writes = Vec::new();
     rows::put(HEAD_KEY.to_vec(), &row, &mut writes);
@@ -142,6 +162,9 @@ fn try_load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, LoadE
     let mut all = Projection { applied: head.position, ..Projection::default() };
     for _ in 0..head.processes {
         all.processes.restore(parts.next()?);
+    }
+    for _ in 0..head.schedules {
+        all.schedules.restore(parts.next()?);
     }
     for queue in &head.paused {
         all.queues.set_paused(queue, true);
@@ -200,7 +223,24 @@ pub(super) fn ended_entries(
 
 /// The stored first use of an idempotency key.
 pub(super) fn key_use(storage: &dyn Storage, key: &str) -> Result<Option<super::KeyUse>, RowError> {
-    match rows::get(storage, &key_key(key))? {
+    decoded(storage, &hashed(KEY, key))
+}
+
+/// The stored first use of a client's token.
+pub(super) fn token_use(storage: &dyn Storage, token: &str) -> Result<Option<super::TokenUse>, RowError> {
+    decoded(storage, &hashed(TOKEN, token))
+}
+
+/// The stored place of a job's process.
+pub(super) fn process_place(
+    storage: &dyn Storage,
+    process: &ProcessId,
+) -> Result<Option<super::ProcessPlace>, RowError> {
+    decoded(storage, &place_key(process))
+}
+
+fn decoded<T: Decode<()>>(storage: &dyn Storage, key: &[u8]) -> Result<Option<T>, RowError> {
+    match rows::get(storage, key)? {
         Some(row) => codec::decode(&row).map(Some).map_err(|_| RowError::Damaged),
         None => Ok(None),
     }
@@ -214,8 +254,13 @@ fn ended_key(id: &JobId) -> Vec<u8> {
     [ENDED, id.as_bytes()].concat()
 }
 
-fn key_key(key: &str) -> Vec<u8> {
-    [KEY, Hash::of(key.as_bytes()).as_bytes()].concat()
+fn place_key(process: &ProcessId) -> Vec<u8> {
+    [PLACE, process.as_bytes()].concat()
+}
+
+/// The key of something that has a name of any length.
+fn hashed(prefix: &[u8], name: &str) -> Vec<u8> {
+    [prefix, Hash::of(name.as_bytes()).as_bytes()].concat()
 }
 
 /// The first key behind all that begin with `prefix`.

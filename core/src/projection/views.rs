@@ -1,13 +1,13 @@
 //! The one read model of a server: the projection behind a lock, with what it has stored.
 
 use super::{
-    JobFilter, JobState, JobView, KeyUse, Page, Projection, job_row,
+    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, TokenUse, job_row,
     rows::{self, RowError},
     snapshot::{self, SaveError, Stored},
 };
 use crate::{
     event::{Event, StreamId},
-    id::JobId,
+    id::{JobId, ProcessId},
     log::{Log, ReadError},
     storage::{Storage, StorageError},
 };
@@ -215,15 +215,29 @@ impl Views {
         if let Some(first_use) = self.with(|all| all.keys().get(key).cloned()) {
             return Ok(Some(first_use));
         }
-        if !self.shared.has_rows {
-            return Ok(None);
+        self.stored(|storage| snapshot::key_use(storage, key), "an idempotency key")
+    }
+
+    /// The first use of a client's token for processes.
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    pub fn token_use(&self, token: &str) -> Result<Option<TokenUse>, ReadError> {
+        if let Some(first_use) = self.with(|all| all.tokens().get(token).copied()) {
+            return Ok(Some(first_use));
         }
-        match snapshot::key_use(self.storage(), key) {
-            Ok(first_use) => Ok(first_use),
-            Err(RowError::Storage(error)) => Err(error.into()),
-            // Not to be answered as if the key were new.
-            Err(error @ RowError::Damaged) => Err(StorageError::Damaged(format!("an idempotency key: {error}")).into()),
+        self.stored(|storage| snapshot::token_use(storage, token), "a client's token")
+    }
+
+    /// Where a job's process begins.
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    pub fn process_place(&self, process: &ProcessId) -> Result<Option<ProcessPlace>, ReadError> {
+        if let Some(place) = self.with(|all| all.places().get(process)) {
+            return Ok(Some(place));
         }
+        self.stored(|storage| snapshot::process_place(storage, process), "a process's place")
     }
 
     /// Whether so much was folded since the last checkpoint that the next is due.
@@ -276,6 +290,21 @@ impl Views {
                 return Ok(None);
             }
         }
+    }
+
+    /// A stored value. A damaged one is not to be answered as if there were none.
+    fn stored<T>(
+        &self,
+        read: impl FnOnce(&dyn Storage) -> Result<Option<T>, RowError>,
+        what: &str,
+    ) -> Result<Option<T>, ReadError> {
+        if !self.shared.has_rows {
+            return Ok(None);
+        }
+        read(self.storage()).map_err(|error| match error {
+            RowError::Storage(error) => error.into(),
+            error @ RowError::Damaged => StorageError::Damaged(format!("{what}: {error}")).into(),
+        })
     }
 
     fn storage(&self) -> &dyn Storage {

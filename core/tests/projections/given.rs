@@ -128,6 +128,11 @@ pub fn process_started() -> EventBody {
     })
 }
 
+pub fn token_claimed(token: &str) -> EventBody {
+    let request_hash = Hash::of(token.as_bytes());
+    EventBody::ProcessTokenClaimed(ProcessTokenClaimed { client_token: token.into(), request_hash })
+}
+
 pub fn process_exited() -> EventBody {
     EventBody::ProcessExited(ProcessExited {
         outcome: ProcessOutcome::Exited,

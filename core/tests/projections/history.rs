@@ -226,7 +226,8 @@ impl World {
         self.processes += 1;
         let id = process_id(self.processes);
         let start = NewEvent::new(process_started()).process(id).job(self.jobs[index].id);
-        self.appends.push((StreamId::Process(id), vec![start, output(id)]));
+        let claim = NewEvent::new(token_claimed(&format!("token {}", self.processes))).process(id);
+        self.appends.push((StreamId::Process(id), vec![start, claim, output(id)]));
     }
 
     fn signal(&mut self, index: usize, how: u8) {

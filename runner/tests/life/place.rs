@@ -216,6 +216,7 @@ fn options() -> RunnerOptions {
         limits: Limits::default(),
         submit_max_bytes: 8 << 20,
         processes,
+        tools: Default::default(),
         http: HttpPolicy::new(HttpOptions::default()).unwrap(),
         config: Json::from_written("{}".into()),
         repaired: None,
