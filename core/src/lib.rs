@@ -2,9 +2,12 @@
 //! clock, no network, no randomness: time and seeds are arguments.
 
 pub mod codec;
+pub mod collision;
 pub mod decide;
+pub mod diff;
 pub mod error_info;
 pub mod event;
+pub mod flow;
 pub mod id;
 pub mod journal;
 pub mod json;

@@ -21,6 +21,7 @@ mod step_result;
 mod submit;
 pub mod tool;
 mod waiters;
+pub mod workspace;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};

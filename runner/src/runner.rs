@@ -11,6 +11,7 @@ use crate::{
     submit::Admission,
     tool::Tools,
     waiters::Waiters,
+    workspace::Workspaces,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) process_table: ProcessTable,
     pub(crate) tools: Tools,
     pub(crate) admission: Admission,
+    pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<Sources>,
@@ -227,6 +229,7 @@ impl Runner {
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
             tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
             process_table,
             processes,
             admission: Admission::default(),
@@ -302,6 +305,11 @@ impl Runner {
     /// The tools.
     pub fn tools(&self) -> &Tools {
         &self.inner.tools
+    }
+
+    /// The workspaces of sessions.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.inner.workspaces
     }
 
     /// The options.

@@ -10,6 +10,7 @@ use moonlog_runner::{
     secret::{SecretSource, Secrets},
     system_clock,
     tool::{Policy, Rule, ToolLimits, ToolOptions},
+    workspace::WorkspaceOptions,
 };
 use moonlog_scripts::Limits;
 use std::{
@@ -76,6 +77,13 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         submit_max_bytes: size(limits.value_max_bytes),
         processes,
         tools,
+        workspaces: WorkspaceOptions {
+            folder: config.workspaces.folder.clone(),
+            git_timeout_ms: u64::try_from(limits.git_timeout.as_millis()).unwrap_or(u64::MAX),
+            git_output_max_bytes: limits.git_output_bytes,
+            files_max: limits.workspace_files,
+            diff_max_bytes: limits.workspace_diff_bytes,
+        },
         http,
         config: Json::from(loaded.values_json()),
         repaired: None,

@@ -2,7 +2,7 @@
 
 use super::{
     ApiConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig, QueueConfig,
-    RunnerConfig, SecretConfig, Source, Token, ToolsConfig,
+    RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
     keys::{self, KEYS},
     load::{KeyPath, PREFIX, Values, unreadable},
     value::Value,
@@ -157,6 +157,7 @@ impl Values {
                 warm_vms: self.size("runner.warm_vms"),
                 workflow_folders: self.texts("runner.workflow_folders").iter().map(|p| resolve(p, env)).collect(),
             },
+            workspaces: WorkspacesConfig { folder: self.workspaces_folder(env) },
             defaults: DefaultsConfig { model: self.text("defaults.model"), queue: self.text("defaults.queue") },
             queues: queues.collect(),
             secrets,
@@ -207,6 +208,10 @@ impl Values {
                 process_output_bytes: limit("process_output_bytes"),
                 process_stall: ms("process_stall_ms"),
                 http_response_bytes: limit("http_response_bytes"),
+                git_timeout: ms("git_timeout_ms"),
+                git_output_bytes: size("git_output_bytes"),
+                workspace_files: size("workspace_files"),
+                workspace_diff_bytes: limit("workspace_diff_bytes"),
                 labels: size("labels"),
             },
         })
@@ -222,6 +227,17 @@ impl Values {
                 _ => None,
             })
             .collect()
+    }
+
+    fn workspaces_folder(&self, env: &BTreeMap<String, String>) -> PathBuf {
+        match self.text("workspaces.folder").as_str() {
+            "" => {
+                let data = resolve(&self.text("log.folder"), env);
+                let beside = data.parent().filter(|parent| !parent.as_os_str().is_empty());
+                beside.unwrap_or(Path::new(".")).join("worktrees")
+            }
+            folder => resolve(folder, env),
+        }
     }
 
     /// Entries in the order of `KEYS`; those under a star together by name.

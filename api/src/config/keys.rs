@@ -50,6 +50,12 @@ pub(super) const KEYS: &[Key] = &[
         "./.moonlog/workflows,~/.moonlog/workflows",
         "where workflows are looked for before the built-in ones; the first of a name wins",
     ),
+    key(
+        "workspaces.folder",
+        Text,
+        "",
+        "where sessions' worktrees are made; `worktrees` beside the data folder if empty",
+    ),
     key("defaults.model", Text, "main", "what agent() uses"),
     key("defaults.queue", Text, "default", "the queue of jobs that name none"),
     key("queues.*.concurrency", Whole(1, 100_000), "64", "jobs of this queue that may be running at once"),
@@ -122,6 +128,10 @@ pub(super) const KEYS: &[Key] = &[
         "a process that writes nothing for so long behind what looks like a question has stalled, which is an event",
     ),
     key("limits.http_response_bytes", Whole(1_024, MAX_BYTES), "8_388_608", "an answer to a script's http"),
+    key("limits.git_timeout_ms", Whole(100, MAX_MS), "120_000", "one command of git's on a workspace"),
+    key("limits.git_output_bytes", Whole(1 << 16, MAX_BYTES), "67_108_864", "what one command of git's may write"),
+    key("limits.workspace_files", Whole(1, 100_000), "2_000", "changed files of a workspace that are known and listed"),
+    key("limits.workspace_diff_bytes", Whole(0, MAX_BYTES), "1_048_576", "a changed file that is shown with a diff"),
     key("limits.labels", Whole(0, 1_000), "64", "labels of a job"),
 ];
 

@@ -11,6 +11,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The runner.
     pub runner: RunnerConfig,
+    /// Where sessions work.
+    pub workspaces: WorkspacesConfig,
     /// What applies where a request says nothing.
     pub defaults: DefaultsConfig,
     /// Queues by name; `default` and `defaults.queue` are always there.
@@ -89,6 +91,13 @@ pub struct RunnerConfig {
     pub warm_vms: usize,
     /// Where workflows are looked for, `~` resolved.
     pub workflow_folders: Vec<PathBuf>,
+}
+
+/// `[workspaces]`
+#[derive(Debug, Clone)]
+pub struct WorkspacesConfig {
+    /// Where worktrees are made.
+    pub folder: PathBuf,
 }
 
 /// `[defaults]`
@@ -196,5 +205,9 @@ pub struct LimitsConfig {
     pub process_output_bytes: u64,
     pub process_stall: Duration,
     pub http_response_bytes: u64,
+    pub git_timeout: Duration,
+    pub git_output_bytes: usize,
+    pub workspace_files: usize,
+    pub workspace_diff_bytes: u64,
     pub labels: usize,
 }

@@ -176,6 +176,14 @@ event_types! {
     48 "queue.resumed" QueueResumed(QueueChanged),
     49 "process.stalled" ProcessStalled(ProcessStalled),
     80 "process.token_claimed" ProcessTokenClaimed(ProcessTokenClaimed),
+    50 "workspace.requested" WorkspaceRequested(WorkspaceRequested),
+    51 "workspace.scanned" WorkspaceScanned(WorkspaceScanned),
+    52 "workspace.closed" WorkspaceClosed(WorkspaceClosed),
+    53 "workspace.merged" WorkspaceMerged(WorkspaceMerged),
+    54 "workspace.reverted" WorkspaceReverted(WorkspaceReverted),
+    83 "workspace.failed" WorkspaceFailed(WorkspaceFailed),
+    81 "workspace.orphan_found" WorkspaceOrphanFound(WorkspaceOrphanFound),
+    82 "session.described" SessionDescribed(SessionDescribed),
 }
 
 impl EventBody {

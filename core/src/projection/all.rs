@@ -2,7 +2,7 @@
 
 use super::{
     ClientTokens, IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, ProcessPlaces, Processes, Queues,
-    Schedules,
+    Schedules, Sessions,
 };
 use crate::{
     event::{Event, EventBody, StreamId},
@@ -21,6 +21,7 @@ pub struct Projection {
     pub(super) queues: Queues,
     pub(super) processes: Processes,
     pub(super) schedules: Schedules,
+    pub(super) sessions: Sessions,
     pub(super) keys: IdempotencyKeys,
     pub(super) tokens: ClientTokens,
     pub(super) places: ProcessPlaces,
@@ -45,6 +46,7 @@ impl Projection {
             self.tokens.apply(event);
             self.places.apply(event);
         }
+        self.sessions.apply(event);
         match (&event.stream, &event.body) {
             (StreamId::Job(_), EventBody::JobSubmitted(_)) => self.job_submitted(event),
             (StreamId::Job(id), _) => self.job_event(id, event),
@@ -100,7 +102,8 @@ impl Projection {
         }
     }
 
-    /// Lets go of the ended jobs, keys, tokens and places that a checkpoint of `stored` has stored.
+    /// Lets go of the ended jobs, the settled sessions, and the keys, tokens and places that a checkpoint of `stored` has
+    /// stored.
     pub(super) fn forget(&mut self, stored: &Self) {
         for job in stored.jobs.values().filter(|job| job.status.is_ended()) {
             self.jobs.remove(&job.id);
@@ -108,12 +111,15 @@ impl Projection {
         self.keys.forget(&stored.keys);
         self.tokens.forget(&stored.tokens);
         self.places.forget(&stored.places);
+        self.sessions.forget(&stored.sessions);
         self.ended_bytes = self.ended_bytes.saturating_sub(stored.ended_bytes);
     }
 
     /// Whether all of this comes from events up to `head`; a log that lost its end has less than was folded.
     pub(super) fn is_within(&self, head: u64) -> bool {
-        self.applied <= head && self.jobs.values().all(|job| job.applied <= head)
+        self.applied <= head
+            && self.jobs.values().all(|job| job.applied <= head)
+            && self.sessions.iter().all(|session| session.position <= head)
     }
 
     /// At most `limit` of the jobs here that fit, newest first, from behind `cursor` on.
@@ -167,6 +173,11 @@ impl Projection {
     /// The schedules that are set.
     pub const fn schedules(&self) -> &Schedules {
         &self.schedules
+    }
+
+    /// The sessions that are open, and those that were closed since the last checkpoint.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// The idempotency keys that were used since the last checkpoint.

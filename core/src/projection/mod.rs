@@ -1,8 +1,8 @@
 //! What is derived from events alone. Each projection is a pure fold: it cannot fail, has no clock and does no I/O.
-//! `job` folds one job, `flow` its steps as a tree, `queues`, `processes`, `process_places`, `schedules`, `idempotency`,
-//! `client_tokens` and `approvals` what their names say; `all` is the fold of everything a server keeps. `views` holds
-//! that for readers, and with `rows`,
-//! `job_row` and `snapshot` it is the one part here that stores anything: derived data, which can be deleted.
+//! `job` folds one job, `flow` its steps as a tree, `session` one session with its `workspace`, `queues`, `processes`,
+//! `process_places`, `schedules`, `idempotency`, `client_tokens` and `approvals` what their names say; `all` is the fold
+//! of everything a server keeps. `views` holds that for readers, and with `rows`, `job_row`, `session_row` and `snapshot`
+//! it is the one part here that stores anything: derived data, which can be deleted.
 
 mod all;
 mod approvals;
@@ -23,8 +23,14 @@ mod processes;
 mod queues;
 mod rows;
 mod schedules;
+mod session;
+mod session_row;
+mod session_view;
+mod session_views;
+mod sessions;
 mod snapshot;
 mod views;
+mod workspace;
 
 pub use all::Projection;
 pub use approvals::OpenApproval;
@@ -42,4 +48,8 @@ pub use process_view::ProcessView;
 pub use processes::{ProcessState, Processes};
 pub use queues::{KeyCounts, QueueState, Queues};
 pub use schedules::{ScheduleState, Schedules};
+pub use session::{InvalidSessionStatus, SessionState, SessionStatus};
+pub use session_view::{ChangeView, CollisionView, SessionView, WorkspaceView};
+pub use sessions::Sessions;
 pub use views::{Views, ViewsOptions};
+pub use workspace::{Edit, FileOp, PendingChange, WorkspaceKind, WorkspaceState, WorkspaceStatus};

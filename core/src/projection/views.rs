@@ -307,7 +307,11 @@ impl Views {
         })
     }
 
-    fn storage(&self) -> &dyn Storage {
+    pub(super) fn log(&self) -> &Log {
+        &self.shared.log
+    }
+
+    pub(super) fn storage(&self) -> &dyn Storage {
         storage_of(&self.shared.log)
     }
 }

@@ -66,8 +66,10 @@ fn assert_is_the_fold(views: &Views, log: &Log) {
         assert_eq!(all.queues(), fold.queues());
         assert_eq!(all.processes(), fold.processes());
         assert_eq!(all.approvals(), fold.approvals());
+        assert!(all.sessions().open().eq(fold.sessions().open()));
         assert!(all.live_jobs().eq(fold.live_jobs()));
     });
+    assert_sessions_are_the_fold(views, &fold, &events);
     for filter in [
         JobFilter::default(),
         JobFilter { state: Some(JobStatus::Failed), ..JobFilter::default() },
@@ -93,6 +95,34 @@ fn assert_is_the_fold(views: &Views, log: &Log) {
             }
             assert_eq!(listed, wanted);
         }
+    }
+}
+
+fn assert_sessions_are_the_fold(views: &Views, fold: &Projection, events: &[Arc<Event>]) {
+    for session in fold.sessions().iter() {
+        assert_eq!(views.session(&session.id).unwrap().as_ref(), Some(session));
+        // As of any position it is the fold of what names it up to there.
+        let of_it: Vec<_> = events.iter().filter(|event| event.session == Some(session.id)).collect();
+        let at = of_it[of_it.len() / 2].position;
+        let then = views.session_at(&session.id, 0, at).unwrap().unwrap();
+        assert_eq!(then.position, at.min(session.position));
+        let prefix = of_it.iter().take_while(|event| event.position <= at.min(session.position));
+        assert_eq!(Some(then), SessionState::fold(prefix.map(|event| (*event).clone())));
+    }
+    for status in [None, Some(SessionStatus::Open), Some(SessionStatus::Closed)] {
+        let all = fold.sessions().iter().rev().filter(|s| status.is_none_or(|status| s.status == status));
+        let wanted: Vec<_> = all.map(|session| session.view()).collect();
+        let (mut listed, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = views.sessions(status, cursor, 2).unwrap();
+            assert!(page.items.len() == 2 || page.next.is_none(), "only the last page is short");
+            listed.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, wanted);
     }
 }
 
@@ -131,6 +161,8 @@ proptest! {
         reopened.checkpoint().unwrap();
         assert_is_the_fold(&reopened, &log);
         prop_assert!(reopened.with(|all| all.live_jobs().count() == all.jobs().count()), "ended jobs left memory");
+        let settled = reopened.with(|all| all.sessions().iter().filter(|session| session.is_settled()).count());
+        prop_assert_eq!(settled, 0, "settled sessions left memory");
         assert_is_the_fold(&Views::open(&log, options()).unwrap(), &log);
         // What is derived can be deleted.
         for space in [Space::Snapshots, Space::Index] {
@@ -320,6 +352,15 @@ fn the_stored_form_is_this_one() {
             ],
         ),
         (StreamId::Job(job_id(3)), vec![submitted().into(), started(1, 1).into(), completed().into()]),
+        (StreamId::Session(session_id(1)), vec![session_created().into(), workspace_requested("worktree").into()]),
+        (
+            StreamId::Session(session_id(1)),
+            vec![file_changed("a", "edited", "@@ -1 +1 @@\n-a\n+b\n", (Some(1), None)).into()],
+        ),
+        (
+            StreamId::Session(session_id(2)),
+            vec![session_created().into(), EventBody::SessionClosed(SessionClosed {}).into()],
+        ),
     ];
     let (storage, _, views) = with_checkpoints(&appends, &[]);
     views.checkpoint().unwrap();
@@ -328,5 +369,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"2e5e66cfccf78687d8c18252707c3f6edd3df12cb94a38edc5eaa1d96b0fe23a");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"53d268f8788059a78927cbb6782b87ef46859228c1a9f31fba704659ba665c96");
 }

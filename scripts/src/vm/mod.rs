@@ -5,6 +5,7 @@ mod clock;
 #[cfg(test)]
 mod definitions;
 mod host;
+mod host_flow;
 mod prelude;
 mod sandbox;
 mod text;

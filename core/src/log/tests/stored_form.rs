@@ -42,6 +42,17 @@ fn text(text: &str) -> String {
     text.into()
 }
 
+fn closed_workspace() -> WorkspaceClosed {
+    WorkspaceClosed {
+        path: text("/w"),
+        removed: true,
+        branch: Some(text("moonlog/s")),
+        unmerged_commits: 2,
+        uncommitted: vec![text("a.rs")],
+        note: Some(text("why")),
+    }
+}
+
 /// One event of every type, with every field set.
 fn samples() -> Vec<EventBody> {
     let time = Timestamp::from_micros(1_795_000_000_000_001);
@@ -245,6 +256,47 @@ fn samples() -> Vec<EventBody> {
         EventBody::QueueResumed(QueueChanged { queue: text("q") }),
         EventBody::ProcessStalled(ProcessStalled { idle_ms: 45_000, tail: text("Continue? [y/N] ") }),
         EventBody::ProcessTokenClaimed(ProcessTokenClaimed { client_token: text("t"), request_hash: hash(7) }),
+        EventBody::WorkspaceRequested(WorkspaceRequested {
+            kind: text("worktree"),
+            path: text("/w"),
+            repository: Some(text("/r/.git")),
+            base: Some(text("refs/heads/main")),
+            base_commit: Some(text("abc")),
+            branch: Some(text("moonlog/s")),
+            recreated: true,
+            set_aside: Some(text("/w.broken")),
+        }),
+        EventBody::WorkspaceScanned(WorkspaceScanned {
+            base_commit: text("abc"),
+            files: vec![ScannedFile {
+                path: text("a.rs"),
+                op: text("edited"),
+                lines: vec![Lines { start: 300, count: 2 }],
+                after_hash: Some(hash(6)),
+            }],
+            omitted: 4,
+        }),
+        EventBody::WorkspaceClosed(closed_workspace()),
+        EventBody::WorkspaceMerged(WorkspaceMerged {
+            branch: text("moonlog/s"),
+            into: text("refs/heads/main"),
+            how: text("fast_forward"),
+            commit: text("abc"),
+            head: text("def"),
+            saved: Some(text("def")),
+            files: vec![text("a.rs")],
+        }),
+        EventBody::WorkspaceReverted(WorkspaceReverted { paths: vec![text("a.rs")] }),
+        EventBody::WorkspaceFailed(WorkspaceFailed { error: error() }),
+        EventBody::WorkspaceOrphanFound(WorkspaceOrphanFound {
+            path: text("/w"),
+            owner: Some(session),
+            kept: closed_workspace(),
+        }),
+        EventBody::SessionDescribed(SessionDescribed {
+            title: Some(text("t")),
+            labels: [(text("k"), text("v"))].into(),
+        }),
     ]
 }
 
