@@ -15,6 +15,7 @@ mod projector;
 mod request;
 mod runner;
 pub mod secret;
+mod sources;
 mod step_result;
 mod submit;
 mod waiters;

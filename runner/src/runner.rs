@@ -7,6 +7,7 @@ use crate::{
     process::Processes,
     projector,
     request::StartError,
+    sources::{Source, Sources},
     submit::Admission,
     waiters::Waiters,
 };
@@ -19,12 +20,11 @@ use moonlog_core::{
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
 use serde::Serialize;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -66,23 +66,14 @@ pub(crate) struct Inner {
     pub(crate) processes: Processes,
     pub(crate) admission: Admission,
     pub(crate) waiters: Waiters,
-    /// Sources by hash, of scripts that ran lately.
-    sources: Mutex<Sources>,
+    pub(crate) sources: Sources,
+    /// Whether a thread's other tasks can be moved to another thread.
+    pub(crate) moves_tasks: bool,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
-}
-
-/// How much of sources is kept in memory, in bytes.
-const SOURCES_MAX_BYTES: usize = 16 << 20;
-
-/// Sources by hash, of scripts that were submitted or ran lately.
-#[derive(Default)]
-struct Sources {
-    all: HashMap<Hash, Arc<str>>,
-    bytes: usize,
 }
 
 /// How many waiting jobs keep their virtual machines, at about half a MiB each. Thousands that come to wait at once would
@@ -101,37 +92,15 @@ impl Inner {
     }
 
     /// The source of a script that some job was submitted with.
-    pub(crate) fn source(&self, hash: &Hash) -> Result<Arc<str>, ErrorInfo> {
-        if let Some(source) = self.sources().all.get(hash) {
-            return Ok(source.clone());
+    pub(crate) fn source(&self, hash: &Hash) -> Result<Source, ErrorInfo> {
+        if let Some(source) = self.sources.get(hash) {
+            return Ok(source);
         }
         let unreadable = |why: String| ErrorInfo::new("script_unreadable", format!("script {hash}: {why}"));
         let bytes = self.log.blob(hash).map_err(|error| unreadable(error.to_string()))?;
         let bytes = bytes.ok_or_else(|| unreadable("it is not in the log".into()))?;
-        let source: Arc<str> = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?.into();
-        self.keep_source(*hash, source.clone());
-        Ok(source)
-    }
-
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps a source that is in the log.
-    pub(crate) fn keep_source(&self, hash: Hash, source: Arc<str>) {
-        let mut sources = self.sources();
-        if sources.bytes + source.len() > SOURCES_MAX_BYTES {
-            *sources = Sources::default();
-        }
-        let bytes = source.len();
-        if sources.all.insert(hash, source).is_none() {
-            sources.bytes += bytes;
-        }
-    }
-
-    /// Whether the source is in memory, and so in the log.
-    pub(crate) fn has_source(&self, hash: &Hash) -> bool {
-        self.sources().all.contains_key(hash)
+        let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
+        Ok(self.sources.keep(*hash, text.into()))
     }
 
     /// Records that processes of a dead server are gone. Their trees were ended with it.
@@ -225,7 +194,8 @@ impl Runner {
             processes: Processes::new(log.clone(), options.processes.clone()),
             admission: Admission::default(),
             waiters: Waiters::default(),
-            sources: Mutex::default(),
+            sources: Sources::default(),
+            moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
