@@ -17,3 +17,4 @@ pub use library::{Broken, Entry, Library, Origin, Problem, SchemaError, Workflow
 pub use limits::Limits;
 pub use run::Run;
 pub use slice::{Earlier, Found, Input, RunError, RunSpec, RunState, Slice, StopHandle, Wanted};
+pub use vm::as_guest;
