@@ -72,8 +72,18 @@ macro_rules! event_types {
             /// # Errors
             /// Where a field cannot be encoded.
             pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+                let mut bytes = Vec::new();
+                self.encode_behind(&mut bytes)?;
+                Ok(bytes)
+            }
+
+            /// Writes the stored form of the fields behind what `out` holds.
+            ///
+            /// # Errors
+            /// Where a field cannot be encoded.
+            pub fn encode_behind(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
                 match self {
-                    $(Self::$variant(fields) => codec::encode(fields),)+
+                    $(Self::$variant(fields) => codec::encode_behind(out, fields),)+
                 }
             }
 
