@@ -18,6 +18,7 @@ mod request;
 mod runner;
 mod schedule;
 pub mod secret;
+mod sources;
 mod step_result;
 mod submit;
 pub mod tool;

@@ -18,6 +18,7 @@ mod markdown;
 mod output;
 mod paint;
 mod problem;
+mod process_args;
 mod runner_options;
 mod sse;
 mod table;

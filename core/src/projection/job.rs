@@ -314,7 +314,7 @@ impl JobState {
                     let signal = step.signal().unwrap_or_default();
                     self.use_up(|pending| pending.consume_signal(&signal));
                 }
-                "approve" => self.use_up(|pending| pending.settle(&path)),
+                "approve" | "tool" => self.use_up(|pending| pending.settle(&path)),
                 "workflow" => self.use_up(|pending| pending.children.retain(|c| !c.ended || *c.step != *path)),
                 _ => {}
             }

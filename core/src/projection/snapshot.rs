@@ -158,15 +158,11 @@ fn head_writes(all: &Projection) -> Result<Vec<Write>, CodecError> {
 }
 
 /// The projection as of the last checkpoint, or `None` where there is none that can be used.
-pub(super) fn load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, StorageError> {
-    match try_load(storage) {
-        Ok(loaded) => Ok(loaded),
-        Err(LoadError::Row(RowError::Storage(error))) => Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "the last checkpoint cannot be used; it is made anew from the log");
-            Ok(None)
-        }
-    }
+pub(super) fn load(storage: &dyn Storage) -> Option<(Projection, Stored)> {
+    try_load(storage).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the last checkpoint cannot be used; it is made anew from the log");
+        None
+    })
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The beginning of a job's task: a new attempt, or the log's end again.
 
 use super::{
-    ActiveJob, Stop, Worked,
+    ActiveJob, SMALL_BYTES, Stop, Work, Worked,
     close::End,
     history::History,
     open::{Doing, Open, OpenSteps},
@@ -58,6 +58,7 @@ impl ActiveJob {
         let (report, results) = mpsc::unbounded_channel();
         let state = &history.state;
         let mut job = Self {
+            pace: inner.sources.pace(&state.submitted.script_hash),
             inner,
             id,
             submitted: state.submitted.clone(),
@@ -125,6 +126,10 @@ impl ActiveJob {
             self.children.insert(path.clone(), child);
         }
         self.look_for(&mut open)?;
+        if open.step.kind == "tool" {
+            let asked = history.state.approval(path).is_some();
+            self.reopen_call(&mut open, history.has_call(path, step.position), asked);
+        }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
         } else if matches!(open.doing, Doing::Performing) {
@@ -144,17 +149,22 @@ impl ActiveJob {
     pub(super) async fn start_script(&mut self, began_at: Timestamp, history: Vec<Arc<Event>>) -> Result<Worked, Stop> {
         let stop = StopHandle::default();
         let inner = self.inner.clone();
+        let hash = self.submitted.script_hash;
+        let is_small = history.is_empty()
+            && self.args.as_str().len() <= SMALL_BYTES
+            && inner.sources.has(&hash)
+            && inner.engine.has_compiled(&hash);
         let (submitted, id, run, args, handle) =
             (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
-        self.slice(stop, move || {
-            let source = inner.source(&submitted.script_hash).map_err(RunError::Replay)?;
+        let run = move || {
+            let source = inner.source(&hash).map_err(RunError::Replay)?;
             let spec = RunSpec {
                 stop: handle,
                 job: id,
                 run,
                 workflow: submitted.workflow.clone(),
-                source,
-                script_hash: submitted.script_hash,
+                source: source.text,
+                script_hash: hash,
                 args,
                 seed: submitted.seed,
                 started_at: began_at,
@@ -162,7 +172,7 @@ impl ActiveJob {
                 budget_total: submitted.limits.budget_tokens,
             };
             Run::start(&inner.engine, spec, &history)
-        })
-        .await
+        };
+        self.slice(Work { stop, is_small, run }).await
     }
 }

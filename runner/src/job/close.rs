@@ -25,6 +25,10 @@ impl ActiveJob {
     /// Ends what is open, and records the end. A failure may be the end of an attempt only.
     pub(super) async fn close(&mut self, end: End) -> Result<Leave, Stop> {
         self.performers.shutdown().await;
+        // What was done just now is recorded as done.
+        while let Ok(report) = self.results.try_recv() {
+            self.performed(report);
+        }
         let closing = self.cancel_open_steps();
         self.inner.processes.end_job(&self.id).await;
         self.cancel_children().await;
@@ -79,14 +83,15 @@ impl ActiveJob {
         for path in self.agents.keys().cloned().collect::<Vec<_>>() {
             events.extend(self.cancel_agent(&path));
         }
-        let finished = self
-            .open
-            .in_order()
-            .into_iter()
+        let mut open = std::mem::take(&mut self.open).into_in_order();
+        let finished = open
+            .iter_mut()
             .rev()
-            .map(|open| {
+            // The last attempt of a step that waits for its next one is closed already.
+            .filter(|open| !open.is_between_attempts())
+            .flat_map(|open| {
                 let path: Arc<str> = open.step.path.as_str().into();
-                // The last attempt of a step that waits for its next one is closed already.
+                let mut events = open.end_call(StepOutcome::Cancelled, None);
                 let finished = StepFinished {
                     run: self.run,
                     path: open.step.path.clone(),
@@ -98,14 +103,10 @@ impl ActiveJob {
                     cached: false,
                     cached_from: None,
                 };
-                (
-                    open.is_between_attempts(),
-                    self.step_event(EventBody::StepFinished(finished), &path).cause(open.position),
-                )
-            })
-            .filter_map(|(closed, event)| (!closed).then_some(event));
+                events.push(self.step_event(EventBody::StepFinished(finished), &path).cause(open.position));
+                events
+            });
         events.extend(finished);
-        self.open = Default::default();
         events
     }
 

@@ -3,6 +3,7 @@
 use super::{
     ActiveJob, Stop,
     open::{Doing, Open, StepInput, Wait},
+    tool_call::ToolInput,
 };
 use crate::{
     agent::{self, AgentContext, OpenWork},
@@ -15,6 +16,7 @@ use crate::{
     runner::Inner,
     step_result::StepResult,
     submit::ChildRequest,
+    tool::{ToolContext, ToolOutput},
 };
 use futures_util::FutureExt;
 use moonlog_core::{
@@ -35,6 +37,10 @@ impl ActiveJob {
         let path: Arc<str> = step.path.as_str().into();
         let mut open = Open::new(step, position, at);
         self.look_for(&mut open)?;
+        if open.step.kind == "tool" {
+            // The call stands in the same append.
+            self.begin_call(&mut open);
+        }
         self.open.insert(open);
         self.perform(&path);
         Ok(())
@@ -77,9 +83,10 @@ impl ActiveJob {
         }
     }
 
-    fn perform(&mut self, path: &Arc<str>) {
+    /// Begins the task that performs a step, where it needs one.
+    pub(super) fn perform(&mut self, path: &Arc<str>) {
         let Some(open) = self.open.get_mut(path).filter(|open| open.needs_task()) else { return };
-        let (step, position, started_at) = (open.step.clone(), open.position, open.started_at);
+        let (step, position, started_at) = (open.step.clone(), open.acts_behind, open.started_at);
         if step.kind == "workflow" {
             let child = child_id(&self.id, step.run, path, step.attempt, started_at);
             self.children.insert(path.clone(), child);
@@ -95,6 +102,7 @@ impl ActiveJob {
             nesting: self.submitted.limits.nesting,
             queue: self.submitted.queue.clone(),
             priority: self.submitted.priority,
+            tool_context: (step.kind == "tool").then(|| self.tool_context(&step)),
             step,
         };
         // What has ended is let go of.
@@ -126,6 +134,13 @@ impl ActiveJob {
     pub(super) fn performed(&mut self, Report { path, attempt, performed }: Report) {
         match performed {
             Performed::Result(result) => self.finished.push_back((path, attempt, result)),
+            Performed::Called(output) => {
+                self.finished.push_back((path.clone(), attempt, output.step_result()));
+                let open = self.open.get_mut(&path).filter(|open| open.step.attempt == attempt);
+                if let Some(call) = open.and_then(|open| open.call.as_mut()) {
+                    call.output = Some(*output);
+                }
+            }
             Performed::Submitted(child) => {
                 if let Some(open) = self.open.get_mut(&path) {
                     open.doing = Doing::Waiting(Wait::child(&child));
@@ -151,6 +166,8 @@ impl ActiveJob {
 pub(super) enum Performed {
     /// Its result.
     Result(StepResult),
+    /// What came of a tool call.
+    Called(Box<ToolOutput>),
     /// The child job is there, and the step waits for it.
     Submitted(JobId),
 }
@@ -177,12 +194,18 @@ struct Operation {
     nesting: u32,
     queue: String,
     priority: i32,
+    tool_context: Option<ToolContext>,
 }
 
 impl Operation {
     /// Acts once it is durable that it will. `None` where the result comes from elsewhere, or nothing may be done.
     async fn perform(&self) -> Option<Performed> {
         self.inner.log.durable(self.position).await.ok()?;
+        if let Some(context) = &self.tool_context {
+            let ToolInput { name, input } = ToolInput::of(&self.step);
+            let output = self.inner.tools.perform(context, &name, &input).await;
+            return Some(Performed::Called(Box::new(output)));
+        }
         let result = match self.step.kind.as_str() {
             "http" => http::perform(&self.step.input, &self.idempotency_key, &self.inner.options.http).await,
             "workflow" => match self.submit_child().await {

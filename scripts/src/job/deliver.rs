@@ -42,6 +42,7 @@ impl Job {
         self.now = time;
         self.open.remove(&path);
         let resume = self.ended(lua, &event, check)?;
+        self.did_anew(id);
         self.wake(id, resume);
         Ok(())
     }

@@ -18,6 +18,7 @@ const FILES: &[&str] = &[
     include_str!("prelude/waits.luau"),
     include_str!("prelude/workflow.luau"),
     include_str!("prelude/http.luau"),
+    include_str!("prelude/tool.luau"),
     include_str!("prelude/step.luau"),
     include_str!("prelude/branches.luau"),
     include_str!("prelude/parallel.luau"),
