@@ -17,6 +17,7 @@ mod request;
 mod runner;
 mod schedule;
 pub mod secret;
+mod session;
 mod step_result;
 mod submit;
 pub mod tool;

@@ -19,11 +19,11 @@ use futures_util::FutureExt;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
-    id::{JobId, ProcessId},
+    id::{JobId, ProcessId, SessionId},
     journal::idempotency_key,
     time::Timestamp,
 };
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
@@ -89,6 +89,7 @@ impl ActiveJob {
             nesting: self.submitted.limits.nesting,
             queue: self.submitted.queue.clone(),
             priority: self.submitted.priority,
+            session: self.submitted.session,
             step,
         };
         // What has ended is let go of.
@@ -137,7 +138,7 @@ impl ActiveJob {
         while open.task.as_ref().is_some_and(|task| !task.is_finished()) {
             tokio::task::yield_now().await;
         }
-        self.inner.cancel_child(&child, "its branch was cancelled").await;
+        self.inner.cancel_child(&child, self.submitted.session, "its branch was cancelled").await;
     }
 }
 
@@ -167,6 +168,7 @@ struct Operation {
     nesting: u32,
     queue: String,
     priority: i32,
+    session: Option<SessionId>,
 }
 
 impl Operation {
@@ -179,22 +181,33 @@ impl Operation {
                 Ok(()) => return self.child.map(Performed::Submitted),
                 Err(error) => StepResult::failed(error),
             },
-            _ => {
-                let context = ExecContext {
-                    process: uuid::Uuid::now_v7().into(),
-                    workdir: None,
-                    owner: Owner {
-                        stream: StreamId::Job(self.job),
-                        job: Some(self.job),
-                        session: None,
-                        step: Some(self.step.path.as_str().into()),
-                    },
-                    idempotency_key: self.idempotency_key.clone(),
-                };
-                exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await
-            }
+            _ => match self.workdir().await {
+                Err(error) => StepResult::failed(error),
+                Ok(workdir) => {
+                    let context = ExecContext {
+                        process: uuid::Uuid::now_v7().into(),
+                        workdir,
+                        owner: Owner {
+                            stream: StreamId::Job(self.job),
+                            job: Some(self.job),
+                            session: self.session,
+                            step: Some(self.step.path.as_str().into()),
+                        },
+                        idempotency_key: self.idempotency_key.clone(),
+                    };
+                    exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await
+                }
+            },
         };
         Some(Performed::Result(result))
+    }
+
+    /// Where its processes run: in the session's workspace, where the job is in a session that has one.
+    async fn workdir(&self) -> Result<Option<PathBuf>, ErrorInfo> {
+        match &self.session {
+            Some(session) if exec::STARTS.contains(&&*self.step.kind) => self.inner.workspaces.root(session).await,
+            _ => Ok(None),
+        }
     }
 
     /// Submits the child job, unless that was done before a restart. Its end is heard of through the projections.
@@ -211,6 +224,7 @@ impl Operation {
             nesting: self.nesting,
             queue: self.queue.clone(),
             priority: self.priority,
+            session: self.session,
         };
         self.inner.submit_child(request).await
     }
