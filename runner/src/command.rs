@@ -9,7 +9,7 @@ use moonlog_core::{
     decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_retry, decide_signal},
     error_info::ErrorInfo,
     event::{Decision, EventBody, JobCancelRequested, JobCancelled, NewEvent, StreamId},
-    id::JobId,
+    id::{JobId, SessionId},
     json::Json,
     log::{Append, AppendError, Expected},
     projection::{JobState, JobStatus},
@@ -111,7 +111,7 @@ impl Inner {
 
     /// Cancels a child of a job, also where it was submitted a moment ago and nobody knows of it yet. A child that is
     /// not there, or has ended, is left alone.
-    pub(crate) async fn cancel_child(&self, child: &JobId, reason: &str) {
+    pub(crate) async fn cancel_child(&self, child: &JobId, session: Option<SessionId>, reason: &str) {
         loop {
             match self.cancel(child, Some(reason.to_owned())).await {
                 Err(CommandError::NoSuchJob) => {}
@@ -120,7 +120,7 @@ impl Inner {
             }
             let request = EventBody::JobCancelRequested(JobCancelRequested { reason: Some(reason.to_owned()) });
             let cancelled = EventBody::JobCancelled(JobCancelled { reason: Some(reason.to_owned()) });
-            let events = vec![request.into(), cancelled.into()];
+            let events = [request, cancelled].into_iter().map(|body| NewEvent::new(body).session(session)).collect();
             match self.log.append(Append::new(StreamId::Job(*child), Expected::Version(1), events)) {
                 // It has moved on, and will be known in a moment.
                 Err(AppendError::Conflict { actual: 1.., .. }) => {
@@ -152,7 +152,8 @@ impl Inner {
             let strict = state.status == JobStatus::Queued || tries < STRICT_TRIES;
             let expected = if strict { Expected::Version(state.version) } else { Expected::Open };
             tries += 1;
-            let events = events.into_iter().map(Into::into).collect();
+            let in_session = |event: E| event.into().session(state.submitted.session);
+            let events = events.into_iter().map(in_session).collect();
             self.log.ready().await;
             match self.log.append(Append::new(StreamId::Job(*job), expected, events)) {
                 Ok(appended) => {

@@ -18,6 +18,7 @@ mod request;
 mod runner;
 mod schedule;
 pub mod secret;
+mod session;
 mod sources;
 mod step_result;
 mod submit;

@@ -129,6 +129,15 @@ pub enum SubmitError {
         /// What was asked for.
         name: String,
     },
+    /// No session has this id.
+    #[error("there is no session {session}")]
+    NoSuchSession {
+        /// What was asked for.
+        session: SessionId,
+    },
+    /// The session takes nothing more.
+    #[error("{0}")]
+    SessionClosed(ErrorInfo),
     /// Something is larger than allowed.
     #[error("{what} has {bytes} bytes, and {limit_bytes} are allowed")]
     TooLarge {
@@ -169,7 +178,8 @@ impl SubmitError {
             Self::QueueFull { .. } => "queue_full",
             Self::NoSuchQueue { .. } => "no_such_queue",
             Self::TooLarge { .. } => "too_large",
-            Self::Invalid(error) | Self::Unavailable(error) => &error.code,
+            Self::NoSuchSession { .. } => "no_such_session",
+            Self::SessionClosed(error) | Self::Invalid(error) | Self::Unavailable(error) => &error.code,
         }
     }
 }

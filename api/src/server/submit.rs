@@ -160,6 +160,8 @@ pub fn refused(error: SubmitError) -> Problem {
                 .errors(vec![FieldError::new(what, text)])
                 .with("limit_bytes", limit_bytes)
         }
+        SubmitError::NoSuchSession { .. } => Problem::not_found("no_such_session", text),
+        SubmitError::SessionClosed(error) => Problem::of(StatusCode::CONFLICT, &error),
         SubmitError::Invalid(error) => Problem::of(StatusCode::BAD_REQUEST, &error),
         SubmitError::Unavailable(error) => unavailable(&error),
     }
