@@ -1,6 +1,8 @@
 //! What a runner can be told, with the defaults.
 
-use crate::{http::HttpPolicy, process::ProcessOptions, tool::ToolOptions, workspace::WorkspaceOptions};
+use crate::{
+    http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions, tool::ToolOptions, workspace::WorkspaceOptions,
+};
 use moonlog_core::{json::Json, time::Timestamp};
 use moonlog_scripts::Limits;
 use std::{collections::BTreeMap, sync::Arc};
@@ -59,6 +61,8 @@ pub struct RunnerOptions {
     pub tools: ToolOptions,
     /// Where sessions work.
     pub workspaces: WorkspaceOptions,
+    /// What scripts may share with a `cache`.
+    pub cache: CacheOptions,
     /// Where `http` may go.
     pub http: HttpPolicy,
     /// The effective configuration, secrets left out, for `runner.started`.

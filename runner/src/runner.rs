@@ -7,6 +7,7 @@ use crate::{
     process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
+    reuse::SharedResults,
     schedule,
     submit::Admission,
     tool::Tools,
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
+    /// Results that scripts share.
+    pub(crate) shared: SharedResults,
     /// Sources by hash, of scripts that ran lately.
     sources: Mutex<Sources>,
     /// Commands to one job take turns.
@@ -228,6 +231,7 @@ impl Runner {
         let process_table =
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
+            shared: SharedResults::new(options.cache.clone(), views.applied()),
             tools: Tools::new(&processes, &process_table, options.tools.clone()),
             workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
             process_table,
@@ -260,6 +264,7 @@ impl Runner {
             if events.is_empty() {
                 break;
             }
+            inner.shared.apply(&events);
             inner.views.advance(&events);
         }
         inner.waiters.advance(inner.views.applied());

@@ -8,6 +8,7 @@ use super::{
     perform::child_id,
 };
 use crate::{
+    reuse::EarlierResults,
     runner::{Inner, RUNNER},
     step_result::StepResult,
 };
@@ -69,6 +70,8 @@ impl ActiveJob {
             inbox: std::mem::take(&mut history.inbox),
             children: BTreeMap::new(),
             seen_pokes: 0,
+            steps: state.steps,
+            submitted_position: state.submitted_position,
             last_position: 0,
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,
@@ -146,8 +149,10 @@ impl ActiveJob {
             (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
         self.slice(stop, move || {
             let source = inner.source(&submitted.script_hash).map_err(RunError::Replay)?;
+            let earlier = EarlierResults::new(inner.clone(), submitted.resume_from);
             let spec = RunSpec {
                 stop: handle,
+                earlier: Some(Arc::new(earlier)),
                 job: id,
                 run,
                 workflow: submitted.workflow.clone(),

@@ -27,6 +27,7 @@ use moonlog_core::{
     id::JobId,
     json::Json,
     log::{Append, AppendError, Appended, Expected, Hurry, Poisoned, ReadError},
+    projection::StepCounts,
     time::Timestamp,
 };
 use moonlog_scripts::{Input, Run, RunError, RunState, Slice, StopHandle};
@@ -110,6 +111,10 @@ pub(super) struct ActiveJob {
     inbox: Inbox,
     /// Child jobs of open `workflow` steps, by the step's path.
     children: BTreeMap<Arc<str>, JobId>,
+    /// How many steps it has begun, and how many of them ended with an earlier run's result.
+    steps: StepCounts,
+    /// The position of its `job.submitted`.
+    submitted_position: u64,
     /// The last position that it has appended.
     last_position: u64,
     /// Up to which version of its stream the job has looked for what came from outside.

@@ -5,7 +5,7 @@ use super::{
     open::{Doing, Open},
 };
 use moonlog_core::event::{Cause, EventBody, NewEvent, StepStarted, ToolApprovalRequested};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What follows from events of a slice once they are appended.
 enum Effect {
@@ -69,6 +69,14 @@ fn approval_request(event: &NewEvent) -> Option<NewEvent> {
     })
 }
 
+/// The path of a step that ends with an earlier run's result.
+fn reused_path(event: &NewEvent) -> Option<String> {
+    match &event.body {
+        EventBody::StepFinished(step) if step.cached => Some(step.path.clone()),
+        _ => None,
+    }
+}
+
 impl ActiveJob {
     /// Appends what the script did, and begins what it asked for. Gives the last position that was written.
     pub(super) async fn record(&mut self, intents: Vec<NewEvent>) -> Result<Option<u64>, Stop> {
@@ -80,10 +88,15 @@ impl ActiveJob {
         let mut events = Vec::with_capacity(intents.len());
         // Steps that are started here, by path: a step of pure script may also be finished here.
         let mut started = HashMap::new();
+        // What is answered by an earlier run's result asks nobody.
+        let reused: HashSet<String> = intents.iter().filter_map(reused_path).collect();
         for mut event in intents {
             let mut was_open = false;
             match &event.body {
-                EventBody::StepStarted(step) => drop(started.insert(step.path.clone(), events.len())),
+                EventBody::StepStarted(step) => {
+                    self.steps.total += 1;
+                    started.insert(step.path.clone(), events.len());
+                }
                 EventBody::StepFinished(step) => {
                     let here = started.get(&step.path).map(|at| Cause::Before((events.len() - at) as u32));
                     event.cause = here.or_else(|| Some(Cause::At(self.open.get(&step.path)?.position)));
@@ -109,10 +122,12 @@ impl ActiveJob {
                 }
             }
             effects.note(events.len() as u64, &event.body, was_open);
-            let approval = approval_request(&event);
+            let approval =
+                approval_request(&event).filter(|_| !event.step.as_deref().is_some_and(|path| reused.contains(path)));
             events.push(event);
             events.extend(approval);
         }
+        self.steps.cached += reused.len() as u64;
         let appended = self.append(events).await?;
         for effect in effects.all {
             match effect {
