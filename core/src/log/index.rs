@@ -15,13 +15,17 @@ use super::{
     shared::{read_lock, write_lock},
 };
 use crate::{
-    event::StreamId,
+    event::{Event, StreamId},
     storage::{Direction, Space, Storage, StorageError, Write},
 };
 use std::{
     collections::HashMap,
+    iter,
     ops::Bound,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 const CHECKPOINT_KEY: [u8; 1] = [0];
@@ -46,6 +50,8 @@ pub struct StreamHead {
 pub struct Index {
     storage: Arc<dyn Storage>,
     tails: RwLock<Tails>,
+    /// Whether pages count that are stored.
+    has_pages: AtomicBool,
 }
 
 #[derive(Default)]
@@ -75,7 +81,7 @@ impl Stretch {
 impl Index {
     /// An index over what `storage` holds of it.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, tails: RwLock::default() }
+        Self { storage, tails: RwLock::default(), has_pages: AtomicBool::new(true) }
     }
 
     /// The position up to which all pages are there.
@@ -102,11 +108,18 @@ impl Index {
         }
     }
 
+    /// Takes pages that are stored for nothing: they are wrong, and cannot be deleted.
+    pub fn forget_pages(&self) {
+        self.has_pages.store(false, Ordering::Relaxed);
+    }
+
     /// Adds durable events, whose versions follow on what is known.
-    pub fn extend<'a>(&self, events: impl Iterator<Item = (&'a StreamId, StreamHead)>) {
+    pub fn extend(&self, events: &[Arc<Event>]) {
         let mut tails = write_lock(&self.tails);
-        for (stream, event) in events {
-            tails.push(stream, event);
+        for run in events.chunk_by(|event, next| event.stream == next.stream) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let positions = run.iter().map(|event| event.position);
+            tails.push(&first.stream, first.version, positions, last.body.is_terminal());
         }
     }
 
@@ -127,7 +140,7 @@ impl Index {
         if known.is_some_and(|head| head.closed) {
             return Err(damaged(format!("{stream} goes on behind its end at version {version}")));
         }
-        write_lock(&self.tails).push(stream, event);
+        write_lock(&self.tails).push(stream, event.version, iter::once(event.position), event.closed);
         Ok(())
     }
 
@@ -267,6 +280,9 @@ impl Index {
         to: Bound<Vec<u8>>,
         direction: Direction,
     ) -> Result<Option<Stretch>, ReadError> {
+        if !self.has_pages.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let Some((key, value)) = self.storage.scan(Space::Index, from, to, direction, 1)?.pop() else {
             return Ok(None);
         };
@@ -277,16 +293,21 @@ impl Index {
 }
 
 impl Tails {
-    fn push(&mut self, stream: &StreamId, event: StreamHead) {
-        self.events += 1;
+    fn push(
+        &mut self,
+        stream: &StreamId,
+        first_version: u64,
+        positions: impl ExactSizeIterator<Item = u64>,
+        closed: bool,
+    ) {
+        self.events += positions.len();
         match self.streams.get_mut(stream) {
             Some(tail) => {
-                tail.positions.push(event.position);
-                tail.closed = event.closed;
+                tail.positions.extend(positions);
+                tail.closed = closed;
             }
             None => {
-                let tail =
-                    Stretch { first_version: event.version, positions: vec![event.position], closed: event.closed };
+                let tail = Stretch { first_version, positions: positions.collect(), closed };
                 self.streams.insert(stream.clone(), tail);
             }
         }

@@ -36,7 +36,7 @@ use std::{
 
 /// The number of the rows' form. It rises with every change to what is stored here or folded into it; other numbers
 /// are not read.
-pub(super) const SCHEMA: u32 = 5;
+pub(super) const SCHEMA: u32 = 6;
 
 /// How many bytes, and how many keys, go into one write: a storage may let nothing else pass meanwhile, and the log's
 /// appends should not wait long.
@@ -158,15 +158,11 @@ fn head_writes(all: &Projection) -> Result<Vec<Write>, CodecError> {
 }
 
 /// The projection as of the last checkpoint, or `None` where there is none that can be used.
-pub(super) fn load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, StorageError> {
-    match try_load(storage) {
-        Ok(loaded) => Ok(loaded),
-        Err(LoadError::Row(RowError::Storage(error))) => Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "the last checkpoint cannot be used; it is made anew from the log");
-            Ok(None)
-        }
-    }
+pub(super) fn load(storage: &dyn Storage) -> Option<(Projection, Stored)> {
+    try_load(storage).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the last checkpoint cannot be used; it is made anew from the log");
+        None
+    })
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,10 @@
 //!   300 KB, reading a log through once would keep all of it in memory. So for every bit that is read or written a page
 //!   of the otherwise useless tree `turnover` is accessed, in turns; its pages are spread over all shards.
 
-use super::{Direction, Entry, Space, Storage, StorageError, Write, folder::Folder, interface::is_empty};
+use super::{
+    Direction, Entry, Space, Storage, StorageError, Write, ballast::Ballast, folder::Folder, interface::is_empty,
+    page_table,
+};
 use nix::sys::statvfs::statvfs;
 use std::{
     fs::File,
@@ -60,7 +63,8 @@ const NEIGHBOURS: u64 = 8;
 pub struct SledOptions {
     /// How much of the stored pages stay in memory, in bytes.
     pub cache_bytes: u64,
-    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written.
+    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written. As much again
+    /// is held in a file, to be given up where the store cannot be opened on a full disk.
     pub reserve_bytes: u64,
 }
 
@@ -150,18 +154,20 @@ pub struct SledStorage {
 pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, StorageError> {
     let folder = Folder::open(dir)?;
     let store = folder.store();
-    let (db, trees, turnover, apart) = guarded("opening the store", || {
-        let db = open_when_free(&store, &options)?;
-        let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
-        let turnover = db.open_tree("turnover")?;
-        if turnover.get(turnover_key(TURNOVER_KEYS - 1))?.is_none() {
-            for key in 0..TURNOVER_KEYS {
-                turnover.insert(turnover_key(key), &[])?;
-            }
+    let dropped =
+        page_table::drop_damaged(&store).map_err(|error| StorageError::io("reading the table of pages", error))?;
+    for table in dropped {
+        tracing::warn!(table = %table.display(), "a damaged table of pages was dropped; it is made anew from the store");
+    }
+    let ballast = Ballast::of(dir);
+    let (db, trees, turnover, apart) = match open_store(&store, &options) {
+        Err(error) if error.is_disk_full() && ballast.drop_it() => {
+            tracing::warn!(%error, "the disk is full: the room that was kept for this is used");
+            open_store(&store, &options)?
         }
-        let apart = Apart::open(db.open_tree("apart")?)?;
-        Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
-    })?;
+        opened => opened?,
+    };
+    ballast.take(options.reserve_bytes, free_bytes(&store)?);
     let path = store.join("db");
     let file = File::open(&path).map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
     Folder::sync_entries(&store)?;
@@ -181,6 +187,29 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         turn: Mutex::new(apart),
         folder,
     }))
+}
+
+type Opened = (sled::Db, [sled::Tree; Space::ALL.len()], sled::Tree, Apart);
+
+fn open_store(store: &Path, options: &SledOptions) -> Result<Opened, StorageError> {
+    guarded("opening the store", || {
+        let db = open_when_free(store, options)?;
+        let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
+        let turnover = db.open_tree("turnover")?;
+        if turnover.get(turnover_key(TURNOVER_KEYS - 1))?.is_none() {
+            for key in 0..TURNOVER_KEYS {
+                turnover.insert(turnover_key(key), &[])?;
+            }
+        }
+        let apart = Apart::open(db.open_tree("apart")?)?;
+        Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
+    })
+}
+
+/// How much is free on the disk that `folder` is on.
+fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
+    let space = statvfs(folder).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
+    Ok((space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64))
 }
 
 /// The folder is ours alone, so if sled's file is still locked, then by what this process closed a moment ago: sled lets
@@ -229,8 +258,7 @@ impl SledStorage {
 
     /// Refuses a write of `bytes` that may not fit the disk.
     fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
-        let space = statvfs(&self.store).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
-        let free = (space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64);
+        let free = free_bytes(&self.store)?;
         if free >= self.reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
             return Ok(());
         }
@@ -299,8 +327,11 @@ impl Storage for SledStorage {
         self.noted(guarded("flushing", || self.db.flush()))?;
         self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
-        guarded("reading", || self.turn_over(0))?;
         self.file.sync_data().map_err(|error| StorageError::io("syncing", error))
+    }
+
+    fn tidy(&self) -> Result<(), StorageError> {
+        guarded("reading", || self.turn_over(0))
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {

@@ -252,6 +252,23 @@ fn a_damaged_row_is_made_anew() {
 }
 
 #[test]
+fn a_damaged_row_that_cannot_be_deleted_is_done_without() {
+    for key in twenty_jobs().0.keys(Space::Snapshots) {
+        let (storage, log) = twenty_jobs();
+        storage.tamper(Space::Snapshots, &key, |value| {
+            let last = value.len() - 1;
+            value[last] ^= 1;
+        });
+        storage.inject(Fault::DiskFull, 0);
+        let views = Views::open(&log, options()).unwrap();
+        assert_is_the_fold(&views, &log);
+        // What is stored of it stays out of it.
+        let _ = views.checkpoint();
+        assert_is_the_fold(&views, &log);
+    }
+}
+
+#[test]
 fn a_checkpoint_ahead_of_the_log_is_not_used() {
     let (long, _) = twenty_jobs();
     let storage = Arc::new(MemoryStorage::new());
