@@ -154,6 +154,12 @@ impl Inner {
         if !self.has_queue(&queue) {
             return Err(SubmitError::NoSuchQueue { name: queue });
         }
+        if let Some(earlier) = &request.resume_from
+            && self.views.job(earlier)?.is_none()
+        {
+            let message = format!("there is no job {earlier} to resume");
+            return Err(SubmitError::Invalid(ErrorInfo::new("no_such_job", message)));
+        }
         let script = self.script(request.what).await?;
         let args = request.args.unwrap_or_else(|| Json::from_written("{}".into()));
         check_size("args", args.as_str().len(), self.options.submit_max_bytes)?;
@@ -278,9 +284,9 @@ impl Inner {
 
     /// Stores the source, unless that was done before.
     fn keep_script(&self, hash: Hash, source: &Arc<str>) -> Result<(), SubmitError> {
-        if !self.has_source(&hash) {
+        if !self.sources.has(&hash) {
             self.log.put_blob(source.as_bytes().to_vec())?;
-            self.keep_source(hash, source.clone());
+            self.sources.keep(hash, source.clone());
         }
         Ok(())
     }

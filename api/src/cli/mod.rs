@@ -2,6 +2,7 @@
 //! they run and prints what they return. Nothing here reads or writes the log itself, but `verify` on a log that does
 //! not open.
 
+mod agent_options;
 mod args;
 mod arguments;
 mod assemble;
