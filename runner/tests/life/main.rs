@@ -13,6 +13,7 @@ mod place;
 mod poisoned;
 mod queues;
 mod schedules;
+mod tools;
 
 #[test]
 #[ignore = "the process host; the other tests start it"]
