@@ -90,7 +90,7 @@ impl Runner {
             labels: first.labels,
             session: first.session,
             ..Submit::new(ScriptSource::Script {
-                source: inner.source(&first.script_hash).map_err(CommandError::Unavailable)?.to_string(),
+                source: inner.source(&first.script_hash).map_err(CommandError::Unavailable)?.text.to_string(),
                 name: Some(first.workflow),
             })
         };

@@ -2,6 +2,7 @@
 //! happened. It is one more client of the log: it reads projections and writes through commands. What the log holds
 //! decides; what is in memory here can be lost at any moment.
 
+pub mod agent;
 mod command;
 mod derived_id;
 mod dispatcher;
@@ -17,6 +18,7 @@ mod request;
 mod runner;
 mod schedule;
 pub mod secret;
+mod sources;
 mod step_result;
 mod submit;
 pub mod tool;

@@ -278,9 +278,9 @@ impl Inner {
 
     /// Stores the source, unless that was done before.
     fn keep_script(&self, hash: Hash, source: &Arc<str>) -> Result<(), SubmitError> {
-        if !self.has_source(&hash) {
+        if !self.sources.has(&hash) {
             self.log.put_blob(source.as_bytes().to_vec())?;
-            self.keep_source(hash, source.clone());
+            self.sources.keep(hash, source.clone());
         }
         Ok(())
     }

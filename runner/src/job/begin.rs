@@ -1,7 +1,7 @@
 //! The beginning of a job's task: a new attempt, or the log's end again.
 
 use super::{
-    ActiveJob, Stop, Worked,
+    ActiveJob, SMALL_BYTES, Stop, Work, Worked,
     close::End,
     history::History,
     open::{Doing, Open, OpenSteps},
@@ -14,7 +14,7 @@ use crate::{
 use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobResumed, JobStarted, StepOutcome},
+    event::{EventBody, JobResumed, JobStarted, JobUsage, StepOutcome},
     id::JobId,
     projection::{JobStatus, OpenStep},
     time::Timestamp,
@@ -58,6 +58,7 @@ impl ActiveJob {
         let (report, results) = mpsc::unbounded_channel();
         let state = &history.state;
         let mut job = Self {
+            pace: inner.sources.pace(&state.submitted.script_hash),
             inner,
             id,
             submitted: state.submitted.clone(),
@@ -68,6 +69,8 @@ impl ActiveJob {
             open: OpenSteps::default(),
             inbox: std::mem::take(&mut history.inbox),
             children: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            had_agents: state.usage != JobUsage::default(),
             seen_pokes: 0,
             last_position: 0,
             seen_version: state.version,
@@ -146,17 +149,26 @@ impl ActiveJob {
     pub(super) async fn start_script(&mut self, began_at: Timestamp, history: Vec<Arc<Event>>) -> Result<Worked, Stop> {
         let stop = StopHandle::default();
         let inner = self.inner.clone();
+        let hash = self.submitted.script_hash;
+        // Results of an earlier job are read from the log.
+        let is_small = history.is_empty()
+            && self.submitted.resume_from.is_none()
+            && self.args.as_str().len() <= SMALL_BYTES
+            && inner.sources.has(&hash)
+            && inner.engine.has_compiled(&hash);
         let (submitted, id, run, args, handle) =
             (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
-        self.slice(stop, move || {
-            let source = inner.source(&submitted.script_hash).map_err(RunError::Replay)?;
+        let run = move || {
+            let source = inner.source(&hash).map_err(RunError::Replay)?;
+            let earlier = EarlierResults::new(inner.clone(), submitted.resume_from);
             let spec = RunSpec {
                 stop: handle,
+                earlier: Some(Arc::new(earlier)),
                 job: id,
                 run,
                 workflow: submitted.workflow.clone(),
-                source,
-                script_hash: submitted.script_hash,
+                source: source.text,
+                script_hash: hash,
                 args,
                 seed: submitted.seed,
                 started_at: began_at,
@@ -164,7 +176,7 @@ impl ActiveJob {
                 budget_total: submitted.limits.budget_tokens,
             };
             Run::start(&inner.engine, spec, &history)
-        })
-        .await
+        };
+        self.slice(Work { stop, is_small, run }).await
     }
 }

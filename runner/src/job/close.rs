@@ -32,6 +32,7 @@ impl ActiveJob {
         let closing = self.cancel_open_steps();
         self.inner.processes.end_job(&self.id).await;
         self.cancel_children().await;
+        self.settle_agents().await?;
         match self.append_end(closing.clone(), end).await {
             // The result, or the error.
             Err(Stop::TooLarge(error)) => self.append_end(closing, End::Failed(error)).await,
@@ -45,6 +46,8 @@ impl ActiveJob {
         events.push(last.into());
         self.append_at_once(events).await?;
         if is_over {
+            self.inner.meters.forget(&self.id);
+            self.close_sessions();
             return Ok(Leave::Ended);
         }
         self.settle().await?;
@@ -57,7 +60,7 @@ impl ActiveJob {
             End::Failed(_) if self.look().is_ok() && self.inbox.cancel.is_some() => {
                 EventBody::JobCancelled(JobCancelled { reason: self.inbox.cancel.take().flatten() })
             }
-            End::Completed(result) => EventBody::JobCompleted(JobCompleted { result, usage: Default::default() }),
+            End::Completed(result) => EventBody::JobCompleted(JobCompleted { result, usage: self.usage() }),
             End::Cancelled(reason) => EventBody::JobCancelled(JobCancelled { reason }),
             End::TimedOut => EventBody::JobTimedOut(JobTimedOut { limit: "timeout_ms".into() }),
             End::Failed(error) => {
@@ -76,8 +79,12 @@ impl ActiveJob {
     /// A `step.finished` for each open step, the innermost first.
     pub(super) fn cancel_open_steps(&mut self) -> Vec<NewEvent> {
         let now = (self.inner.options.clock)();
+        let mut events: Vec<NewEvent> = Vec::new();
+        for path in self.agents.keys().cloned().collect::<Vec<_>>() {
+            events.extend(self.cancel_agent(&path));
+        }
         let mut open = std::mem::take(&mut self.open).into_in_order();
-        let events = open
+        let finished = open
             .iter_mut()
             .rev()
             // The last attempt of a step that waits for its next one is closed already.
@@ -99,7 +106,8 @@ impl ActiveJob {
                 events.push(self.step_event(EventBody::StepFinished(finished), &path).cause(open.position));
                 events
             });
-        events.collect()
+        events.extend(finished);
+        events
     }
 
     /// Asks the children that still run to end. Each is a job of its own, and records its end itself.

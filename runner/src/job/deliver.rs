@@ -8,7 +8,10 @@ use super::{
 use crate::step_result::StepResult;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Decision, EventBody, NewEvent, StepFinished, StepOutcome, StepRetryScheduled, StepStarted, WaitKind},
+    event::{
+        Decision, EventBody, NewEvent, RetryPolicy, StepFinished, StepOutcome, StepRetryScheduled, StepStarted,
+        WaitKind,
+    },
     json::Json,
     projection::JobStatus,
     time::Timestamp,
@@ -157,7 +160,7 @@ impl ActiveJob {
         let now = (self.inner.options.clock)();
         let wait_ms = match result.outcome {
             StepOutcome::Ok | StepOutcome::Cancelled | StepOutcome::Skipped => None,
-            _ => StepInput::of(&open.step).retry.and_then(|retry| retry.wait_ms_after(attempt)),
+            outcome => retry_policy(&open.step, outcome).and_then(|retry| retry.wait_ms_after(attempt)),
         };
         let finished = StepFinished {
             run: self.run,
@@ -172,6 +175,9 @@ impl ActiveJob {
         };
         let started = open.position;
         let mut events = open.end_call(finished.outcome, finished.error.as_ref());
+        if finished.outcome == StepOutcome::Interrupted {
+            events.extend(self.close_interrupted(path)?);
+        }
         events.push(self.step_event(EventBody::StepFinished(finished.clone()), path).cause(started));
         if let Some(wait_ms) = wait_ms {
             let error = finished.error.clone().unwrap_or_else(|| ErrorInfo::new("step_failed", "the attempt failed"));
@@ -199,6 +205,10 @@ impl ActiveJob {
                 }
             }
             None => {
+                if finished.outcome == StepOutcome::Interrupted {
+                    self.release_session(path);
+                }
+                self.agents.remove(path);
                 self.open.close(path);
             }
         }
@@ -224,3 +234,11 @@ impl ActiveJob {
         NewEvent::new(body).step(Some(path.clone()))
     }
 }
+
+/// When the step is tried again. An agent that a dead server left goes on, also where nobody said so.
+fn retry_policy(step: &StepStarted, outcome: StepOutcome) -> Option<RetryPolicy> {
+    let interrupted = outcome == StepOutcome::Interrupted && step.kind == "agent";
+    StepInput::of(step).retry.or_else(|| interrupted.then_some(AGENT_RETRY))
+}
+
+const AGENT_RETRY: RetryPolicy = RetryPolicy { max: 3, backoff_ms: 500, factor: 2.0, max_backoff_ms: 10_000 };

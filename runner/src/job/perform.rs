@@ -6,6 +6,7 @@ use super::{
     tool_call::ToolInput,
 };
 use crate::{
+    agent::{self, AgentContext, OpenWork},
     derived_id::derived_id,
     http,
     process::{
@@ -21,11 +22,14 @@ use futures_util::FutureExt;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
-    id::{JobId, ProcessId},
+    id::{JobId, ProcessId, SessionId},
     journal::idempotency_key,
     time::Timestamp,
 };
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+};
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
@@ -93,6 +97,8 @@ impl ActiveJob {
             position,
             idempotency_key: idempotency_key(&self.id, step.run, &step.path),
             child: self.children.get(path).copied(),
+            agent: (step.kind == "agent").then(|| self.begin_agent(path)),
+            session: self.submitted.session,
             nesting: self.submitted.limits.nesting,
             queue: self.submitted.queue.clone(),
             priority: self.submitted.priority,
@@ -181,6 +187,10 @@ struct Operation {
     position: u64,
     idempotency_key: String,
     child: Option<JobId>,
+    /// What the agent that is to be performed begins and does not end.
+    agent: Option<Arc<Mutex<OpenWork>>>,
+    /// The session that the job runs in.
+    session: Option<SessionId>,
     nesting: u32,
     queue: String,
     priority: i32,
@@ -202,6 +212,7 @@ impl Operation {
                 Ok(()) => return self.child.map(Performed::Submitted),
                 Err(error) => StepResult::failed(error),
             },
+            "agent" => agent::perform(self.agent_context()?, &self.step.input).await?,
             _ => {
                 let context = ExecContext {
                     process: uuid::Uuid::now_v7().into(),
@@ -218,6 +229,19 @@ impl Operation {
             }
         };
         Some(Performed::Result(result))
+    }
+
+    fn agent_context(&self) -> Option<AgentContext> {
+        Some(AgentContext {
+            inner: self.inner.clone(),
+            job: self.job,
+            job_session: self.session,
+            run: self.step.run,
+            attempt: self.step.attempt,
+            step: self.step.path.as_str().into(),
+            idempotency_key: self.idempotency_key.clone(),
+            open: self.agent.clone()?,
+        })
     }
 
     /// Submits the child job, unless that was done before a restart. Its end is heard of through the projections.

@@ -90,6 +90,9 @@ impl ActiveJob {
         let mut calls = HashMap::new();
         for mut event in intents {
             let mut was_open = false;
+            if let EventBody::StepFinished(step) = &event.body {
+                events.extend(self.cancel_agent(&step.path));
+            }
             match &event.body {
                 EventBody::StepStarted(step) => drop(started.insert(step.path.clone(), events.len())),
                 EventBody::StepFinished(step) => {

@@ -23,6 +23,7 @@ const FILES: &[&str] = &[
     include_str!("prelude/branches.luau"),
     include_str!("prelude/parallel.luau"),
     include_str!("prelude/pipeline.luau"),
+    include_str!("prelude/agent.luau"),
     include_str!("prelude/spawn.luau"),
     include_str!("prelude/notes.luau"),
     include_str!("prelude/values.luau"),
