@@ -8,6 +8,7 @@ use super::{
     perform::child_id,
 };
 use crate::{
+    reuse::EarlierResults,
     runner::{Inner, RUNNER},
     step_result::StepResult,
 };
@@ -72,6 +73,8 @@ impl ActiveJob {
             agents: BTreeMap::new(),
             had_agents: state.usage != JobUsage::default(),
             seen_pokes: 0,
+            steps: state.steps,
+            submitted_position: state.submitted_position,
             last_position: 0,
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,
