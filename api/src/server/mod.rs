@@ -31,6 +31,7 @@ mod state;
 mod submit;
 mod ticket;
 mod tickets;
+mod tools;
 mod verify;
 mod workflows;
 

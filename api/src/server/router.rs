@@ -11,7 +11,7 @@ use super::{
     reply::{self, Response},
     request::{BodyStream, Head, Request},
     routes::{Endpoint, Operation, ROUTES, Route},
-    schedules, state, tickets, verify, workflows,
+    schedules, state, tickets, tools, verify, workflows,
 };
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
@@ -108,6 +108,7 @@ fn dispatch(
         Endpoint::JobState => state::show(app, request).boxed(),
         Endpoint::JobEvents => events::of_job(app, request).boxed(),
         Endpoint::Events => events::all(app, request).boxed(),
+        Endpoint::ListTools => tools::list(app, request).boxed(),
         Endpoint::ListQueues => queues::list(app, request).boxed(),
         Endpoint::PauseQueue => queues::pause(app, request).boxed(),
         Endpoint::ResumeQueue => queues::resume(app, request).boxed(),

@@ -52,6 +52,7 @@ pub enum Endpoint {
     ListWorkflows,
     ShowWorkflow,
     CheckWorkflow,
+    ListTools,
     Blob,
     Ticket,
     Verify,
@@ -171,6 +172,10 @@ pub const ROUTES: &[Route] = &[
         path: "/v1/approvals",
         operations: &[get(Endpoint::ListApprovals, &[(200, "ApprovalPage")], "List open approvals, oldest first")
             .query(&["job", "limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/tools",
+        operations: &[get(Endpoint::ListTools, &[(200, "ToolPage")], "List tools").query(&["limit", "cursor"])],
     },
     Route {
         path: "/v1/queues",

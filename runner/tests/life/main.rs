@@ -19,6 +19,7 @@ mod queues;
 mod repository;
 mod schedules;
 mod workspaces;
+mod tools;
 
 #[test]
 #[ignore = "the process host; the other tests start it"]
