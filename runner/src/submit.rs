@@ -340,10 +340,11 @@ impl Drop for UnderWay {
     }
 }
 
-/// The seed of a job's randomness: it follows from the id, which is random.
+/// The seed of a job's randomness: it follows from the id, which is random. It has 53 bits, since readers of JSON may keep
+/// numbers as doubles.
 fn seed_of(job: &JobId) -> u64 {
     let hash = Hash::of(job.as_bytes());
     let mut seed = [0; 8];
     seed.copy_from_slice(&hash.as_bytes()[..8]);
-    u64::from_le_bytes(seed)
+    u64::from_le_bytes(seed) >> 11
 }

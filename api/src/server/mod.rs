@@ -21,6 +21,7 @@ mod problem;
 mod processes;
 mod query;
 mod queues;
+mod refusal;
 mod reply;
 mod request;
 mod router;
