@@ -12,6 +12,7 @@ mod inbox;
 mod open;
 mod perform;
 mod record;
+mod share;
 mod wait;
 
 pub(crate) use perform::child_id;
