@@ -9,6 +9,7 @@ mod body;
 mod commands;
 mod console;
 mod descriptors;
+mod diff;
 mod events;
 mod guard;
 mod health;

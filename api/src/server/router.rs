@@ -3,7 +3,7 @@
 
 use super::{
     app::App,
-    approvals, blobs, commands, console, events, health, import, jobs, openapi,
+    approvals, blobs, commands, console, diff, events, health, import, jobs, openapi,
     problem::Problem,
     processes,
     query::Query,
@@ -103,6 +103,8 @@ fn dispatch(
         Endpoint::CancelJob => commands::cancel(app, request).boxed(),
         Endpoint::SignalJob => commands::signal(app, request).boxed(),
         Endpoint::RetryJob => commands::retry(app, request).boxed(),
+        Endpoint::ForkJob => commands::fork(app, request).boxed(),
+        Endpoint::DiffJobs => diff::show(app, request).boxed(),
         Endpoint::DecideApproval => approvals::decide(app, request).boxed(),
         Endpoint::ListApprovals => approvals::list(app, request).boxed(),
         Endpoint::JobState => state::show(app, request).boxed(),
