@@ -54,7 +54,7 @@ impl Runner {
             Some(other) => other,
             None => {
                 let source = self.inner().source(&job.script_hash).map_err(CommandError::Unavailable)?;
-                ScriptSource::Script { source: source.to_string(), name }
+                ScriptSource::Script { source: source.text.to_string(), name }
             }
         })
     }
