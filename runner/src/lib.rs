@@ -3,6 +3,7 @@
 //! decides; what is in memory here can be lost at any moment.
 
 mod command;
+mod derived_id;
 mod dispatcher;
 pub mod http;
 mod import;
@@ -14,13 +15,17 @@ pub mod process;
 mod projector;
 mod request;
 mod runner;
+mod schedule;
 pub mod secret;
 mod sources;
 mod step_result;
 mod submit;
+pub mod tool;
 mod waiters;
+pub mod workspace;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use runner::{QueueView, Runner};
+pub use schedule::{ScheduleView, SetSchedule};
 pub use step_result::StepResult;

@@ -4,16 +4,19 @@ use crate::{
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
-    process::Processes,
+    process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
+    schedule,
     sources::{Source, Sources},
     submit::Admission,
+    tool::Tools,
     waiters::Waiters,
+    workspace::Workspaces,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
+    event::{EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
     log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
@@ -23,7 +26,7 @@ use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
@@ -64,13 +67,18 @@ pub(crate) struct Inner {
     pub(crate) library: Library,
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
+    pub(crate) process_table: ProcessTable,
+    pub(crate) tools: Tools,
     pub(crate) admission: Admission,
-    pub(crate) waiters: Waiters,
+    pub(crate) workspaces: Workspaces,
+    pub(crate) waiters: Arc<Waiters>,
     pub(crate) sources: Sources,
     /// Whether a thread's other tasks can be moved to another thread.
     pub(crate) moves_tasks: bool,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Told when a schedule is set or removed.
+    pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
@@ -105,18 +113,11 @@ impl Inner {
 
     /// Records that processes of a dead server are gone. Their trees were ended with it.
     async fn record_lost_processes(&self) -> Result<(), StartError> {
-        let lost = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
+        let left = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
         let now = (self.options.clock)();
         let mut last = None;
-        for process in lost {
-            let exited = ProcessExited {
-                outcome: ProcessOutcome::Lost,
-                exit_code: None,
-                signal: None,
-                wall_ms: now.ms_since(process.started_at),
-                output_bytes: process.output_bytes,
-                tail: None,
-            };
+        for process in left {
+            let exited = lost(process.output_bytes, now.ms_since(process.started_at));
             let event = NewEvent {
                 job: process.job,
                 session: process.session,
@@ -179,10 +180,11 @@ impl Inner {
 }
 
 impl Runner {
-    /// Takes up what the log holds, and begins to run jobs.
+    /// Takes up what the log holds, and begins to run jobs. Where the log takes no events, as on a full disk, jobs stay as
+    /// they are, and what is there can be read.
     ///
     /// # Errors
-    /// Where the log cannot be read or written, or the script host cannot be set up.
+    /// Where the log cannot be read, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
         let views = Views::open(
             &log,
@@ -190,13 +192,21 @@ impl Runner {
         )?;
         let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms });
         let (dispatcher, inbox) = mpsc::unbounded_channel();
+        let processes = Processes::new(log.clone(), options.processes.clone());
+        let waiters = Arc::new(Waiters::default());
+        let process_table =
+            ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
-            processes: Processes::new(log.clone(), options.processes.clone()),
+            tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
+            process_table,
+            processes,
             admission: Admission::default(),
-            waiters: Waiters::default(),
+            waiters,
             sources: Sources::default(),
             moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
+            schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
@@ -205,8 +215,14 @@ impl Runner {
             log,
             options,
         });
-        if inner.options.concurrency > 0 {
-            inner.record_start().await?;
+        if inner.options.concurrency > 0
+            && let Err(error) = inner.record_start().await
+        {
+            // What is there can still be read.
+            match inner.log.is_poisoned() {
+                Some(poisoned) => tracing::error!(reason = %poisoned, "the server is read-only"),
+                None => return Err(error),
+            }
         }
         // Folded here, before the projector runs: the dispatcher begins with all that is known.
         loop {
@@ -219,6 +235,9 @@ impl Runner {
         inner.waiters.advance(inner.views.applied());
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
+        if inner.options.concurrency > 0 && inner.options.resume_jobs {
+            tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+        }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         Ok(Self { inner, stop: Arc::new(stop) })
@@ -246,6 +265,21 @@ impl Runner {
     /// The processes.
     pub fn processes(&self) -> &Processes {
         &self.inner.processes
+    }
+
+    /// The processes as clients see them.
+    pub fn process_table(&self) -> &ProcessTable {
+        &self.inner.process_table
+    }
+
+    /// The tools.
+    pub fn tools(&self) -> &Tools {
+        &self.inner.tools
+    }
+
+    /// The workspaces of sessions.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.inner.workspaces
     }
 
     /// The options.

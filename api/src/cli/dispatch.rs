@@ -115,6 +115,9 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Export(options) => commands::export::run(client, options).await,
         Command::Import(options) => commands::import::run(client, options).await,
         Command::Workflows(options) => commands::workflows::run(client, options).await,
+        Command::Schedules(options) => commands::schedules::run(client, options).await,
+        Command::Schedule(options) => commands::schedule::run(client, options).await,
+        Command::Unschedule(options) => commands::unschedule::run(client, options).await,
         // Dispatched before there was a connection.
         Command::Serve(_) | Command::Verify(_) | Command::Check(_) | Command::Config(_) | Command::Completions(_) => {
             Ok(Status::Done)

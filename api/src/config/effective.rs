@@ -2,7 +2,7 @@
 
 use super::{
     ApiConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig, QueueConfig,
-    RunnerConfig, SecretConfig, Source, Token,
+    RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
     keys::{self, KEYS},
     load::{KeyPath, PREFIX, Values, unreadable},
     value::Value,
@@ -157,10 +157,29 @@ impl Values {
                 warm_vms: self.size("runner.warm_vms"),
                 workflow_folders: self.texts("runner.workflow_folders").iter().map(|p| resolve(p, env)).collect(),
             },
+            workspaces: WorkspacesConfig { folder: self.workspaces_folder(env) },
             defaults: DefaultsConfig { model: self.text("defaults.model"), queue: self.text("defaults.queue") },
             queues: queues.collect(),
             secrets,
             http: HttpConfig { allow_private: self.texts("http.allow_private") },
+            key_variables: self.key_variables(),
+            tools: ToolsConfig {
+                ask: self.texts("tools.ask"),
+                allow: self.texts("tools.allow"),
+                deny: self.texts("tools.deny"),
+                roots: self.texts("tools.roots").iter().map(|path| resolve(path, env)).collect(),
+                read_max_bytes: self.size("tools.read_max_bytes"),
+                read_max_lines: self.size("tools.read_max_lines"),
+                line_max_bytes: self.size("tools.line_max_bytes"),
+                write_max_bytes: self.size("tools.write_max_bytes"),
+                diff_max_bytes: self.size("tools.diff_max_bytes"),
+                edits_max: self.size("tools.edits_max"),
+                list_max: self.size("tools.list_max"),
+                search_max_matches: self.size("tools.search_max_matches"),
+                search_max: Duration::from_millis(self.whole("tools.search_max_ms")),
+                execute_timeout: Duration::from_millis(self.whole("tools.execute_timeout_ms")),
+                wait_max: Duration::from_millis(self.whole("tools.wait_max_ms")),
+            },
             limits: LimitsConfig {
                 connections: size("connections"),
                 feeds: size("feeds"),
@@ -187,10 +206,38 @@ impl Values {
                 nesting: u32::try_from(limit("nesting")).unwrap_or(u32::MAX),
                 process_capture_bytes: limit("process_capture_bytes"),
                 process_output_bytes: limit("process_output_bytes"),
+                process_stall: ms("process_stall_ms"),
                 http_response_bytes: limit("http_response_bytes"),
+                git_timeout: ms("git_timeout_ms"),
+                git_output_bytes: size("git_output_bytes"),
+                workspace_files: size("workspace_files"),
+                workspace_diff_bytes: limit("workspace_diff_bytes"),
                 labels: size("labels"),
             },
         })
+    }
+
+    /// The variables that `models.*.api_key_env` and the like name.
+    fn key_variables(&self) -> Vec<String> {
+        let names_a_key = |path: &KeyPath| path.last().is_some_and(|name| name.ends_with("_key_env"));
+        let variables = self.0.iter().filter(|(path, _)| names_a_key(path));
+        variables
+            .filter_map(|(_, (value, _))| match value {
+                Value::Text(variable) => Some(variable.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn workspaces_folder(&self, env: &BTreeMap<String, String>) -> PathBuf {
+        match self.text("workspaces.folder").as_str() {
+            "" => {
+                let data = resolve(&self.text("log.folder"), env);
+                let beside = data.parent().filter(|parent| !parent.as_os_str().is_empty());
+                beside.unwrap_or(Path::new(".")).join("worktrees")
+            }
+            folder => resolve(folder, env),
+        }
     }
 
     /// Entries in the order of `KEYS`; those under a star together by name.

@@ -17,6 +17,6 @@ pub use error::ConfigError;
 pub use load::{Flag, Loaded};
 pub use settings::{
     ApiConfig, Config, DefaultsConfig, HttpConfig, LimitsConfig, LogConfig, QueueConfig, RunnerConfig, SecretConfig,
-    Token,
+    Token, ToolsConfig, WorkspacesConfig,
 };
 pub use show::{Entry, Source};

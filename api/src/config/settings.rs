@@ -11,6 +11,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The runner.
     pub runner: RunnerConfig,
+    /// Where sessions work.
+    pub workspaces: WorkspacesConfig,
     /// What applies where a request says nothing.
     pub defaults: DefaultsConfig,
     /// Queues by name; `default` and `defaults.queue` are always there.
@@ -19,8 +21,12 @@ pub struct Config {
     pub secrets: BTreeMap<String, SecretConfig>,
     /// `http` in scripts.
     pub http: HttpConfig,
+    /// What tools may do.
+    pub tools: ToolsConfig,
     /// Every limit.
     pub limits: LimitsConfig,
+    /// Variables that hold keys of the server's own, which no child sees; those of `[secrets]` aside.
+    pub key_variables: Vec<String>,
 }
 
 /// `[api]`
@@ -87,6 +93,13 @@ pub struct RunnerConfig {
     pub workflow_folders: Vec<PathBuf>,
 }
 
+/// `[workspaces]`
+#[derive(Debug, Clone)]
+pub struct WorkspacesConfig {
+    /// Where worktrees are made.
+    pub folder: PathBuf,
+}
+
 /// `[defaults]`
 #[derive(Debug, Clone)]
 pub struct DefaultsConfig {
@@ -125,6 +138,41 @@ pub struct HttpConfig {
     pub allow_private: Vec<String>,
 }
 
+/// `[tools]`
+#[derive(Debug, Clone)]
+pub struct ToolsConfig {
+    /// Calls that need approval.
+    pub ask: Vec<String>,
+    /// Calls that need none.
+    pub allow: Vec<String>,
+    /// Calls that are refused.
+    pub deny: Vec<String>,
+    /// Where tools may go without a workspace, `~` resolved.
+    pub roots: Vec<PathBuf>,
+    /// What `read_file` gives at once.
+    pub read_max_bytes: usize,
+    /// Lines that it gives at once.
+    pub read_max_lines: usize,
+    /// A line as it is shown.
+    pub line_max_bytes: usize,
+    /// A file that is written or edited.
+    pub write_max_bytes: usize,
+    /// A diff that is recorded.
+    pub diff_max_bytes: usize,
+    /// Edits of one call.
+    pub edits_max: usize,
+    /// Paths that `list_files` gives.
+    pub list_max: usize,
+    /// Lines that `search_files` gives.
+    pub search_max_matches: usize,
+    /// How long both look.
+    pub search_max: Duration,
+    /// How long `execute` waits by default.
+    pub execute_timeout: Duration,
+    /// The longest wait for a process.
+    pub wait_max: Duration,
+}
+
 /// `[limits]`; what each is for stands in `keys.rs` and in what `moonlog config` prints.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "each is documented once, beside its default, in keys.rs")]
@@ -155,6 +203,11 @@ pub struct LimitsConfig {
     pub nesting: u32,
     pub process_capture_bytes: u64,
     pub process_output_bytes: u64,
+    pub process_stall: Duration,
     pub http_response_bytes: u64,
+    pub git_timeout: Duration,
+    pub git_output_bytes: usize,
+    pub workspace_files: usize,
+    pub workspace_diff_bytes: u64,
     pub labels: usize,
 }

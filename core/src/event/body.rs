@@ -10,11 +10,25 @@ use std::sync::Arc;
 #[error("unknown event type {0}")]
 pub struct UnknownType(pub String);
 
+/// The schema number that a type is written with: 1, unless its line in the list says otherwise.
+macro_rules! schema_number {
+    () => {
+        1
+    };
+    ($number:literal) => {
+        $number
+    };
+}
+
 macro_rules! event_types {
-    ($($code:literal $name:literal $variant:ident($fields:ty)),+ $(,)?) => {
+    ($(
+        $code:literal $name:literal $variant:ident($fields:ty)
+        $(schema $schema:literal was { $($old:literal: $was:ty),+ })?
+    ),+ $(,)?) => {
         /// What an event says: its type with its fields.
         ///
-        /// Codes are stored: they are never reused and never change. New types go at the end with the next code.
+        /// Codes are stored: they are never reused and never change. New types go at the end with a code of their own.
+        /// Where a type's fields grow, the old struct stays as what the type `was`, with a conversion.
         #[derive(Debug, Clone, PartialEq)]
         pub enum EventBody {
             $(#[doc = concat!("`", $name, "`")] $variant($fields),)+
@@ -38,6 +52,13 @@ macro_rules! event_types {
                 }
             }
 
+            /// The schema number of the stored form of the fields.
+            pub const fn schema(&self) -> u8 {
+                match self {
+                    $(Self::$variant(_) => schema_number!($($schema)?),)+
+                }
+            }
+
             /// The name of the type that is stored under `code`.
             pub const fn name_of(code: u16) -> Option<&'static str> {
                 match code {
@@ -56,14 +77,17 @@ macro_rules! event_types {
                 }
             }
 
-            /// Reads the stored form back. `schema` is the number that stood beside it; all types have had one form
-            /// so far, number 1.
+            /// Reads the stored form back. `schema` is the number that stood beside it: what an older one says is
+            /// converted to what it means now.
             ///
             /// # Errors
             /// Where the bytes are no such event.
             pub fn decode(code: u16, schema: u8, bytes: &[u8]) -> Result<Self, CodecError> {
                 match (code, schema) {
-                    $(($code, 1) => codec::decode::<$fields>(bytes).map(Self::$variant),)+
+                    $(
+                        ($code, schema_number!($($schema)?)) => codec::decode::<$fields>(bytes).map(Self::$variant),
+                        $($(($code, $old) => codec::decode::<$was>(bytes).map(|old| Self::$variant(old.into())),)+)?
+                    )+
                     _ => Err(CodecError::UnknownType { code, schema }),
                 }
             }
@@ -143,13 +167,23 @@ event_types! {
     39 "workspace.created" WorkspaceCreated(WorkspaceCreated),
     40 "workspace.collision_detected" WorkspaceCollisionDetected(WorkspaceCollisionDetected),
     41 "file.changed" FileChanged(FileChanged),
-    42 "schedule.set" ScheduleSet(ScheduleSet),
-    43 "schedule.fired" ScheduleFired(ScheduleFired),
+    42 "schedule.set" ScheduleSet(ScheduleSet) schema 2 was { 1: system::ScheduleSetV1 },
+    43 "schedule.fired" ScheduleFired(ScheduleFired) schema 2 was { 1: system::ScheduleFiredV1 },
     44 "schedule.removed" ScheduleRemoved(ScheduleRemoved),
     45 "runner.started" RunnerStarted(RunnerStarted),
     46 "runner.stopped" RunnerStopped(RunnerStopped),
     47 "queue.paused" QueuePaused(QueueChanged),
     48 "queue.resumed" QueueResumed(QueueChanged),
+    49 "process.stalled" ProcessStalled(ProcessStalled),
+    80 "process.token_claimed" ProcessTokenClaimed(ProcessTokenClaimed),
+    50 "workspace.requested" WorkspaceRequested(WorkspaceRequested),
+    51 "workspace.scanned" WorkspaceScanned(WorkspaceScanned),
+    52 "workspace.closed" WorkspaceClosed(WorkspaceClosed),
+    53 "workspace.merged" WorkspaceMerged(WorkspaceMerged),
+    54 "workspace.reverted" WorkspaceReverted(WorkspaceReverted),
+    83 "workspace.failed" WorkspaceFailed(WorkspaceFailed),
+    81 "workspace.orphan_found" WorkspaceOrphanFound(WorkspaceOrphanFound),
+    82 "session.described" SessionDescribed(SessionDescribed),
 }
 
 impl EventBody {

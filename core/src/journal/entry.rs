@@ -126,6 +126,8 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
                     (false, _) if retry => continue,
                     (_, StepOutcome::Cancelled) if is_branch_cancelled(finished) => Role::Close,
                     (_, StepOutcome::Ok) if kind == "wait" => Role::Close,
+                    // A step of a flow that is over without having run.
+                    (_, StepOutcome::Skipped) => Role::Close,
                     (_, StepOutcome::Cancelled) if closes(run, &events[index..]) => Role::Closing,
                     _ => Role::Delivery,
                 };

@@ -26,8 +26,6 @@ use std::sync::Arc;
 
 const EVENT: u8 = 1;
 const REMOVED: u8 = 2;
-/// All types have had one stored form so far.
-const SCHEMA: u8 = 1;
 
 const JOB: u8 = 1;
 const SESSION: u8 = 1 << 1;
@@ -120,7 +118,7 @@ pub fn put_event(out: &mut Vec<u8>, event: &Event, body: StoredBody<'_>) {
 
     out.extend_from_slice(&[EVENT, flags]);
     out.extend_from_slice(&event.body.code().to_le_bytes());
-    out.push(SCHEMA);
+    out.push(event.body.schema());
     put_stream(out, &event.stream);
     put_varint(out, event.version);
     out.extend_from_slice(&event.time.as_micros().to_le_bytes());

@@ -103,6 +103,46 @@ fn large_values_come_back_whole() {
 }
 
 #[test]
+fn large_values_are_replaced_and_deleted() {
+    on_each(|storage| {
+        let put = |key: u8, value: Vec<u8>| storage.write(vec![Write::put(Space::Frames, [key], value)]).unwrap();
+        (0..40).for_each(|key| put(key, vec![key; 3000]));
+        (0..40).step_by(2).for_each(|key| put(key, vec![key + 100; 5000]));
+        (0..40).step_by(5).for_each(|key| storage.write(vec![Write::delete(Space::Frames, [key])]).unwrap());
+        (0..40).step_by(10).for_each(|key| put(key, Vec::new()));
+        let all = storage.scan(Space::Frames, Bound::Unbounded, Bound::Unbounded, Direction::Forward, 99).unwrap();
+        let expected = (0..40u8).filter(|key| key % 10 != 5).map(|key| {
+            let value = match key {
+                _ if key % 10 == 0 => Vec::new(),
+                _ if key % 2 == 0 => vec![key + 100; 5000],
+                _ => vec![key; 3000],
+            };
+            (vec![key], value)
+        });
+        assert!(all == expected.collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn what_is_appended_is_written_about_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut appended = 0;
+    for _ in 0..3 {
+        let storage = open_sled(folder.path(), SledOptions::default()).unwrap();
+        for n in 0..250u64 {
+            let value = vec![n as u8; 1000 + 200 * n as usize];
+            appended += value.len() as u64;
+            storage.write(vec![Write::put(Space::Frames, appended.to_be_bytes(), value)]).unwrap();
+            storage.sync().unwrap();
+        }
+    }
+    // Segments are taken in whole.
+    let storage = open_sled(folder.path(), SledOptions::default()).unwrap();
+    let stored = storage.bytes_on_disk().unwrap();
+    assert!(stored < appended + appended / 10 + (8 << 20), "{appended} bytes take {stored}");
+}
+
+#[test]
 fn synced_writes_outlive_a_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let fill = |storage: &dyn Storage| {
@@ -175,13 +215,21 @@ mod folder {
     }
 
     #[test]
-    fn a_newer_format_is_refused_by_name() {
+    fn another_format_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         drop(open_sled(folder.path(), SledOptions::default()).unwrap());
-        fs::write(folder.path().join("format"), format!("moonlog data, format {}\n", FORMAT_VERSION + 1)).unwrap();
+        let write =
+            |format| fs::write(folder.path().join("format"), format!("moonlog data, format {format}\n")).unwrap();
+        write(FORMAT_VERSION + 1);
         let refused = refusal(folder.path());
-        assert!(matches!(refused, StorageError::NewerFormat { found: 2, supported: 1 }), "{refused}");
-        assert!(refused.to_string().contains("format 2"), "{refused}");
+        assert!(matches!(refused, StorageError::NewerFormat { found: 3, supported: 2 }), "{refused}");
+        assert!(refused.to_string().contains("format 3"), "{refused}");
+        write(FORMAT_VERSION - 1);
+        let refused = refusal(folder.path());
+        assert!(matches!(refused, StorageError::OlderFormat { found: 1, supported: 2 }), "{refused}");
+        assert!(
+            refused.to_string().contains("format 1, this moonlog") && refused.to_string().contains("reads format 2")
+        );
     }
 
     #[test]

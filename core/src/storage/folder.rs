@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! <folder>/lock      locked while a server has the folder
-//! <folder>/format    "moonlog data, format 1\n"
+//! <folder>/format    "moonlog data, format 2\n"
 //! <folder>/head      the position that was durable last, 20 digits; kept apart from the store, to notice its loss
+//! <folder>/ballast   room that is given up where the disk is full
 //! <folder>/log/      the store's own files
 //! ```
 
@@ -15,8 +16,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The format of the data folder that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format of the data folder that this version writes, and the only one that it reads.
+pub const FORMAT_VERSION: u32 = 2;
 
 const FORMAT_PREFIX: &str = "moonlog data, format ";
 
@@ -88,6 +89,9 @@ impl Folder {
             Ok(text) => match text.strip_prefix(FORMAT_PREFIX).and_then(|rest| rest.trim_end().parse().ok()) {
                 Some(found) if found > FORMAT_VERSION => {
                     Err(StorageError::NewerFormat { found, supported: FORMAT_VERSION })
+                }
+                Some(found) if found < FORMAT_VERSION => {
+                    Err(StorageError::OlderFormat { found, supported: FORMAT_VERSION })
                 }
                 Some(_) => Ok(()),
                 None => Err(self.not_ours(format!("its file `format` holds {:?}", first_chars(&text)))),

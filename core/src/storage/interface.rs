@@ -138,6 +138,18 @@ pub enum StorageError {
         /// The newest that this version reads.
         supported: u32,
     },
+    /// An older moonlog wrote the folder.
+    #[error(
+        "the data folder has format {found}, this moonlog {version} reads format {supported}: export the events with the \
+         moonlog that wrote them, and import them into a new folder",
+        version = env!("CARGO_PKG_VERSION")
+    )]
+    OlderFormat {
+        /// The folder's format.
+        found: u32,
+        /// The oldest that this version reads.
+        supported: u32,
+    },
     /// The folder holds something else.
     #[error("{} is no data folder of moonlog: {reason}", .path.display())]
     NotOurs {

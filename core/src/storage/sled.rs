@@ -10,14 +10,19 @@
 //!   and then not even be read. So each key is visited right after it was written.
 //! - Pages that are moved within the file while a write fails cannot be read afterwards, wherever they stand. So it is
 //!   not left to sled to find out that the disk is full.
-//! - A leaf holds up to 17 values, and is rewritten in whole now and then; written larger than a quarter of a segment it
-//!   becomes a file of its own. Hence the segments of 4 MiB for values of up to 56 KiB.
-
+//! - A leaf holds up to 17 values. It is rewritten in whole with each tenth change, and when it is split: what is appended
+//!   to a tree is written three to five times. So frames and blobs are stored apart, in a tree whose leaves are split
+//!   before anything large is in them; the value under the key itself is a number. See [`Apart`].
+//! - A leaf that is written larger than a quarter of a segment becomes a file of its own. Hence the segments of 4 MiB for
+//!   values of up to 56 KiB.
 //! - Its cache evicts nothing before each of its 256 shards was accessed 64 times, whatever the pages take: with pages of
 //!   300 KB, reading a log through once would keep all of it in memory. So for every bit that is read or written a page
 //!   of the otherwise useless tree `turnover` is accessed, in turns; its pages are spread over all shards.
 
-use super::{Direction, Entry, Space, Storage, StorageError, Write, folder::Folder, interface::is_empty};
+use super::{
+    Direction, Entry, Space, Storage, StorageError, Write, ballast::Ballast, folder::Folder, interface::is_empty,
+    page_table,
+};
 use nix::sys::statvfs::statvfs;
 use std::{
     fs::File,
@@ -44,6 +49,10 @@ const TURNOVER_BYTES: u64 = 1 << 10;
 const TURNOVER_OWED_MAX_BYTES: u64 = 16 << 20;
 /// How much of the disk a written byte may take, since pages are rewritten.
 const WRITE_AMPLIFICATION: u64 = 4;
+/// A leaf with as many keys is split by whoever visits it next.
+const LEAF_KEYS_MAX: u64 = 17;
+/// How many keys are made ahead at once.
+const KEYS_AT_ONCE: u64 = 64;
 /// How long closing may take to let go of the store's file.
 const LET_GO_MAX: Duration = Duration::from_secs(2);
 /// A value that is read alone brings its page's others along.
@@ -54,7 +63,8 @@ const NEIGHBOURS: u64 = 8;
 pub struct SledOptions {
     /// How much of the stored pages stay in memory, in bytes.
     pub cache_bytes: u64,
-    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written.
+    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written. As much again
+    /// is held in a file, to be given up where the store cannot be opened on a full disk.
     pub reserve_bytes: u64,
 }
 
@@ -64,12 +74,62 @@ impl Default for SledOptions {
     }
 }
 
+/// Frames and blobs, each under a number.
+///
+/// The keys are in the tree before their values are, with nothing under them, and so far ahead that their leaf was split
+/// already: it has nine keys and gets nine changes, so it is never rewritten.
+#[derive(Debug)]
+struct Apart {
+    tree: sled::Tree,
+    /// The next value's number.
+    next: u64,
+    /// The first number that is not in the tree.
+    end: u64,
+}
+
+impl Apart {
+    fn open(tree: sled::Tree) -> sled::Result<Self> {
+        let end = tree.last()?.and_then(|(key, _)| number(&key)).map_or(0, |last| last + 1);
+        let mut next = end;
+        while next > 0 && tree.get((next - 1).to_be_bytes())?.is_some_and(|value| value.is_empty()) {
+            next -= 1;
+        }
+        Ok(Self { tree, next, end })
+    }
+
+    /// Stores `value`, and returns what stands under its key: its number.
+    fn put(&mut self, value: Vec<u8>) -> sled::Result<Vec<u8>> {
+        if value.is_empty() {
+            return Ok(value);
+        }
+        if self.end <= self.next + LEAF_KEYS_MAX {
+            for _ in 0..KEYS_AT_ONCE {
+                self.tree.insert(self.end.to_be_bytes(), &[])?;
+                self.end += 1;
+            }
+        }
+        let key = self.next.to_be_bytes();
+        self.tree.insert(key, value)?;
+        self.next += 1;
+        Ok(key.to_vec())
+    }
+
+    /// Forgets the value that `stored` is the number of.
+    fn forget(&self, stored: &[u8]) -> sled::Result<()> {
+        if !stored.is_empty() {
+            self.tree.insert(stored, &[])?;
+        }
+        Ok(())
+    }
+}
+
 /// Storage on sled, in a folder that nobody else has open.
 #[derive(Debug)]
 pub struct SledStorage {
     // Dropped in this order: the folder's lock goes last.
     trees: [sled::Tree; Space::ALL.len()],
     turnover: sled::Tree,
+    apart: sled::Tree,
     /// How many bytes were moved in all.
     moved_bytes: AtomicU64,
     /// How many of them were made up for in `turnover`.
@@ -83,7 +143,7 @@ pub struct SledStorage {
     store: PathBuf,
     reserve_bytes: u64,
     file: File,
-    turn: Mutex<()>,
+    turn: Mutex<Apart>,
     folder: Folder,
 }
 
@@ -94,17 +154,20 @@ pub struct SledStorage {
 pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, StorageError> {
     let folder = Folder::open(dir)?;
     let store = folder.store();
-    let (db, trees, turnover) = guarded("opening the store", || {
-        let db = open_when_free(&store, &options)?;
-        let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
-        let turnover = db.open_tree("turnover")?;
-        if turnover.get(turnover_key(TURNOVER_KEYS - 1))?.is_none() {
-            for key in 0..TURNOVER_KEYS {
-                turnover.insert(turnover_key(key), &[])?;
-            }
+    let dropped =
+        page_table::drop_damaged(&store).map_err(|error| StorageError::io("reading the table of pages", error))?;
+    for table in dropped {
+        tracing::warn!(table = %table.display(), "a damaged table of pages was dropped; it is made anew from the store");
+    }
+    let ballast = Ballast::of(dir);
+    let (db, trees, turnover, apart) = match open_store(&store, &options) {
+        Err(error) if error.is_disk_full() && ballast.drop_it() => {
+            tracing::warn!(%error, "the disk is full: the room that was kept for this is used");
+            open_store(&store, &options)?
         }
-        Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover))
-    })?;
+        opened => opened?,
+    };
+    ballast.take(options.reserve_bytes, free_bytes(&store)?);
     let path = store.join("db");
     let file = File::open(&path).map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
     Folder::sync_entries(&store)?;
@@ -120,9 +183,33 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         store,
         reserve_bytes: options.reserve_bytes,
         file,
-        turn: Mutex::new(()),
+        apart: apart.tree.clone(),
+        turn: Mutex::new(apart),
         folder,
     }))
+}
+
+type Opened = (sled::Db, [sled::Tree; Space::ALL.len()], sled::Tree, Apart);
+
+fn open_store(store: &Path, options: &SledOptions) -> Result<Opened, StorageError> {
+    guarded("opening the store", || {
+        let db = open_when_free(store, options)?;
+        let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
+        let turnover = db.open_tree("turnover")?;
+        if turnover.get(turnover_key(TURNOVER_KEYS - 1))?.is_none() {
+            for key in 0..TURNOVER_KEYS {
+                turnover.insert(turnover_key(key), &[])?;
+            }
+        }
+        let apart = Apart::open(db.open_tree("apart")?)?;
+        Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
+    })
+}
+
+/// How much is free on the disk that `folder` is on.
+fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
+    let space = statvfs(folder).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
+    Ok((space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64))
 }
 
 /// The folder is ours alone, so if sled's file is still locked, then by what this process closed a moment ago: sled lets
@@ -171,14 +258,29 @@ impl SledStorage {
 
     /// Refuses a write of `bytes` that may not fit the disk.
     fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
-        let space = statvfs(&self.store).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
-        let free = (space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64);
+        let free = free_bytes(&self.store)?;
         if free >= self.reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
             return Ok(());
         }
         let left =
             format!("no space left on the disk: {free} bytes are free, and {} stay in reserve", self.reserve_bytes);
         Err(StorageError::io("writing", io::Error::new(io::ErrorKind::StorageFull, left)))
+    }
+
+    /// The value of `key`, under which `stored` stood; `None` if it was deleted since.
+    fn value(&self, space: Space, key: &[u8], mut stored: sled::IVec) -> sled::Result<Option<Vec<u8>>> {
+        while is_apart(space) && !stored.is_empty() {
+            match self.apart.get(&stored)? {
+                Some(value) if !value.is_empty() => return Ok(Some(value.to_vec())),
+                _ => match self.tree(space).get(key)? {
+                    None => return Ok(None),
+                    // There was another value before.
+                    Some(now) if now != stored => stored = now,
+                    Some(_) => return Err(sled::Error::Corruption { at: None, bt: () }),
+                },
+            }
+        }
+        Ok(Some(stored.to_vec()))
     }
 
     fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
@@ -188,7 +290,7 @@ impl SledStorage {
         result
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
+    fn turn(&self) -> MutexGuard<'_, Apart> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,16 +299,23 @@ impl Storage for SledStorage {
     fn write(&self, batch: Vec<Write>) -> Result<(), StorageError> {
         let bytes = batch.iter().map(|write| write.value.as_ref().map_or(0, Vec::len) as u64).sum();
         self.check_space(bytes)?;
-        let _turn = self.turn();
+        let mut turn = self.turn();
         self.unflushed.store(true, Ordering::Relaxed);
         let result = guarded("writing", || {
             for Write { space, key, value } in batch {
                 let tree = self.tree(space);
-                match value {
-                    Some(value) => tree.insert(&key, value)?,
+                let stored = match value {
+                    Some(value) if is_apart(space) => Some(turn.put(value)?),
+                    value => value,
+                };
+                let before = match stored {
+                    Some(stored) => tree.insert(&key, stored)?,
                     None => tree.remove(&key)?,
                 };
                 tree.contains_key(&key)?;
+                if let Some(before) = before.filter(|_| is_apart(space)) {
+                    turn.forget(&before)?;
+                }
             }
             self.turn_over(bytes)
         });
@@ -224,7 +333,8 @@ impl Storage for SledStorage {
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         guarded("reading", || {
-            let value = self.tree(space).get(key)?.map(|value| value.to_vec());
+            let stored = self.tree(space).get(key)?;
+            let value = stored.map_or(Ok(None), |stored| self.value(space, key, stored))?;
             self.turn_over(NEIGHBOURS * value.as_ref().map_or(0, Vec::len) as u64)?;
             Ok(value)
         })
@@ -241,13 +351,15 @@ impl Storage for SledStorage {
         if is_empty(&from, &to) {
             return Ok(Vec::new());
         }
-        let entry =
-            |entry: sled::Result<(sled::IVec, sled::IVec)>| entry.map(|(key, value)| (key.to_vec(), value.to_vec()));
+        let entry = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            let read = entry.and_then(|(key, stored)| Ok((self.value(space, &key, stored)?, key)));
+            read.map(|(value, key)| value.map(|value| (key.to_vec(), value))).transpose()
+        };
         guarded("reading", || {
             let range = self.tree(space).range((from, to));
             let entries: Vec<Entry> = match direction {
-                Direction::Forward => range.take(limit).map(entry).collect::<sled::Result<_>>()?,
-                Direction::Backward => range.rev().take(limit).map(entry).collect::<sled::Result<_>>()?,
+                Direction::Forward => range.filter_map(entry).take(limit).collect::<sled::Result<_>>()?,
+                Direction::Backward => range.rev().filter_map(entry).take(limit).collect::<sled::Result<_>>()?,
             };
             let bytes = entries.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
             self.turn_over(if limit == 1 { NEIGHBOURS * bytes } else { bytes })?;
@@ -266,6 +378,15 @@ impl Storage for SledStorage {
     fn noted_head(&self) -> Option<u64> {
         self.folder.noted_head()
     }
+}
+
+/// Whether what stands under a key of `space` is the number of the value.
+const fn is_apart(space: Space) -> bool {
+    matches!(space, Space::Frames | Space::Blobs)
+}
+
+fn number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
 }
 
 fn turnover_key(key: u64) -> [u8; 8] {

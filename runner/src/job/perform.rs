@@ -5,6 +5,7 @@ use super::{
     open::{Doing, Open, StepInput, Wait},
 };
 use crate::{
+    derived_id::derived_id,
     http,
     process::{
         Owner,
@@ -18,7 +19,7 @@ use futures_util::FutureExt;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
-    id::{Hash, JobId, ProcessId},
+    id::{JobId, ProcessId},
     journal::idempotency_key,
     time::Timestamp,
 };
@@ -217,9 +218,5 @@ impl Operation {
 
 /// A child's id follows from its parent's step, so that a step that is begun again after a crash finds its child.
 pub(crate) fn child_id(parent: &JobId, run: u32, path: &str, attempt: u32, at: Timestamp) -> JobId {
-    let hash = Hash::of(format!("{parent}/{run}/{path}/{attempt}").as_bytes());
-    let mut random = [0; 10];
-    random.copy_from_slice(&hash.as_bytes()[..10]);
-    let ms = u64::try_from(at.as_micros() / 1000).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid().into()
+    derived_id(&format!("{parent}/{run}/{path}/{attempt}"), at)
 }

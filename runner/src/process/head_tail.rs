@@ -1,6 +1,6 @@
 //! The beginning and the end of an output, in bounded memory whatever is written.
 
-use super::output_text::{continued_start, cut, incomplete_end, text};
+use super::output_text::{continued_start, cut_front, incomplete_end, text};
 use serde::Serialize;
 use std::collections::VecDeque;
 
@@ -29,6 +29,7 @@ pub struct Truncation {
 #[derive(Debug, Clone, Default)]
 pub struct HeadTail {
     head: Vec<u8>,
+    head_closed: bool,
     tail: VecDeque<u8>,
     total: u64,
 }
@@ -37,12 +38,18 @@ impl HeadTail {
     /// Adds what was written.
     pub fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
-        let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.head.len()));
+        let room = if self.head_closed { 0 } else { HEAD_BYTES - self.head.len() };
+        let (head, rest) = bytes.split_at(bytes.len().min(room));
         self.head.extend_from_slice(head);
         let rest = &rest[rest.len().saturating_sub(TAIL_BYTES)..];
         let over = (self.tail.len() + rest.len()).saturating_sub(TAIL_BYTES);
         self.tail.drain(..over);
         self.tail.extend(rest);
+    }
+
+    /// Keeps nothing more as the beginning: what follows is not recorded, and of that the log holds the end alone.
+    pub fn close_head(&mut self) {
+        self.head_closed = true;
     }
 
     /// Replaces the end: for an output of `total` bytes whose end was kept apart.
@@ -58,14 +65,16 @@ impl HeadTail {
         self.total
     }
 
-    /// The last bytes, at most [`TAIL_BYTES`].
+    /// The last bytes as text, at most [`TAIL_BYTES`].
     pub fn last(&self) -> String {
         let mut bytes: Vec<u8> = self.tail.iter().copied().collect();
         if bytes.len() < TAIL_BYTES {
             let from = self.head.len().saturating_sub(TAIL_BYTES - bytes.len());
             bytes.splice(..0, self.head[from..].iter().copied());
         }
-        text(&bytes[continued_start(&bytes)..]).into_owned()
+        let text = text(&bytes[continued_start(&bytes)..]);
+        // What stands for bytes that are no text is longer than they are.
+        cut_front(&text, TAIL_BYTES).to_owned()
     }
 
     /// What is shown, and what was left out.
@@ -74,15 +83,15 @@ impl HeadTail {
         let kept = (self.head.len() + tail.len()) as u64;
         let mut shown = Shown::default();
         if kept == self.total {
-            shown.add_lines(&text(&[self.head.as_slice(), tail.as_slice()].concat()));
+            shown.add_lines(&[self.head.as_slice(), tail.as_slice()].concat());
         } else {
             let head = &self.head[..self.head.len() - incomplete_end(&self.head)];
             let tail = &tail[continued_start(&tail)..];
             let omitted = self.total - (head.len() + tail.len()) as u64;
             shown.omitted = omitted;
-            shown.add_lines(&text(head));
+            shown.add_lines(head);
             shown.output.push_str(&format!("\n\n... [omitted {omitted} bytes] ...\n\n"));
-            shown.add_lines(&text(tail));
+            shown.add_lines(tail);
         }
         let truncated = (shown.omitted > 0).then_some(Truncation {
             original_bytes: self.total,
@@ -101,27 +110,34 @@ struct Shown {
 }
 
 impl Shown {
-    fn add_lines(&mut self, text: &str) {
-        for line in text.split_inclusive('\n') {
-            let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));
-            self.output.push_str(&cut_line(content, &mut self.omitted));
+    fn add_lines(&mut self, bytes: &[u8]) {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (content, end) = line.strip_suffix(b"\n").map_or((line, ""), |content| (content, "\n"));
+            self.add_line(content);
             self.output.push_str(end);
         }
     }
-}
 
-fn cut_line<'a>(line: &'a str, omitted: &mut u64) -> std::borrow::Cow<'a, str> {
-    if line.len() <= LINE_BYTES {
-        return line.into();
+    /// Adds a line, of one that is too long the beginning. Lengths are those of what was written, not of what stands
+    /// for bytes that are no text.
+    fn add_line(&mut self, line: &[u8]) {
+        if line.len() <= LINE_BYTES {
+            self.output.push_str(&text(line));
+            return;
+        }
+        let kept = &line[..LINE_BYTES - LINE_MARKER.len()];
+        let kept = &kept[..kept.len() - incomplete_end(kept)];
+        self.omitted += (line.len() - kept.len()) as u64;
+        self.output.push_str(&text(kept));
+        self.output.push_str(LINE_MARKER);
     }
-    let kept = cut(line, LINE_BYTES - LINE_MARKER.len());
-    *omitted += (line.len() - kept.len()) as u64;
-    format!("{kept}{LINE_MARKER}").into()
 }
 
 /// A line as results show it.
-pub(super) fn shown_line(line: &str) -> String {
-    cut_line(line, &mut 0).into_owned()
+pub(super) fn shown_line(line: &[u8]) -> String {
+    let mut shown = Shown::default();
+    shown.add_line(line);
+    shown.output
 }
 
 #[cfg(test)]

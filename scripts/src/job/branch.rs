@@ -1,7 +1,9 @@
 //! Branches of combinators, spawned ones, and their ends.
 
 use super::{
-    Answer, Block, End, FiberId, FiberKind, FiberState, Halt, Job, Parked, Scope, SpawnEnd, answer, returns, status,
+    Answer, Block, End, FiberId, FiberKind, FiberState, Halt, Job, Parked, Scope, SpawnEnd, answer,
+    operation::{Begin, spec_hash},
+    returns, status,
 };
 use crate::{thrown, value::to_json};
 use mlua::{Lua, Thread, Value};
@@ -123,6 +125,7 @@ impl Job {
         let mut ended = Vec::new();
         for id in doomed {
             let Some(fiber) = self.fibers.remove(&id) else { continue };
+            self.flows.remove(&id);
             if fiber.kind == FiberKind::Spawn {
                 let path = fiber.scopes.first().map(|scope| Arc::clone(&scope.prefix)).unwrap_or_default();
                 let text = Value::Nil;
@@ -165,14 +168,12 @@ impl Job {
         }
         let operation = match timeout_ms {
             None => None,
-            Some(ms) => Some(self.start(
-                "wait",
-                "wait",
-                Json::from_written(format!("{{\"timeout_ms\":{ms}}}")),
-                None,
-                false,
-                None,
-            )?),
+            Some(ms) => {
+                let input = Json::from_written(format!("{{\"timeout_ms\":{ms}}}"));
+                let spec_hash = spec_hash("wait", input.as_str(), None);
+                let (kind, name, path) = ("wait", "wait", None);
+                Some(self.start(Begin { kind, name, path, input, spec_hash, check: false, retry: None })?)
+            }
         };
         self.block(Block::Spawn(id, operation))
     }
@@ -211,6 +212,7 @@ impl Job {
         result: Result<Value, (Value, Option<String>)>,
     ) -> Result<(), Halt> {
         let Some(fiber) = self.fibers.remove(&id) else { return Ok(()) };
+        self.flows.remove(&id);
         let parent = fiber.parent.unwrap_or_default();
         match fiber.kind {
             FiberKind::Main => {

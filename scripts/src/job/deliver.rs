@@ -57,7 +57,7 @@ impl Job {
             self.await_attempt(path)?;
             return Ok(());
         }
-        self.open.remove(path);
+        self.step_over(path, event.outcome);
         let resume = match event.outcome {
             StepOutcome::Ok => self.ended(lua, event, false)?,
             _ => self.throws(lua, &error_of(event))?,

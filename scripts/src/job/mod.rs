@@ -1,18 +1,21 @@
 //! What the host knows of the job that a VM runs: its branches (`fiber`), its call paths (`path`), what it does
-//! (`intend`), its operations (`operation`), its code steps (`step`), its combinators (`branch`), and what is delivered
-//! to it (`deliver`). It holds Luau values but never runs Luau code.
+//! (`intend`), its operations (`operation`), its code steps (`step`), its combinators (`branch`, `flow`), and what is
+//! delivered to it (`deliver`). It holds Luau values but never runs Luau code.
 
 mod branch;
 mod deliver;
 mod fiber;
+mod flow;
 mod intend;
 mod operation;
 mod path;
 mod step;
 
 pub(crate) use fiber::{Block, Fiber, FiberId, FiberKind, FiberState, Parked};
+pub(crate) use flow::FlowTask;
 pub(crate) use intend::{Fatal, Halt, mismatch};
 pub(crate) use path::Scope;
+pub(crate) use step::CodeStep;
 
 use crate::{Limits, RunSpec, value::Marks};
 use mlua::{Lua, Value};
@@ -81,6 +84,8 @@ pub(crate) struct Job {
     pub current: FiberId,
     pub next_fiber: FiberId,
     pub spawn_ends: BTreeMap<FiberId, SpawnEnd>,
+    /// The flows that run, by the branch that runs each.
+    pub(in crate::job) flows: HashMap<FiberId, flow::Flow>,
     pub end: Option<End>,
     pub fatal: Option<Fatal>,
 
@@ -111,6 +116,7 @@ impl Job {
             current: 0,
             next_fiber: 0,
             spawn_ends: BTreeMap::new(),
+            flows: HashMap::new(),
             end: None,
             fatal: None,
             open: HashMap::new(),

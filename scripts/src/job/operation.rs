@@ -27,8 +27,22 @@ pub(crate) struct OpenStep {
     pub retry: Option<RetryPolicy>,
     /// A code step whose function runs in a branch of its own.
     pub timeout: bool,
+    /// A code step that is a step of a flow.
+    pub in_flow: bool,
     /// Counts up over the run: what began later is inside, or beside.
     pub order: u64,
+}
+
+/// An operation or a code step as it begins.
+pub(crate) struct Begin<'a> {
+    pub kind: &'a str,
+    pub name: &'a str,
+    /// Its call path, where that is settled; else it is the next of its name in the scope.
+    pub path: Option<Arc<str>>,
+    pub input: Json,
+    pub spec_hash: Hash,
+    pub check: bool,
+    pub retry: Option<RetryPolicy>,
 }
 
 impl Job {
@@ -36,20 +50,14 @@ impl Job {
     pub fn begin(&mut self, kind: &str, label: Option<&str>, input: &Value, check: bool) -> Result<Answer, Halt> {
         self.check_allowed(kind)?;
         let input = crate::value::to_json(input, kind, &self.marks, self.limits.value_bytes)?;
-        let path = self.start(kind, label.unwrap_or(kind), input, None, check, None)?;
+        let spec_hash = spec_hash(kind, input.as_str(), None);
+        let begin = Begin { kind, name: label.unwrap_or(kind), path: None, input, spec_hash, check, retry: None };
+        let path = self.start(begin)?;
         self.block(Block::Operation(path))
     }
 
     /// Emits `step.started` and keeps the step open. The answer is its call path.
-    pub fn start(
-        &mut self,
-        kind: &str,
-        name: &str,
-        input: Json,
-        hashed: Option<Hash>,
-        check: bool,
-        retry: Option<RetryPolicy>,
-    ) -> Result<Arc<str>, Halt> {
+    pub fn start(&mut self, begin: Begin<'_>) -> Result<Arc<str>, Halt> {
         const NAME_BYTES: usize = 200;
         self.steps += 1;
         if self.steps > self.limits.steps_max {
@@ -57,11 +65,14 @@ impl Job {
             let message = format!("the job has begun more than {max} steps; continue_as starts a fresh history");
             return Err(Halt::limit("limit_steps", message));
         }
+        let Begin { kind, name, path, input, spec_hash, check, retry } = begin;
         if name.len() > NAME_BYTES {
             return Err(Halt::error("invalid_argument", format!("a step's name is at most {NAME_BYTES} bytes")));
         }
-        let path = self.scope()?.segment(name);
-        let spec_hash = hashed.unwrap_or_else(|| spec_hash(kind, input.as_str(), None));
+        let path = match path {
+            Some(path) => path,
+            None => self.scope()?.segment(name),
+        };
         let started = StepStarted {
             run: self.spec.run,
             path: path.to_string(),
@@ -75,7 +86,18 @@ impl Job {
         self.intend(EventBody::StepStarted(started), Some(Arc::clone(&path)))?;
         self.next_order += 1;
         let (fiber, order, code) = (self.current, self.next_order, kind == "step");
-        let open = OpenStep { fiber, code, attempt: 1, between: false, begun, check, retry, timeout: false, order };
+        let open = OpenStep {
+            fiber,
+            code,
+            attempt: 1,
+            between: false,
+            begun,
+            check,
+            retry,
+            timeout: false,
+            in_flow: false,
+            order,
+        };
         self.open.insert(Arc::clone(&path), open);
         Ok(path)
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Block, Fiber, FiberKind, FiberState, Halt, Job, Scope, answer,
-    operation::{error_of, spec_hash},
+    operation::{Begin, error_of, spec_hash},
     returns, status,
 };
 use crate::{
@@ -18,26 +18,35 @@ use moonlog_core::{
 };
 use std::{collections::VecDeque, fmt::Write, sync::Arc};
 
+/// A code step as a script, or one of its flows, calls it.
+pub(crate) struct CodeStep {
+    pub name: String,
+    /// Its call path, where it is a step of a flow: its branch's own.
+    pub path: Option<Arc<str>>,
+    /// What kind of step of a flow it is.
+    pub kind: Option<String>,
+    pub input: Value,
+    pub retry: Option<RetryPolicy>,
+    pub timeout_ms: Option<u64>,
+}
+
 impl Job {
     /// The script calls `step`.
-    pub fn step_begin(
-        &mut self,
-        lua: &Lua,
-        name: &str,
-        input: &Value,
-        retry: Option<RetryPolicy>,
-        timeout_ms: Option<u64>,
-    ) -> Result<Answer, Halt> {
+    pub fn step_begin(&mut self, lua: &Lua, code: CodeStep) -> Result<Answer, Halt> {
         self.check_allowed("step")?;
+        let CodeStep { name, path, kind, input, retry, timeout_ms } = code;
         let mut text = String::from("{");
+        if let Some(kind) = kind {
+            let _ = write!(text, "\"flow\":{},", Json::of(&kind));
+        }
         if !input.is_nil() {
-            let input = to_json(input, "step: input", &self.marks, self.limits.value_bytes)?;
+            let input = to_json(&input, "step: input", &self.marks, self.limits.value_bytes)?;
             let _ = write!(text, "\"input\":{input},");
         }
-        let _ = write!(text, "\"name\":{}", Json::of(name));
+        let _ = write!(text, "\"name\":{}", Json::of(&name));
         // Its hash covers name and input, but not how often it is tried.
         let script = input.is_nil().then_some(&self.spec.script_hash);
-        let hash = spec_hash("step", &text, script);
+        let spec_hash = spec_hash("step", &text, script);
         if let Some(retry) = &retry {
             let _ = write!(text, ",\"retry\":{}", Json::parse(Json::of(retry).as_str()).unwrap_or_default());
         }
@@ -45,9 +54,12 @@ impl Job {
             let _ = write!(text, ",\"timeout_ms\":{timeout_ms}");
         }
         text.push('}');
-        let path = self.start("step", name, Json::from_written(text), Some(hash), false, retry)?;
+        let in_flow = path.is_some();
+        let input = Json::from_written(text);
+        let path = self.start(Begin { kind: "step", name: &name, path, input, spec_hash, check: false, retry })?;
         if let Some(open) = self.open.get_mut(&path) {
             open.timeout = timeout_ms.is_some();
+            open.in_flow = in_flow;
         }
         let id = self.current;
         match self.attempt(lua, &path, 1)? {
@@ -57,6 +69,16 @@ impl Job {
                     fiber.state = FiberState::Blocked(Block::Recorded(path));
                 }
                 Ok(answer(status::WAIT))
+            }
+        }
+    }
+
+    /// A code step is over: no attempt at it follows. A flow is told how its steps ended.
+    pub fn step_over(&mut self, path: &Arc<str>, outcome: StepOutcome) {
+        if let Some(open) = self.open.remove(path).filter(|open| open.in_flow) {
+            let parent = self.fibers.get(&open.fiber).and_then(|fiber| fiber.parent);
+            if let Some(flow) = parent.and_then(|parent| self.flows.get_mut(&parent)) {
+                flow.note_end(path, outcome, open.attempt);
             }
         }
     }
@@ -99,7 +121,7 @@ impl Job {
         if retry {
             return self.await_attempt(path);
         }
-        self.open.remove(path);
+        self.step_over(path, finish.outcome);
         match finish.outcome {
             StepOutcome::Ok => {
                 let output = finish.output.as_ref().map_or("null", Json::as_str);
@@ -185,7 +207,7 @@ impl Job {
             plain => plain,
         };
         let finish = StepFinished { output: Some(output), ..self.finish(&path, attempt, StepOutcome::Ok, None) };
-        self.open.remove(&path);
+        self.step_over(&path, StepOutcome::Ok);
         self.intend(EventBody::StepFinished(finish), Some(path))?;
         if self.is_full() {
             return self.park_for_flush(returns(value));
@@ -214,7 +236,7 @@ impl Job {
         if may_retry && self.schedule_retry(path, &error) {
             return self.await_attempt(path);
         }
-        self.open.remove(path);
+        self.step_over(path, StepOutcome::Error);
         Ok(self.throws(lua, &error)?)
     }
 

@@ -6,6 +6,7 @@ mod clock;
 mod definitions;
 mod guest;
 mod host;
+mod host_flow;
 mod prelude;
 mod sandbox;
 mod text;

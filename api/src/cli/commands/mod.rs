@@ -12,9 +12,12 @@ pub mod jobs;
 pub mod replay;
 pub mod retry;
 pub mod run;
+pub mod schedule;
+pub mod schedules;
 pub mod serve;
 pub mod show;
 pub mod signal;
+pub mod unschedule;
 pub mod verify;
 pub mod workflows;
 

@@ -42,6 +42,17 @@ fn text(text: &str) -> String {
     text.into()
 }
 
+fn closed_workspace() -> WorkspaceClosed {
+    WorkspaceClosed {
+        path: text("/w"),
+        removed: true,
+        branch: Some(text("moonlog/s")),
+        unmerged_commits: 2,
+        uncommitted: vec![text("a.rs")],
+        note: Some(text("why")),
+    }
+}
+
 /// One event of every type, with every field set.
 fn samples() -> Vec<EventBody> {
     let time = Timestamp::from_micros(1_795_000_000_000_001);
@@ -216,8 +227,24 @@ fn samples() -> Vec<EventBody> {
             before_hash: Some(hash(5)),
             after_hash: Some(hash(6)),
         }),
-        EventBody::ScheduleSet(ScheduleSet { cron: text("* * * * *"), workflow: text("w"), args: json("{}") }),
-        EventBody::ScheduleFired(ScheduleFired { job: Some(id(6)) }),
+        EventBody::ScheduleSet(ScheduleSet {
+            cron: text("* * * * *"),
+            workflow: text("w"),
+            args: json("{}"),
+            time_zone: text("Europe/Berlin"),
+            overlap: Overlap::Replace,
+            catch_up: CatchUp::All,
+            jitter_ms: 300,
+            queue: Some(text("q")),
+            labels: [(text("k"), text("v"))].into(),
+            paused: true,
+        }),
+        EventBody::ScheduleFired(ScheduleFired {
+            job: Some(id(6)),
+            due: Some(time),
+            skipped: Some(ScheduleSkipped::Missed),
+            error: Some(error()),
+        }),
         EventBody::ScheduleRemoved(ScheduleRemoved {}),
         EventBody::RunnerStarted(RunnerStarted {
             version: text("0.1.0"),
@@ -227,6 +254,49 @@ fn samples() -> Vec<EventBody> {
         EventBody::RunnerStopped(RunnerStopped { version: text("0.1.0") }),
         EventBody::QueuePaused(QueueChanged { queue: text("q") }),
         EventBody::QueueResumed(QueueChanged { queue: text("q") }),
+        EventBody::ProcessStalled(ProcessStalled { idle_ms: 45_000, tail: text("Continue? [y/N] ") }),
+        EventBody::ProcessTokenClaimed(ProcessTokenClaimed { client_token: text("t"), request_hash: hash(7) }),
+        EventBody::WorkspaceRequested(WorkspaceRequested {
+            kind: text("worktree"),
+            path: text("/w"),
+            repository: Some(text("/r/.git")),
+            base: Some(text("refs/heads/main")),
+            base_commit: Some(text("abc")),
+            branch: Some(text("moonlog/s")),
+            recreated: true,
+            set_aside: Some(text("/w.broken")),
+        }),
+        EventBody::WorkspaceScanned(WorkspaceScanned {
+            base_commit: text("abc"),
+            files: vec![ScannedFile {
+                path: text("a.rs"),
+                op: text("edited"),
+                lines: vec![Lines { start: 300, count: 2 }],
+                after_hash: Some(hash(6)),
+            }],
+            omitted: 4,
+        }),
+        EventBody::WorkspaceClosed(closed_workspace()),
+        EventBody::WorkspaceMerged(WorkspaceMerged {
+            branch: text("moonlog/s"),
+            into: text("refs/heads/main"),
+            how: text("fast_forward"),
+            commit: text("abc"),
+            head: text("def"),
+            saved: Some(text("def")),
+            files: vec![text("a.rs")],
+        }),
+        EventBody::WorkspaceReverted(WorkspaceReverted { paths: vec![text("a.rs")] }),
+        EventBody::WorkspaceFailed(WorkspaceFailed { error: error() }),
+        EventBody::WorkspaceOrphanFound(WorkspaceOrphanFound {
+            path: text("/w"),
+            owner: Some(session),
+            kept: closed_workspace(),
+        }),
+        EventBody::SessionDescribed(SessionDescribed {
+            title: Some(text("t")),
+            labels: [(text("k"), text("v"))].into(),
+        }),
     ]
 }
 
@@ -248,11 +318,36 @@ fn the_fields_of_every_type() {
     let mut golden = String::new();
     for body in samples {
         let bytes = body.encode().unwrap();
-        assert_eq!(EventBody::decode(body.code(), 1, &bytes).unwrap(), body);
+        assert_eq!(EventBody::decode(body.code(), body.schema(), &bytes).unwrap(), body);
         assert_eq!(EventBody::from_data_json(body.name(), &body.data_json()).unwrap(), body);
         let _ = write!(golden, "{} {}\n{}", body.code(), body.name(), wrapped(&bytes));
     }
     insta::assert_snapshot!("bodies", golden);
+}
+
+/// What older versions of moonlog wrote, and what it means now.
+#[test]
+fn older_forms() {
+    let set = ScheduleSet {
+        cron: text("* * * * *"),
+        workflow: text("w"),
+        args: json("{}"),
+        time_zone: text("UTC"),
+        ..ScheduleSet::default()
+    };
+    let fired = ScheduleFired { job: Some(id(6)), ..ScheduleFired::default() };
+    let older: [(u16, u8, &str, EventBody); 2] = [
+        (42, 1, "092a202a202a202a202a0177027b7d", EventBody::ScheduleSet(set)),
+        (43, 1, "0106060606060606060606060606060606", EventBody::ScheduleFired(fired)),
+    ];
+    for (code, schema, bytes, body) in older {
+        assert!(schema < body.schema());
+        assert_eq!(EventBody::decode(code, schema, &unhex(bytes)).unwrap(), body);
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 #[test]
@@ -279,6 +374,12 @@ fn every_value_of_an_enum() {
     assert_eq!(steps.map(|value| encode(&value).unwrap()), [[0], [1], [2], [3], [4], [5]]);
     assert_eq!(processes.map(|value| encode(&value).unwrap()), [[0], [1], [2], [3], [4]]);
     assert_eq!([Decision::Approved, Decision::Denied].map(|value| encode(&value).unwrap()), [[0], [1]]);
+    let overlaps = [Overlap::Skip, Overlap::Queue, Overlap::Replace];
+    assert_eq!(overlaps.map(|value| encode(&value).unwrap()), [[0], [1], [2]]);
+    let catch_ups = [CatchUp::None, CatchUp::Last, CatchUp::All];
+    assert_eq!(catch_ups.map(|value| encode(&value).unwrap()), [[0], [1], [2]]);
+    let skipped = [ScheduleSkipped::Overlap, ScheduleSkipped::Missed, ScheduleSkipped::Refused];
+    assert_eq!(skipped.map(|value| encode(&value).unwrap()), [[0], [1], [2]]);
 }
 
 /// Events whose envelopes have nothing, and everything, in every kind of stream.
