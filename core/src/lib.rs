@@ -12,6 +12,7 @@ pub mod id;
 pub mod journal;
 pub mod json;
 pub mod log;
+pub mod message;
 pub mod projection;
 pub mod schedule;
 pub mod storage;

@@ -1,6 +1,7 @@
 //! The runner as its clients see it.
 
 use crate::{
+    agent::{LiveAgents, Meters, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -69,6 +70,11 @@ pub(crate) struct Inner {
     pub(crate) processes: Processes,
     pub(crate) process_table: ProcessTable,
     pub(crate) tools: Tools,
+    pub(crate) models: Models,
+    /// Agents that run.
+    pub(crate) agents: LiveAgents,
+    /// Tokens of jobs that have agents.
+    pub(crate) meters: Meters,
     pub(crate) admission: Admission,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
@@ -197,6 +203,9 @@ impl Runner {
         let process_table =
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
+            models: Models::new(options.agents.models.clone()),
+            agents: LiveAgents::default(),
+            meters: Meters::default(),
             tools: Tools::new(&processes, &process_table, options.tools.clone()),
             workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
             process_table,

@@ -1,5 +1,6 @@
 //! What can be typed: commands, their options, and what `--help` says about them.
 
+pub use super::process_args::{Kill, Output, Ps};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -60,6 +61,12 @@ pub enum Command {
     Import(Import),
     /// Walk the log's hash chain and report damage
     Verify(Verify),
+    /// List processes, running ones first
+    Ps(Ps),
+    /// Print what a process has written: its beginning and its end
+    Output(Output),
+    /// Send a signal to a process and its group
+    Kill(Kill),
     /// List the workflows that can be run
     Workflows(Workflows),
     /// Check a script without running it

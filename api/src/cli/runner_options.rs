@@ -1,6 +1,6 @@
 //! The configuration as the runner takes it.
 
-use super::failure::Failure;
+use super::{agent_options, failure::Failure};
 use crate::config::{Loaded, ToolsConfig};
 use moonlog_core::json::Json;
 use moonlog_runner::{
@@ -71,9 +71,11 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             branches_max: u32::try_from(limits.open_branches).unwrap_or(u32::MAX),
             value_bytes: size(limits.value_max_bytes),
             items_max: u32::try_from(limits.items_max).unwrap_or(u32::MAX),
+            agents_max: u32::try_from(limits.agents_per_job).unwrap_or(u32::MAX),
             source_bytes: size(limits.script_source_bytes),
             ..Limits::default()
         },
+        agents: agent_options::of(config),
         submit_max_bytes: size(limits.value_max_bytes),
         processes,
         tools,

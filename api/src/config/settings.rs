@@ -1,5 +1,6 @@
 //! The configuration as the rest of moonlog gets it: every value there, of its type, within its bounds.
 
+use super::{AgentsConfig, ModelConfig};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The effective configuration.
@@ -15,6 +16,12 @@ pub struct Config {
     pub workspaces: WorkspacesConfig,
     /// What applies where a request says nothing.
     pub defaults: DefaultsConfig,
+    /// Models by name.
+    pub models: BTreeMap<String, ModelConfig>,
+    /// Other names for models.
+    pub aliases: BTreeMap<String, String>,
+    /// Agents.
+    pub agents: AgentsConfig,
     /// Queues by name; `default` and `defaults.queue` are always there.
     pub queues: BTreeMap<String, QueueConfig>,
     /// What `secret(name)` may be, by name.
@@ -141,6 +148,10 @@ pub struct HttpConfig {
 /// `[tools]`
 #[derive(Debug, Clone)]
 pub struct ToolsConfig {
+    /// How long a call waits for approval.
+    pub approval_timeout: Duration,
+    /// Whether a call that nobody decided about is made.
+    pub approval_default: bool,
     /// Calls that need approval.
     pub ask: Vec<String>,
     /// Calls that need none.

@@ -146,6 +146,7 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         checkpoint_events: 10_000,
         warm_vms: 2,
         limits: Limits::default(),
+        agents: moonlog_runner::agent::AgentOptions::default(),
         submit_max_bytes: 8 << 20,
         processes,
         tools: Default::default(),

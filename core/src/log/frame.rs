@@ -42,13 +42,12 @@ pub struct FrameBuilder {
     first_position: u64,
     count: u32,
     bytes: Vec<u8>,
-    hasher: Vec<u8>,
 }
 
 impl FrameBuilder {
     /// An empty frame whose first event will be at `first_position`.
     pub fn new(first_position: u64) -> Self {
-        Self { first_position, count: 0, bytes: vec![0; HEADER_BYTES], hasher: Vec::new() }
+        Self { first_position, count: 0, bytes: vec![0; HEADER_BYTES] }
     }
 
     /// Whether `bytes` more still fit.
@@ -69,13 +68,19 @@ impl FrameBuilder {
         let record = start + RECORD_LENGTH_BYTES;
         let length = (self.bytes.len() - record) as u32;
         self.bytes[start..record].copy_from_slice(&length.to_le_bytes());
-        self.hasher.extend_from_slice(blake3::hash(&self.bytes[record..]).as_bytes());
         self.count += 1;
     }
 
     /// Chains the frame to the one whose hash is `previous`: key, value and hash.
     pub fn finish(mut self, previous: Hash) -> (Vec<u8>, Vec<u8>, Hash) {
-        let hash = chain(previous, self.first_position, self.count, &self.hasher);
+        let mut hashes = Vec::with_capacity(32 * self.count as usize);
+        let mut at = HEADER_BYTES;
+        while let Some(&length) = self.bytes[at..].first_chunk() {
+            let record = at + RECORD_LENGTH_BYTES;
+            at = record + u32::from_le_bytes(length) as usize;
+            hashes.extend_from_slice(blake3::hash(&self.bytes[record..at]).as_bytes());
+        }
+        let hash = chain(previous, self.first_position, self.count, &hashes);
         let length = (self.bytes.len() - HEADER_BYTES) as u32;
         self.bytes[0] = FORMAT;
         self.bytes[1..5].copy_from_slice(&length.to_le_bytes());

@@ -215,10 +215,7 @@ impl Views {
         if let Some(first_use) = self.with(|all| all.keys().get(key).cloned()) {
             return Ok(Some(first_use));
         }
-        if !self.shared.has_rows {
-            return Ok(None);
-        }
-        stored(snapshot::key_use(self.storage(), key), "an idempotency key")
+        self.stored(|storage| snapshot::key_use(storage, key), "an idempotency key")
     }
 
     /// The first use of a client's token for processes.
@@ -229,10 +226,7 @@ impl Views {
         if let Some(first_use) = self.with(|all| all.tokens().get(token).copied()) {
             return Ok(Some(first_use));
         }
-        if !self.shared.has_rows {
-            return Ok(None);
-        }
-        stored(snapshot::token_use(self.storage(), token), "a client's token")
+        self.stored(|storage| snapshot::token_use(storage, token), "a client's token")
     }
 
     /// Where a job's process begins.
@@ -243,10 +237,7 @@ impl Views {
         if let Some(place) = self.with(|all| all.places().get(process)) {
             return Ok(Some(place));
         }
-        if !self.shared.has_rows {
-            return Ok(None);
-        }
-        stored(snapshot::process_place(self.storage(), process), "a process's place")
+        self.stored(|storage| snapshot::process_place(storage, process), "a process's place")
     }
 
     /// Whether so much was folded since the last checkpoint that the next is due.
@@ -301,6 +292,21 @@ impl Views {
         }
     }
 
+    /// A stored value. A damaged one is not to be answered as if there were none.
+    fn stored<T>(
+        &self,
+        read: impl FnOnce(&dyn Storage) -> Result<Option<T>, RowError>,
+        what: &str,
+    ) -> Result<Option<T>, ReadError> {
+        if !self.shared.has_rows {
+            return Ok(None);
+        }
+        read(self.storage()).map_err(|error| match error {
+            RowError::Storage(error) => error.into(),
+            error @ RowError::Damaged => StorageError::Damaged(format!("{what}: {error}")).into(),
+        })
+    }
+
     pub(super) fn log(&self) -> &Log {
         &self.shared.log
     }
@@ -312,12 +318,4 @@ impl Views {
 
 fn storage_of(log: &Log) -> &dyn Storage {
     &**log.storage()
-}
-
-/// A stored value. A damaged one is not to be answered as if there were none.
-fn stored<T>(read: Result<Option<T>, RowError>, what: &str) -> Result<Option<T>, ReadError> {
-    read.map_err(|error| match error {
-        RowError::Storage(error) => error.into(),
-        error @ RowError::Damaged => StorageError::Damaged(format!("{what}: {error}")).into(),
-    })
 }

@@ -327,8 +327,11 @@ impl Storage for SledStorage {
         self.noted(guarded("flushing", || self.db.flush()))?;
         self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
-        guarded("reading", || self.turn_over(0))?;
         self.file.sync_data().map_err(|error| StorageError::io("syncing", error))
+    }
+
+    fn tidy(&self) -> Result<(), StorageError> {
+        guarded("reading", || self.turn_over(0))
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {

@@ -14,7 +14,7 @@ use crate::{
 use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobResumed, JobStarted, StepOutcome},
+    event::{EventBody, JobResumed, JobStarted, JobUsage, StepOutcome},
     id::JobId,
     projection::{JobStatus, OpenStep},
     time::Timestamp,
@@ -69,6 +69,8 @@ impl ActiveJob {
             open: OpenSteps::default(),
             inbox: std::mem::take(&mut history.inbox),
             children: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            had_agents: state.usage != JobUsage::default(),
             seen_pokes: 0,
             last_position: 0,
             seen_version: state.version,
@@ -124,6 +126,10 @@ impl ActiveJob {
             self.children.insert(path.clone(), child);
         }
         self.look_for(&mut open)?;
+        if open.step.kind == "tool" {
+            let asked = history.state.approval(path).is_some();
+            self.reopen_call(&mut open, history.has_call(path, step.position), asked);
+        }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
         } else if matches!(open.doing, Doing::Performing) {

@@ -4,6 +4,7 @@
 //! what comes before the script is told; `perform` does what it asks for; `close` ends it. The task holds nothing that
 //! the log does not: it can be dropped at any `await`, and begun again.
 
+mod agents;
 mod begin;
 mod close;
 mod deliver;
@@ -12,12 +13,13 @@ mod inbox;
 mod open;
 mod perform;
 mod record;
+mod tool_call;
 mod slice;
 mod wait;
 
 pub(crate) use perform::child_id;
 
-use crate::{dispatcher::Message, runner::Inner, sources::Pace, step_result::StepResult};
+use crate::{agent::OpenWork, dispatcher::Message, runner::Inner, sources::Pace, step_result::StepResult};
 use begin::Begun;
 use close::End;
 use futures_util::FutureExt;
@@ -38,7 +40,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -117,6 +119,10 @@ pub(super) struct ActiveJob {
     inbox: Inbox,
     /// Child jobs of open `workflow` steps, by the step's path.
     children: BTreeMap<Arc<str>, JobId>,
+    /// What the agents of open steps have begun and not ended, by the step's path.
+    agents: BTreeMap<Arc<str>, Arc<Mutex<OpenWork>>>,
+    /// Whether it has or had agents.
+    had_agents: bool,
     /// The last position that it has appended.
     last_position: u64,
     /// Up to which version of its stream the job has looked for what came from outside.

@@ -215,6 +215,7 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         checkpoint_events: 10_000,
         warm_vms: 2,
         limits: Limits::default(),
+        agents: moonlog_runner::agent::AgentOptions::default(),
         submit_max_bytes: 8 << 20,
         processes,
         tools: Default::default(),

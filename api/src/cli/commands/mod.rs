@@ -9,6 +9,9 @@ pub mod events;
 pub mod export;
 pub mod import;
 pub mod jobs;
+pub mod kill;
+pub mod process_output;
+pub mod ps;
 pub mod replay;
 pub mod retry;
 pub mod run;
@@ -22,5 +25,6 @@ pub mod verify;
 pub mod workflows;
 
 mod job_ref;
+mod process_ref;
 mod result;
 mod script_file;
