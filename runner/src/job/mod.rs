@@ -13,8 +13,8 @@ mod inbox;
 mod open;
 mod perform;
 mod record;
-mod tool_call;
 mod slice;
+mod tool_call;
 mod wait;
 
 pub(crate) use perform::child_id;
