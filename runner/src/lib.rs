@@ -15,6 +15,7 @@ mod options;
 pub mod process;
 mod projector;
 mod request;
+mod reuse;
 mod runner;
 mod schedule;
 pub mod secret;
@@ -27,6 +28,7 @@ pub mod workspace;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};
+pub use reuse::CacheOptions;
 pub use runner::{QueueView, Runner};
 pub use schedule::{ScheduleView, SetSchedule};
 pub use step_result::StepResult;

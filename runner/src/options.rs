@@ -1,7 +1,8 @@
 //! What a runner can be told, with the defaults.
 
 use crate::{
-    agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, tool::ToolOptions, workspace::WorkspaceOptions,
+    agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions, tool::ToolOptions,
+    workspace::WorkspaceOptions,
 };
 use moonlog_core::{json::Json, time::Timestamp};
 use moonlog_scripts::Limits;
@@ -63,6 +64,8 @@ pub struct RunnerOptions {
     pub tools: ToolOptions,
     /// Where sessions work.
     pub workspaces: WorkspaceOptions,
+    /// What scripts may share with a `cache`.
+    pub cache: CacheOptions,
     /// Where `http` may go.
     pub http: HttpPolicy,
     /// The effective configuration, secrets left out, for `runner.started`.

@@ -8,6 +8,7 @@ use crate::{
     process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
+    reuse::SharedResults,
     schedule,
     sources::{Source, Sources},
     submit::Admission,
@@ -81,6 +82,8 @@ pub(crate) struct Inner {
     pub(crate) sources: Sources,
     /// Whether a thread's other tasks can be moved to another thread.
     pub(crate) moves_tasks: bool,
+    /// Results that scripts share.
+    pub(crate) shared: SharedResults,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
     /// Told when a schedule is set or removed.
@@ -206,6 +209,7 @@ impl Runner {
             models: Models::new(options.agents.models.clone()),
             agents: LiveAgents::default(),
             meters: Meters::default(),
+            shared: SharedResults::new(options.cache.clone(), views.applied()),
             tools: Tools::new(&processes, &process_table, options.tools.clone()),
             workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
             process_table,
@@ -239,6 +243,7 @@ impl Runner {
             if events.is_empty() {
                 break;
             }
+            inner.shared.apply(&events);
             inner.views.advance(&events);
         }
         inner.waiters.advance(inner.views.applied());

@@ -154,6 +154,12 @@ impl Inner {
         if !self.has_queue(&queue) {
             return Err(SubmitError::NoSuchQueue { name: queue });
         }
+        if let Some(earlier) = &request.resume_from
+            && self.views.job(earlier)?.is_none()
+        {
+            let message = format!("there is no job {earlier} to resume");
+            return Err(SubmitError::Invalid(ErrorInfo::new("no_such_job", message)));
+        }
         let script = self.script(request.what).await?;
         let args = request.args.unwrap_or_else(|| Json::from_written("{}".into()));
         check_size("args", args.as_str().len(), self.options.submit_max_bytes)?;

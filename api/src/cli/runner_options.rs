@@ -4,7 +4,7 @@ use super::{agent_options, failure::Failure};
 use crate::config::{Loaded, ToolsConfig};
 use moonlog_core::json::Json;
 use moonlog_runner::{
-    QueueOptions, RunnerOptions,
+    CacheOptions, QueueOptions, RunnerOptions,
     http::{AllowedNetwork, HttpOptions, HttpPolicy},
     process::{HostCommand, ProcessLimits, ProcessOptions},
     secret::{SecretSource, Secrets},
@@ -86,6 +86,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             files_max: limits.workspace_files,
             diff_max_bytes: limits.workspace_diff_bytes,
         },
+        cache: CacheOptions { max_bytes: config.cache.max_bytes, max_age_ms: ms(config.cache.max_age) },
         http,
         config: Json::from(loaded.values_json()),
         repaired: None,

@@ -1,8 +1,8 @@
 //! What the layers come to: defaults filled in, the token and the secrets looked up, every value of its type.
 
 use super::{
-    ApiConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig, QueueConfig,
-    RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
+    ApiConfig, CacheConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig,
+    QueueConfig, RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
     keys::{self, KEYS},
     load::{KeyPath, PREFIX, Values, unreadable},
     value::Value,
@@ -168,6 +168,10 @@ impl Values {
             agents: self.agents(),
             queues: queues.collect(),
             secrets,
+            cache: CacheConfig {
+                max_bytes: self.whole("cache.max_bytes"),
+                max_age: Duration::from_millis(self.whole("cache.max_age_ms")),
+            },
             http: HttpConfig { allow_private: self.texts("http.allow_private") },
             key_variables: self.key_variables(),
             tools: ToolsConfig {

@@ -56,6 +56,13 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "where sessions' worktrees are made; `worktrees` beside the data folder if empty",
     ),
+    key(
+        "cache.max_bytes",
+        Whole(0, MAX_BYTES),
+        "268_435_456",
+        "results that scripts share with `cache`, together; beyond it the oldest are forgotten",
+    ),
+    key("cache.max_age_ms", Whole(0, MAX_MS), "604_800_000", "how old a shared result may be, whatever a script says"),
     key("defaults.model", Text, "main", "what agent() uses"),
     key("defaults.queue", Text, "default", "the queue of jobs that name none"),
     key("queues.*.concurrency", Whole(1, 100_000), "64", "jobs of this queue that may be running at once"),

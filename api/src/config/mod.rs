@@ -18,7 +18,7 @@ pub use error::ConfigError;
 pub use load::{Flag, Loaded};
 pub use models::{AgentsConfig, ModelConfig};
 pub use settings::{
-    ApiConfig, Config, DefaultsConfig, HttpConfig, LimitsConfig, LogConfig, QueueConfig, RunnerConfig, SecretConfig,
-    Token, ToolsConfig, WorkspacesConfig,
+    ApiConfig, CacheConfig, Config, DefaultsConfig, HttpConfig, LimitsConfig, LogConfig, QueueConfig, RunnerConfig,
+    SecretConfig, Token, ToolsConfig, WorkspacesConfig,
 };
 pub use show::{Entry, Source};

@@ -26,6 +26,8 @@ pub struct Config {
     pub queues: BTreeMap<String, QueueConfig>,
     /// What `secret(name)` may be, by name.
     pub secrets: BTreeMap<String, SecretConfig>,
+    /// What scripts may share.
+    pub cache: CacheConfig,
     /// `http` in scripts.
     pub http: HttpConfig,
     /// What tools may do.
@@ -105,6 +107,15 @@ pub struct RunnerConfig {
 pub struct WorkspacesConfig {
     /// Where worktrees are made.
     pub folder: PathBuf,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone)]
+pub struct CacheConfig {
+    /// How large shared results may be together.
+    pub max_bytes: u64,
+    /// How old a shared result may be.
+    pub max_age: Duration,
 }
 
 /// `[defaults]`

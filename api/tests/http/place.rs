@@ -150,6 +150,7 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         submit_max_bytes: 8 << 20,
         processes,
         tools: Default::default(),
+        cache: Default::default(),
         workspaces: WorkspaceOptions::new(worktrees),
         http: HttpPolicy::new(http).unwrap(),
         config: Json::from_written("{}".into()),

@@ -8,6 +8,7 @@ use super::{
     perform::child_id,
 };
 use crate::{
+    reuse::EarlierResults,
     runner::{Inner, RUNNER},
     step_result::StepResult,
 };
@@ -72,6 +73,8 @@ impl ActiveJob {
             agents: BTreeMap::new(),
             had_agents: state.usage != JobUsage::default(),
             seen_pokes: 0,
+            steps: state.steps,
+            submitted_position: state.submitted_position,
             last_position: 0,
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,
@@ -150,7 +153,9 @@ impl ActiveJob {
         let stop = StopHandle::default();
         let inner = self.inner.clone();
         let hash = self.submitted.script_hash;
+        // Results of an earlier job are read from the log.
         let is_small = history.is_empty()
+            && self.submitted.resume_from.is_none()
             && self.args.as_str().len() <= SMALL_BYTES
             && inner.sources.has(&hash)
             && inner.engine.has_compiled(&hash);
@@ -158,8 +163,10 @@ impl ActiveJob {
             (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
         let run = move || {
             let source = inner.source(&hash).map_err(RunError::Replay)?;
+            let earlier = EarlierResults::new(inner.clone(), submitted.resume_from);
             let spec = RunSpec {
                 stop: handle,
+                earlier: Some(Arc::new(earlier)),
                 job: id,
                 run,
                 workflow: submitted.workflow.clone(),

@@ -5,10 +5,11 @@ use futures_util::future::join_all;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{
-        EventBody, JobCancelled, JobCompleted, JobFailed, JobRetryScheduled, JobTimedOut, NewEvent, StepFinished,
-        StepOutcome,
+        EventBody, JobCancelled, JobCompleted, JobFailed, JobLogged, JobRetryScheduled, JobTimedOut, NewEvent,
+        StepFinished, StepOutcome,
     },
     json::Json,
+    projection::StepCounts,
 };
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ impl ActiveJob {
     }
 
     async fn append_end(&mut self, mut events: Vec<NewEvent>, end: End) -> Result<Leave, Stop> {
+        events.extend(self.reuse_report());
         let last = self.last_event(end);
         let is_over = last.is_terminal();
         events.push(last.into());
@@ -52,6 +54,17 @@ impl ActiveJob {
         }
         self.settle().await?;
         Ok(Leave::AttemptEnded)
+    }
+
+    /// How much of a job that could take results over was taken over.
+    fn reuse_report(&self) -> Option<NewEvent> {
+        let StepCounts { total, cached, .. } = self.steps;
+        if cached == 0 && self.submitted.resume_from.is_none() {
+            return None;
+        }
+        let message = format!("{cached} of {total} steps reused");
+        let body = EventBody::JobLogged(JobLogged { level: "info".into(), message });
+        Some(NewEvent::new(body).cause(self.submitted_position))
     }
 
     fn last_event(&mut self, end: End) -> EventBody {

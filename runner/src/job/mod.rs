@@ -30,6 +30,7 @@ use moonlog_core::{
     id::JobId,
     json::Json,
     log::{Append, AppendError, Appended, Expected, Hurry, Poisoned, ReadError},
+    projection::StepCounts,
     time::Timestamp,
 };
 use moonlog_scripts::{Input, Run, RunError, RunState, Slice};
@@ -123,6 +124,10 @@ pub(super) struct ActiveJob {
     agents: BTreeMap<Arc<str>, Arc<Mutex<OpenWork>>>,
     /// Whether it has or had agents.
     had_agents: bool,
+    /// How many steps it has begun, and how many of them ended with an earlier run's result.
+    steps: StepCounts,
+    /// The position of its `job.submitted`.
+    submitted_position: u64,
     /// The last position that it has appended.
     last_position: u64,
     /// Up to which version of its stream the job has looked for what came from outside.

@@ -6,7 +6,7 @@ use super::{
     tool_call::ToolCall,
 };
 use moonlog_core::event::{Cause, EventBody, NewEvent, StepStarted, ToolApprovalRequested};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What follows from events of a slice once they are appended.
 enum Effect {
@@ -60,6 +60,14 @@ impl Effects {
     }
 }
 
+/// The path of a step that ends with an earlier run's result.
+fn reused_path(event: &NewEvent) -> Option<String> {
+    match &event.body {
+        EventBody::StepFinished(step) if step.cached => Some(step.path.clone()),
+        _ => None,
+    }
+}
+
 impl ActiveJob {
     /// What stands right behind the start of a step: of an `approve` the question, of a `tool` its call.
     fn companion(&self, event: &NewEvent) -> Option<NewEvent> {
@@ -88,13 +96,18 @@ impl ActiveJob {
         let mut started = HashMap::new();
         // Tool calls among them that were not ended here.
         let mut calls = HashMap::new();
+        // What is answered by an earlier run's result asks nobody.
+        let reused: HashSet<String> = intents.iter().filter_map(reused_path).collect();
         for mut event in intents {
             let mut was_open = false;
             if let EventBody::StepFinished(step) = &event.body {
                 events.extend(self.cancel_agent(&step.path));
             }
             match &event.body {
-                EventBody::StepStarted(step) => drop(started.insert(step.path.clone(), events.len())),
+                EventBody::StepStarted(step) => {
+                    self.steps.total += 1;
+                    started.insert(step.path.clone(), events.len());
+                }
                 EventBody::StepFinished(step) => {
                     let (outcome, error) = (step.outcome, step.error.as_ref());
                     let call = calls.remove(&step.path).map(|call: Box<ToolCall>| call.end(outcome, error));
@@ -124,7 +137,8 @@ impl ActiveJob {
                 }
             }
             effects.note(events.len() as u64, &event.body, was_open);
-            let companion = self.companion(&event);
+            let is_reused = event.step.as_deref().is_some_and(|path| reused.contains(path));
+            let companion = self.companion(&event).filter(|_| !is_reused);
             if let (EventBody::StepStarted(step), Some(EventBody::ToolStarted(_))) =
                 (&event.body, companion.as_ref().map(|companion| &companion.body))
             {
@@ -133,6 +147,7 @@ impl ActiveJob {
             events.push(event);
             events.extend(companion);
         }
+        self.steps.cached += reused.len() as u64;
         let appended = self.append(events).await?;
         for effect in effects.all {
             match effect {

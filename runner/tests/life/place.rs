@@ -219,6 +219,7 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         submit_max_bytes: 8 << 20,
         processes,
         tools: Default::default(),
+        cache: Default::default(),
         workspaces: WorkspaceOptions::new(worktrees),
         http: HttpPolicy::new(HttpOptions::default()).unwrap(),
         config: Json::from_written("{}".into()),
