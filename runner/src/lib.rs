@@ -3,6 +3,7 @@
 //! decides; what is in memory here can be lost at any moment.
 
 pub mod agent;
+mod again;
 mod command;
 mod derived_id;
 mod dispatcher;
@@ -28,7 +29,7 @@ mod waiters;
 pub mod workspace;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
-pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};
+pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use reuse::CacheOptions;
 pub use runner::{QueueView, Runner};
 pub use schedule::{ScheduleView, SetSchedule};

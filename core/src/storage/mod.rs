@@ -3,6 +3,7 @@
 
 mod ballast;
 mod folder;
+mod idle_threads;
 mod interface;
 mod memory;
 mod page_table;

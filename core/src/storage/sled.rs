@@ -20,8 +20,8 @@
 //!   of the otherwise useless tree `turnover` is accessed, in turns; its pages are spread over all shards.
 
 use super::{
-    Direction, Entry, Space, Storage, StorageError, Write, ballast::Ballast, folder::Folder, interface::is_empty,
-    page_table,
+    Direction, Entry, Space, Storage, StorageError, Write, ballast::Ballast, folder::Folder,
+    idle_threads::send_to_rest, interface::is_empty, page_table,
 };
 use nix::sys::statvfs::statvfs;
 use std::{
@@ -202,6 +202,7 @@ fn open_store(store: &Path, options: &SledOptions) -> Result<Opened, StorageErro
             }
         }
         let apart = Apart::open(db.open_tree("apart")?)?;
+        send_to_rest(|| db.flush_async());
         Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
     })
 }

@@ -15,6 +15,7 @@ mod perform;
 mod record;
 mod slice;
 mod tool_call;
+mod share;
 mod wait;
 
 pub(crate) use perform::child_id;

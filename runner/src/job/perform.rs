@@ -235,6 +235,14 @@ impl Operation {
         Some(Performed::Result(result))
     }
 
+    /// Where its processes run: in the session's workspace, where the job is in a session that has one.
+    async fn workdir(&self) -> Result<Option<PathBuf>, ErrorInfo> {
+        match &self.session {
+            Some(session) if exec::STARTS.contains(&&*self.step.kind) => self.inner.workspaces.root(session).await,
+            _ => Ok(None),
+        }
+    }
+
     fn agent_context(&self) -> Option<AgentContext> {
         Some(AgentContext {
             inner: self.inner.clone(),
@@ -246,14 +254,6 @@ impl Operation {
             idempotency_key: self.idempotency_key.clone(),
             open: self.agent.clone()?,
         })
-    }
-
-    /// Where its processes run: in the session's workspace, where the job is in a session that has one.
-    async fn workdir(&self) -> Result<Option<PathBuf>, ErrorInfo> {
-        match &self.session {
-            Some(session) if exec::STARTS.contains(&&*self.step.kind) => self.inner.workspaces.root(session).await,
-            _ => Ok(None),
-        }
     }
 
     /// Submits the child job, unless that was done before a restart. Its end is heard of through the projections.
