@@ -4,6 +4,7 @@
 mod folder;
 mod interface;
 mod memory;
+mod room;
 mod sled;
 
 #[cfg(test)]

@@ -19,16 +19,16 @@
 //!   300 KB, reading a log through once would keep all of it in memory. So for every bit that is read or written a page
 //!   of the otherwise useless tree `turnover` is accessed, in turns; its pages are spread over all shards.
 
-use super::{Direction, Entry, Space, Storage, StorageError, Write, folder::Folder, interface::is_empty};
+use super::{Direction, Entry, Space, Storage, StorageError, Write, folder::Folder, interface::is_empty, room::Room};
 use nix::sys::statvfs::statvfs;
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -50,6 +50,8 @@ const WRITE_AMPLIFICATION: u64 = 4;
 const LEAF_KEYS_MAX: u64 = 17;
 /// How many keys are made ahead at once.
 const KEYS_AT_ONCE: u64 = 64;
+/// Room is made only where it is a small part of what is free: one part in so many.
+const ROOM_MAX_PART: u64 = 64;
 /// How long closing may take to let go of the store's file.
 const LET_GO_MAX: Duration = Duration::from_secs(2);
 /// A value that is read alone brings its page's others along.
@@ -119,6 +121,13 @@ impl Apart {
     }
 }
 
+/// What is needed to write.
+#[derive(Debug)]
+struct Turn {
+    apart: Apart,
+    room: Room,
+}
+
 /// Storage on sled, in a folder that nobody else has open.
 #[derive(Debug)]
 pub struct SledStorage {
@@ -139,7 +148,9 @@ pub struct SledStorage {
     store: PathBuf,
     reserve_bytes: u64,
     file: File,
-    turn: Mutex<Apart>,
+    turn: Mutex<Turn>,
+    /// Held by each that reads, and alone by who writes to the file behind sled's back.
+    reading: RwLock<()>,
     folder: Folder,
 }
 
@@ -163,7 +174,8 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
     })?;
     let path = store.join("db");
-    let file = File::open(&path).map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
+    let opened = OpenOptions::new().read(true).write(true).open(&path).and_then(|file| Ok((file.try_clone()?, file)));
+    let (file, grown) = opened.map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
     Folder::sync_entries(&store)?;
     Folder::sync_entries(dir)?;
     Ok(Arc::new(SledStorage {
@@ -178,7 +190,8 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         reserve_bytes: options.reserve_bytes,
         file,
         apart: apart.tree.clone(),
-        turn: Mutex::new(apart),
+        turn: Mutex::new(Turn { apart, room: Room::new(grown) }),
+        reading: RwLock::new(()),
         folder,
     }))
 }
@@ -229,8 +242,7 @@ impl SledStorage {
 
     /// Refuses a write of `bytes` that may not fit the disk.
     fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
-        let space = statvfs(&self.store).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
-        let free = (space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64);
+        let free = self.free_bytes()?;
         if free >= self.reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
             return Ok(());
         }
@@ -255,6 +267,11 @@ impl SledStorage {
         Ok(Some(stored.to_vec()))
     }
 
+    fn free_bytes(&self) -> Result<u64, StorageError> {
+        let space = statvfs(&self.store).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
+        Ok((space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64))
+    }
+
     fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
@@ -262,8 +279,27 @@ impl SledStorage {
         result
     }
 
-    fn turn(&self) -> MutexGuard<'_, Apart> {
+    fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reading(&self) -> RwLockReadGuard<'_, ()> {
+        self.reading.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room at the end of sled's file, where there is little left and nothing is on its way there.
+    fn make_room(&self) -> Result<(), StorageError> {
+        let mut turn = self.turn();
+        let few = self.free_bytes()? < self.reserve_bytes + ROOM_MAX_PART * Room::step_bytes();
+        if few || self.unflushed.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) || !turn.room.is_short()
+        {
+            return Ok(());
+        }
+        let _alone = self.reading.write().unwrap_or_else(PoisonError::into_inner);
+        // Readers may have made it write as well.
+        self.noted(guarded("flushing", || self.db.flush()))?;
+        turn.room.make();
+        Ok(())
     }
 }
 
@@ -277,7 +313,7 @@ impl Storage for SledStorage {
             for Write { space, key, value } in batch {
                 let tree = self.tree(space);
                 let stored = match value {
-                    Some(value) if is_apart(space) => Some(turn.put(value)?),
+                    Some(value) if is_apart(space) => Some(turn.apart.put(value)?),
                     value => value,
                 };
                 let before = match stored {
@@ -286,7 +322,7 @@ impl Storage for SledStorage {
                 };
                 tree.contains_key(&key)?;
                 if let Some(before) = before.filter(|_| is_apart(space)) {
-                    turn.forget(&before)?;
+                    turn.apart.forget(&before)?;
                 }
             }
             self.turn_over(bytes)
@@ -295,18 +331,22 @@ impl Storage for SledStorage {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let turn = self.turn();
-        self.noted(guarded("flushing", || self.db.flush()))?;
+        let mut turn = self.turn();
+        let written = self.noted(guarded("flushing", || self.db.flush()))?;
+        turn.room.count(written as u64);
         self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
         self.file.sync_data().map_err(|error| StorageError::io("syncing", error))
     }
 
     fn tidy(&self) -> Result<(), StorageError> {
+        self.make_room()?;
+        let _reading = self.reading();
         guarded("reading", || self.turn_over(0))
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let _reading = self.reading();
         guarded("reading", || {
             let stored = self.tree(space).get(key)?;
             let value = stored.map_or(Ok(None), |stored| self.value(space, key, stored))?;
@@ -330,6 +370,7 @@ impl Storage for SledStorage {
             let read = entry.and_then(|(key, stored)| Ok((self.value(space, &key, stored)?, key)));
             read.map(|(value, key)| value.map(|value| (key.to_vec(), value))).transpose()
         };
+        let _reading = self.reading();
         guarded("reading", || {
             let range = self.tree(space).range((from, to));
             let entries: Vec<Entry> = match direction {
