@@ -173,9 +173,10 @@ impl ActiveJob {
             (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
         let run = move || {
             let source = inner.source(&hash).map_err(RunError::Replay)?;
+            let earlier = EarlierResults::new(inner.clone(), submitted.resume_from);
             let spec = RunSpec {
                 stop: handle,
-                earlier: None,
+                earlier: Some(Arc::new(earlier)),
                 job: id,
                 run,
                 workflow: submitted.workflow.clone(),

@@ -94,12 +94,17 @@ fn a_question_is_answered_after_tools_were_called() {
         "chat.message_added",
     ];
     assert_eq!(deltaless, expected);
-    let finished: Vec<String> = stage.place.events(&job).iter().filter_map(|event| match &event.body {
-        EventBody::ToolFinished(finished) => Some(finished.output.to_string()),
-        EventBody::StepFinished(step) => Some(step.path.clone()),
-        EventBody::JobCompleted(completed) => Some(completed.usage.prompt_tokens.to_string()),
-        _ => None,
-    }).collect();
+    let finished: Vec<String> = stage
+        .place
+        .events(&job)
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::ToolFinished(finished) => Some(finished.output.to_string()),
+            EventBody::StepFinished(step) => Some(step.path.clone()),
+            EventBody::JobCompleted(completed) => Some(completed.usage.prompt_tokens.to_string()),
+            _ => None,
+        })
+        .collect();
     assert!(finished.iter().any(|text| text.contains("out\\n")), "{finished:?}");
     assert!(finished.iter().any(|text| text.contains("remember")), "{finished:?}");
     assert_eq!(finished[finished.len() - 2..], ["ask".to_owned(), "250".into()]);
@@ -111,7 +116,10 @@ fn without_a_model_the_agent_says_what_to_set() {
     let place = Place::start();
     let job = place.submit("local text, err = agent('x') return { code = err.code, message = err.message }");
     let result = place.result(&job);
-    assert!(result.contains("\"no_model\"") && result.contains("[models.main]") && result.contains("moonlog.toml"), "{result}");
+    assert!(
+        result.contains("\"no_model\"") && result.contains("[models.main]") && result.contains("moonlog.toml"),
+        "{result}"
+    );
 }
 
 #[test]
@@ -127,10 +135,15 @@ fn a_request_that_fails_for_a_while_is_made_again() {
     let job = stage.place.submit(script);
     let result = stage.place.result(&job);
     assert!(result.starts_with(r#"["there","model_status","the model's server answered 400: never"]"#), "{result}");
-    let retries: Vec<_> = stage.place.events(&job).iter().filter_map(|event| match &event.body {
-        EventBody::ChatRetryScheduled(retry) => Some((retry.attempt, retry.wait_ms, retry.status)),
-        _ => None,
-    }).collect();
+    let retries: Vec<_> = stage
+        .place
+        .events(&job)
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::ChatRetryScheduled(retry) => Some((retry.attempt, retry.wait_ms, retry.status)),
+            _ => None,
+        })
+        .collect();
     assert_eq!(retries, [(1, 20, 429), (2, 1, 503)]);
     stage.place.check();
 }
@@ -139,7 +152,8 @@ fn a_request_that_fails_for_a_while_is_made_again() {
 fn an_answer_that_does_not_match_its_schema_is_sent_back() {
     let stage = stage(json!([{ "text": "one" }, { "text": "{\"n\": \"1\"}" }, { "text": "```json\n{\"n\": 1}\n```" }]));
     let schema = "{ type = 'object', properties = { n = { type = 'integer' } }, required = { 'n' } }";
-    let result = stage.run(&format!("local value, info = agent('x', {{ schema = {schema} }}) return {{ value.n, info.turns }}"));
+    let result =
+        stage.run(&format!("local value, info = agent('x', {{ schema = {schema} }}) return {{ value.n, info.turns }}"));
     assert_eq!(result, json!([1, 3]));
     let result = stage.run("local value, err = agent('x', { schema = { type = 'nonsense' } }) return err.code");
     assert_eq!(result, json!("invalid_schema"));
@@ -154,10 +168,15 @@ fn a_mistaken_call_is_explained_to_the_model() {
     ]));
     let job = stage.place.submit("return (agent('x', { tools = { 'read_file', 'execute' } }))");
     stage.place.result(&job);
-    let outputs: Vec<String> = stage.place.events(&job).iter().filter_map(|event| match &event.body {
-        EventBody::ToolFinished(finished) => Some(finished.output.to_string()),
-        _ => None,
-    }).collect();
+    let outputs: Vec<String> = stage
+        .place
+        .events(&job)
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::ToolFinished(finished) => Some(finished.output.to_string()),
+            _ => None,
+        })
+        .collect();
     assert!(outputs[0].contains("Did you mean read_file"), "{outputs:?}");
     assert!(outputs[1].contains("paht"), "{outputs:?}");
 }
@@ -192,11 +211,15 @@ fn a_server_killed_between_calls_runs_no_finished_call_again() {
     let place = place.kill(0);
     assert_eq!(place.result(&job), "\"done\"");
     assert_eq!(std::fs::read_to_string(folder.path().join("log.txt")).unwrap(), "ran\n");
-    let outcomes: Vec<StepOutcome> = place.events(&job).iter().filter_map(|event| match &event.body {
-        EventBody::ToolFinished(finished) => Some(finished.outcome),
-        EventBody::StepFinished(step) => Some(step.outcome),
-        _ => None,
-    }).collect();
+    let outcomes: Vec<StepOutcome> = place
+        .events(&job)
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::ToolFinished(finished) => Some(finished.outcome),
+            EventBody::StepFinished(step) => Some(step.outcome),
+            _ => None,
+        })
+        .collect();
     assert_eq!(outcomes, [StepOutcome::Ok, StepOutcome::Interrupted, StepOutcome::Interrupted, StepOutcome::Ok]);
     place.check();
 }
@@ -211,13 +234,17 @@ fn a_server_killed_while_the_model_answers_records_what_had_arrived() {
     std::fs::write(folder.path().join("turns.json"), json!([{ "text": "short" }]).to_string()).unwrap();
     let place = place.kill(0);
     assert_eq!(place.result(&job), "5");
-    let ends: Vec<(String, bool)> = place.events(&job).iter().filter_map(|event| match &event.body {
-        EventBody::ChatFinished(finished) => {
-            let arrived = finished.error.as_ref().and_then(|error| error.details.as_ref()).map(Json::to_string);
-            Some((finished.finish_reason.clone(), arrived.is_some_and(|arrived| arrived.contains("word "))))
-        }
-        _ => None,
-    }).collect();
+    let ends: Vec<(String, bool)> = place
+        .events(&job)
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::ChatFinished(finished) => {
+                let arrived = finished.error.as_ref().and_then(|error| error.details.as_ref()).map(Json::to_string);
+                Some((finished.finish_reason.clone(), arrived.is_some_and(|arrived| arrived.contains("word "))))
+            }
+            _ => None,
+        })
+        .collect();
     assert_eq!(ends, [("interrupted".into(), true), ("stop".into(), false)]);
     place.check();
 }
@@ -245,7 +272,8 @@ fn an_agent_s_time_is_limited_and_its_part_kept() {
 fn a_call_that_needs_approval_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("turns.json");
-    let turns = json!([{ "tool_calls": [{ "name": "execute", "input": { "command": "rm -f x" } }] }, { "text": "done" }]);
+    let turns =
+        json!([{ "tool_calls": [{ "name": "execute", "input": { "command": "rm -f x" } }] }, { "text": "done" }]);
     std::fs::write(&file, turns.to_string()).unwrap();
     let place = Place::with(move |options| {
         options.agents.models = models(file.clone());
@@ -255,7 +283,8 @@ fn a_call_that_needs_approval_waits_for_it() {
         let job = place.submit("return (agent('x'))");
         place.until_event(&job, "tool.approval_requested");
         // It is still there after a crash.
-        let id = place.until("an approval", || place.runner.job(&job).unwrap()?.open_approvals().next().map(|open| open.id));
+        let id =
+            place.until("an approval", || place.runner.job(&job).unwrap()?.open_approvals().next().map(|open| open.id));
         let decision = if approved { Decision::Approved } else { Decision::Denied };
         place.block_on(place.runner.decide(&job, &id, decision, Some("me".into()), None)).unwrap();
         assert_eq!(place.result(&job), "\"done\"");
@@ -271,7 +300,9 @@ fn a_call_that_needs_approval_waits_for_it() {
 #[test]
 fn several_models_are_asked_side_by_side() {
     let stage = stage(json!([{ "text": "same" }]));
-    let result = stage.run("local results, infos = agent('x', { models = { 'main', 'fast', 'none' } })
-        return { results.main, results.fast, infos.main.turns, infos.errors.none.code }");
+    let result = stage.run(
+        "local results, infos = agent('x', { models = { 'main', 'fast', 'none' } })
+        return { results.main, results.fast, infos.main.turns, infos.errors.none.code }",
+    );
     assert_eq!(result, json!(["same", "same", 1, "unknown_model"]));
 }
