@@ -266,7 +266,7 @@ impl From<ReadError> for SubmitError {
 impl From<Refusal> for CommandError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NoSuchApproval { .. } => Self::NotFound(refusal.into()),
+            Refusal::NoSuchApproval { .. } | Refusal::NoSuchMessage { .. } => Self::NotFound(refusal.into()),
             Refusal::Invalid { .. } => Self::Invalid(refusal.into()),
             _ => Self::Conflict(refusal.into()),
         }

@@ -43,6 +43,8 @@ pub enum Command {
     Jobs(Jobs),
     /// Show one job
     Show(Show),
+    /// Show what took how long in a job, and what its agents used
+    Trace(Trace),
     /// Ask a job to stop
     Cancel(Cancel),
     /// Send a signal to a job
@@ -172,6 +174,15 @@ pub struct Jobs {
 #[derive(Debug, Args)]
 pub struct Show {
     /// The job: its id, or the end of one that no other job has
+    pub job: String,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog trace`
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// The job
     pub job: String,
     #[command(flatten)]
     pub format: Format,

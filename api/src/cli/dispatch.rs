@@ -105,6 +105,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
     let status = match &command {
         Command::Run(options) => commands::run::run(&connection, options).await,
         Command::Jobs(options) => commands::jobs::run(client, options).await,
+        Command::Trace(options) => commands::trace::run(client, options).await,
         Command::Show(options) => commands::show::run(client, options).await,
         Command::Cancel(options) => commands::cancel::run(client, options).await,
         Command::Signal(options) => commands::signal::run(client, options).await,

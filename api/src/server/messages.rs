@@ -6,7 +6,7 @@ use super::{
     problem::Problem,
     reply::{self, Response},
     request::Request,
-    submit,
+    submit::command_refused,
 };
 use moonlog_core::{
     decide::Busy,
@@ -28,7 +28,7 @@ pub async fn say(app: Arc<App>, mut request: Request) -> Result<Response, Proble
         Some("interrupt") => Busy::Interrupt,
         Some("reject") => Busy::Reject,
         Some(_) => {
-            fields.error("busy", "must be one of queue, interrupt, reject".into());
+            fields.error("busy", "must be one of queue, interrupt, reject");
             Busy::Queue
         }
     };
@@ -39,7 +39,7 @@ pub async fn say(app: Arc<App>, mut request: Request) -> Result<Response, Proble
 
 /// `POST /v1/sessions/{id}/messages/{message}/edit`
 pub async fn edit(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
-    let (session, message) = (session_of(&request)?, request.segments[1].clone());
+    let (session, message) = (session_of(&request)?, request.text(1).to_owned());
     let parts = parts(request.fields(&app.options).await?)?;
     let job = app.runner.edit(&session, &message, parts).await.map_err(refused)?;
     accepted(&app, &job)
@@ -47,10 +47,10 @@ pub async fn edit(app: Arc<App>, mut request: Request) -> Result<Response, Probl
 
 /// `GET /v1/sessions/{id}/queue/{message}`
 pub async fn show_queued(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let (session, message) = (session_of(&request)?, &request.segments[1]);
-    let state = app.runner.session(&session).map_err(|error| Problem::internal(&error.to_string()))?;
+    let (session, message) = (session_of(&request)?, request.text(1));
+    let state = app.runner.session(&session).map_err(|error| Problem::internal(&error))?;
     let state = state.ok_or_else(|| Problem::not_found("no_such_session", format!("there is no session {session}")))?;
-    let queued = state.chat.queue.iter().find(|queued| queued.message == *message);
+    let queued = state.chat.queue.iter().find(|queued| queued.message == message);
     let queued = queued.ok_or_else(|| {
         Problem::not_found("no_such_message", format!("no message `{message}` waits in session {session}"))
     })?;
@@ -59,7 +59,7 @@ pub async fn show_queued(app: Arc<App>, request: Request) -> Result<Response, Pr
 
 /// `PATCH /v1/sessions/{id}/queue/{message}`
 pub async fn change_queued(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
-    let (session, message) = (session_of(&request)?, request.segments[1].clone());
+    let (session, message) = (session_of(&request)?, request.text(1).to_owned());
     let parts = parts(request.fields(&app.options).await?)?;
     app.runner.change_queued(&session, &message, parts.clone()).await.map_err(refused)?;
     Ok(reply::json(StatusCode::OK, &json!({ "message": message, "parts": parts })))
@@ -67,7 +67,7 @@ pub async fn change_queued(app: Arc<App>, mut request: Request) -> Result<Respon
 
 /// `DELETE /v1/sessions/{id}/queue/{message}`
 pub async fn drop_queued(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let (session, message) = (session_of(&request)?, &request.segments[1]);
+    let (session, message) = (session_of(&request)?, request.text(1));
     app.runner.drop_queued(&session, message).await.map_err(refused)?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
@@ -96,9 +96,9 @@ fn parts(mut fields: Fields) -> Result<Json, Problem> {
         (Some(text), None) => Json::from(json!([{ "type": "text", "text": text }])),
         (None, Some(parts)) => {
             match parts.to::<Vec<Part>>() {
-                Ok(read) if read.is_empty() => fields.error("parts", "must have at least one part".into()),
+                Ok(read) if read.is_empty() => fields.error("parts", "must have at least one part"),
                 Ok(read) if !read.iter().all(|part| matches!(part, Part::Text { .. } | Part::Image { .. })) => {
-                    fields.error("parts", "may be of type text or image".into());
+                    fields.error("parts", "may be of type text or image");
                 }
                 Ok(_) => {}
                 Err(error) => fields.error("parts", format!("must be a list of parts: {error}")),
@@ -107,12 +107,12 @@ fn parts(mut fields: Fields) -> Result<Json, Problem> {
         }
         (None, None) => {
             if !fields.failed("text") {
-                fields.error("text", "is missing, and so is `parts`".into());
+                fields.error("text", "is missing, and so is `parts`");
             }
             Json::null()
         }
         (Some(_), Some(_)) => {
-            fields.error("parts", "stands beside `text`: one of them is enough".into());
+            fields.error("parts", "stands beside `text`: one of them is enough");
             Json::null()
         }
     };
@@ -121,8 +121,5 @@ fn parts(mut fields: Fields) -> Result<Json, Problem> {
 }
 
 fn refused(error: CommandError) -> Problem {
-    match error {
-        CommandError::Submit(error) => submit::refused(error),
-        error => super::commands::refused(error),
-    }
+    command_refused(error, &"")
 }

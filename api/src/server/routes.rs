@@ -42,6 +42,13 @@ pub enum Endpoint {
     DecideApproval,
     JobState,
     JobEvents,
+    JobTraces,
+    SayMessage,
+    EditMessage,
+    ShowQueuedMessage,
+    ChangeQueuedMessage,
+    DropQueuedMessage,
+    InterruptSession,
     ListApprovals,
     Events,
     ListQueues,
@@ -82,6 +89,10 @@ const fn post(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summa
 
 const fn put(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
     Operation { method: Method::PUT, endpoint, query: &[], body: None, answers, problems: &[], summary }
+}
+
+const fn patch(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
+    Operation { method: Method::PATCH, endpoint, query: &[], body: None, answers, problems: &[], summary }
 }
 
 const fn delete(endpoint: Endpoint, summary: &'static str) -> Operation {
@@ -137,6 +148,43 @@ pub const ROUTES: &[Route] = &[
         operations: &[get(Endpoint::JobEvents, FEED_OF_JOB_ANSWERS, "A job's events")
             .query(FEED)
             .problems(&[404, 406, 410])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/traces",
+        operations: &[get(
+            Endpoint::JobTraces,
+            &[(200, "Trace")],
+            "What took how long in a job, and what its agents used",
+        )
+        .query(&["format"])
+        .problems(&[404])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/messages",
+        operations: &[post(Endpoint::SayMessage, &[(202, "Job")], "Say something; a job answers")
+            .body("SayMessage")
+            .problems(&[404, 409, 429])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/messages/{message}/edit",
+        operations: &[post(Endpoint::EditMessage, &[(202, "Job")], "Say something else in the place of a message")
+            .body("MessageParts")
+            .problems(&[404, 409, 429])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/queue/{message}",
+        operations: &[
+            get(Endpoint::ShowQueuedMessage, &[(200, "QueuedMessage")], "Show a message that waits").problems(&[404]),
+            patch(Endpoint::ChangeQueuedMessage, &[(200, "QueuedMessage")], "Change a message that waits")
+                .body("MessageParts")
+                .problems(&[404, 409]),
+            delete(Endpoint::DropQueuedMessage, "Take back a message that waits").problems(&[404, 409]),
+        ],
+    },
+    Route {
+        path: "/v1/sessions/{id}/interrupt",
+        operations: &[post(Endpoint::InterruptSession, &[(202, "Interrupted")], "End the turn that is under way")
+            .problems(&[404, 409])],
     },
     Route {
         path: "/v1/events",

@@ -8,7 +8,12 @@ use super::{
     reply::{self, Response},
     request::Request,
 };
-use moonlog_core::{event::{Event, StreamId}, id::JobId, log::ReadError, projection::Trace};
+use moonlog_core::{
+    event::{Event, StreamId},
+    id::JobId,
+    log::ReadError,
+    projection::Trace,
+};
 use std::sync::Arc;
 use warp::http::StatusCode;
 
@@ -28,11 +33,7 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let read = tokio::task::spawn_blocking(move || trace(&reader, &id)).await;
     let trace = read.map_err(|error| Problem::internal(&error))?.map_err(|error| Problem::internal(&error))?;
     let trace = trace.ok_or_else(|| Problem::not_found("no_such_job", format!("there is no job {id}")))?;
-    Ok(if as_otlp {
-        reply::json(StatusCode::OK, &otlp::of(&trace))
-    } else {
-        reply::json(StatusCode::OK, &trace)
-    })
+    Ok(if as_otlp { reply::json(StatusCode::OK, &otlp::of(&trace)) } else { reply::json(StatusCode::OK, &trace) })
 }
 
 fn trace(app: &App, job: &JobId) -> Result<Option<Trace>, ReadError> {

@@ -25,7 +25,12 @@ pub enum Busy {
 ///
 /// # Errors
 /// Where the session is closed, or busy and the message is not to wait.
-pub fn decide_message(session: &SessionState, message: String, parts: Json, busy: Busy) -> Result<Vec<EventBody>, Refusal> {
+pub fn decide_message(
+    session: &SessionState,
+    message: String,
+    parts: Json,
+    busy: Busy,
+) -> Result<Vec<EventBody>, Refusal> {
     decide_in_session(session)?;
     if busy == Busy::Reject {
         refuse_busy(session)?;
@@ -55,7 +60,12 @@ pub fn decide_drop_queued(session: &SessionState, message: &str) -> Result<Vec<E
 ///
 /// # Errors
 /// Where the session is closed or busy, or there is no such message of a user's.
-pub fn decide_edit(session: &SessionState, edited: &str, message: String, parts: Json) -> Result<Vec<EventBody>, Refusal> {
+pub fn decide_edit(
+    session: &SessionState,
+    edited: &str,
+    message: String,
+    parts: Json,
+) -> Result<Vec<EventBody>, Refusal> {
     decide_in_session(session)?;
     refuse_busy(session)?;
     let messages = session.chat.conversation.messages();
@@ -69,7 +79,8 @@ pub fn decide_edit(session: &SessionState, edited: &str, message: String, parts:
 
 fn refuse_busy(session: &SessionState) -> Result<(), Refusal> {
     let under_way = session.chat.busy.map(|(job, _)| job).or_else(|| session.jobs.first().copied());
-    under_way.map_or(Ok(()), |job| Err(Refusal::SessionBusy { session: session.id, jobs: session.jobs.len().max(1), job }))
+    under_way
+        .map_or(Ok(()), |job| Err(Refusal::SessionBusy { session: session.id, jobs: session.jobs.len().max(1), job }))
 }
 
 fn check_queued(session: &SessionState, message: &str) -> Result<(), Refusal> {

@@ -73,6 +73,28 @@ pub enum Refusal {
         /// One of them.
         job: JobId,
     },
+    /// No turn is under way.
+    #[error("session {session} is idle: there is no turn to interrupt")]
+    SessionIdle {
+        /// The session.
+        session: SessionId,
+    },
+    /// There is no such message.
+    #[error("session {session} has no message `{message}` that this can be done to")]
+    NoSuchMessage {
+        /// The session.
+        session: SessionId,
+        /// The message.
+        message: String,
+    },
+    /// The message does not wait any more.
+    #[error("message `{message}` of session {session} does not wait any more: its turn has begun")]
+    MessageSaid {
+        /// The session.
+        session: SessionId,
+        /// The message.
+        message: String,
+    },
     /// A field of the command is no good.
     #[error("{field}: {message}")]
     Invalid {
@@ -95,6 +117,9 @@ impl Refusal {
             Self::KeyReused { .. } => "idempotency_key_reused",
             Self::SessionClosed { .. } => "session_closed",
             Self::SessionBusy { .. } => "session_busy",
+            Self::SessionIdle { .. } => "session_idle",
+            Self::NoSuchMessage { .. } => "no_such_message",
+            Self::MessageSaid { .. } => "message_said",
             Self::Invalid { .. } => "invalid_request",
         }
     }

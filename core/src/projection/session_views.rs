@@ -51,7 +51,7 @@ impl Views {
         let more = found.len() == wanted;
         found.truncate(wanted - 1);
         let next = if more { found.last().map(|session| session.id) } else { None };
-        Ok(Page { items: found.iter().map(|session| session.view()).collect(), next })
+        Ok(Page { items: found.iter().map(|session| session.summary()).collect(), next })
     }
 
     /// The session as of `position`, folded from the log's events behind `after` that name it. `None` where it was

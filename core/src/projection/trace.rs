@@ -199,7 +199,13 @@ impl Fold {
             EventBody::ProcessStarted(process) => {
                 let Some(id) = event.process else { return };
                 let parent = self.step_of(event);
-                let at = self.begin(format!("process/{id}"), Some(parent), SpanKind::Process, process.command.clone(), event);
+                let at = self.begin(
+                    format!("process/{id}"),
+                    Some(parent),
+                    SpanKind::Process,
+                    process.command.clone(),
+                    event,
+                );
                 self.processes.insert(id, at);
             }
             EventBody::ProcessExited(exited) => {

@@ -35,9 +35,8 @@ impl Runner {
     pub async fn say(&self, session: &SessionId, parts: Json, busy: Busy) -> Result<JobId, CommandError> {
         let inner = self.inner();
         let job: JobId = uuid::Uuid::now_v7().into();
-        let state = inner
-            .decide_session(session, |state| decide_message(state, job.to_string(), parts.clone(), busy))
-            .await?;
+        let state =
+            inner.decide_session(session, |state| decide_message(state, job.to_string(), parts.clone(), busy)).await?;
         if busy == Busy::Interrupt {
             inner.interrupt(session);
         }
@@ -52,9 +51,8 @@ impl Runner {
     pub async fn edit(&self, session: &SessionId, message: &str, parts: Json) -> Result<JobId, CommandError> {
         let inner = self.inner();
         let job: JobId = uuid::Uuid::now_v7().into();
-        let state = inner
-            .decide_session(session, |state| decide_edit(state, message, job.to_string(), parts.clone()))
-            .await?;
+        let state =
+            inner.decide_session(session, |state| decide_edit(state, message, job.to_string(), parts.clone())).await?;
         inner.answer(&state, job, 0).await
     }
 
@@ -74,7 +72,7 @@ impl Runner {
     pub async fn drop_queued(&self, session: &SessionId, message: &str) -> Result<(), CommandError> {
         self.inner().decide_session(session, |state| decide_drop_queued(state, message)).await?;
         if let Ok(job) = message.parse::<JobId>() {
-            self.inner().cancel_child(&job, "its message was taken back").await;
+            self.inner().cancel_child(&job, Some(*session), "its message was taken back").await;
         }
         Ok(())
     }
@@ -112,7 +110,7 @@ impl Inner {
         let _turn = self.commands.of(session.as_bytes()).lock().await;
         let state = self.known_session(session)?;
         let events = decide(&state)?;
-        self.append_to_session(session, Expected::Open, events).await?;
+        self.append_to_session(session, Expected::Any, events).await?;
         Ok(state)
     }
 
@@ -146,7 +144,8 @@ fn agent_options(agent: &Json) -> Value {
     match agent.to_value() {
         Value::String(model) => json!({ "model": model }),
         Value::Object(fields) => {
-            let known = fields.into_iter().filter(|(name, value)| AGENT_OPTIONS.contains(&name.as_str()) && !value.is_null());
+            let known =
+                fields.into_iter().filter(|(name, value)| AGENT_OPTIONS.contains(&name.as_str()) && !value.is_null());
             Value::Object(known.collect::<Map<_, _>>())
         }
         _ => json!({}),

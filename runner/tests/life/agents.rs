@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// A place whose model `main` plays these turns.
-struct Stage {
-    place: Place,
-    folder: Arc<tempfile::TempDir>,
+pub struct Stage {
+    pub place: Place,
+    pub folder: Arc<tempfile::TempDir>,
 }
 
-fn stage(turns: Value) -> Stage {
+pub fn stage(turns: Value) -> Stage {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let file = folder.path().join("turns.json");
     std::fs::write(&file, turns.to_string()).unwrap();
@@ -210,7 +210,8 @@ fn a_server_killed_between_calls_runs_no_finished_call_again() {
     let Stage { place, folder } = stage;
     let place = place.kill(0);
     assert_eq!(place.result(&job), "\"done\"");
-    assert_eq!(std::fs::read_to_string(folder.path().join("log.txt")).unwrap(), "ran\n");
+    let ran = std::fs::read_to_string(folder.path().join("log.txt"));
+    assert_eq!(ran.unwrap_or_else(|error| panic!("{error}\n{}", place.listing())), "ran\n");
     let outcomes: Vec<StepOutcome> = place
         .events(&job)
         .iter()

@@ -9,6 +9,7 @@ mod attempts;
 mod cancelling;
 mod chance;
 mod children;
+mod conversations;
 mod closing;
 mod collisions;
 mod eviction;

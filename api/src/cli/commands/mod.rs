@@ -22,6 +22,7 @@ pub mod schedules;
 pub mod serve;
 pub mod show;
 pub mod signal;
+pub mod trace;
 pub mod unschedule;
 pub mod verify;
 pub mod workflows;
