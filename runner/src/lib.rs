@@ -2,8 +2,8 @@
 //! happened. It is one more client of the log: it reads projections and writes through commands. What the log holds
 //! decides; what is in memory here can be lost at any moment.
 
-pub mod agent;
 mod again;
+pub mod agent;
 mod command;
 mod derived_id;
 mod dispatcher;

@@ -7,6 +7,7 @@ mod idle_threads;
 mod interface;
 mod memory;
 mod page_table;
+mod room;
 mod sled;
 
 #[cfg(test)]

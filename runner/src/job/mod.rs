@@ -13,9 +13,9 @@ mod inbox;
 mod open;
 mod perform;
 mod record;
+mod share;
 mod slice;
 mod tool_call;
-mod share;
 mod wait;
 
 pub(crate) use perform::child_id;

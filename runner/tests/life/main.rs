@@ -21,8 +21,8 @@ mod poisoned;
 mod queues;
 mod repository;
 mod schedules;
-mod workspaces;
 mod tools;
+mod workspaces;
 
 #[test]
 #[ignore = "the process host; the other tests start it"]

@@ -8,6 +8,7 @@ mod executing;
 mod finding;
 mod place;
 mod reading;
+mod working;
 mod writing;
 
 #[test]

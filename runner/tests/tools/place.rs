@@ -33,6 +33,8 @@ pub struct Place {
     pub folder: tempfile::TempDir,
     pub job: JobId,
     pub session: Option<SessionId>,
+    /// Calls name no folder.
+    pub rootless: bool,
 }
 
 impl Place {
@@ -63,6 +65,8 @@ impl Place {
             submit_max_bytes: 8 << 20,
             processes,
             tools: ToolOptions::default(),
+            agents: Default::default(),
+            cache: Default::default(),
             workspaces: WorkspaceOptions::new(folder.path().join(".worktrees")),
             http: HttpPolicy::new(HttpOptions::default()).unwrap(),
             config: Json::from_written("{}".into()),
@@ -71,7 +75,7 @@ impl Place {
         };
         change(&mut options.tools);
         let runner = Runner::start(options, log, Library::new(Vec::new())).await.unwrap();
-        Self { runner, folder, job: Uuid::now_v7().into(), session: None }
+        Self { runner, folder, job: Uuid::now_v7().into(), session: None, rootless: false }
     }
 
     pub fn tools(&self) -> &Tools {
@@ -82,7 +86,7 @@ impl Place {
         let owner = Owner { session: self.session, ..Owner::job(self.job, Some("step".into())) };
         ToolContext {
             owner,
-            root: Some(self.folder.path().to_path_buf()),
+            root: (!self.rootless).then(|| self.folder.path().to_path_buf()),
             idempotency_key: "key-7".into(),
             call_id: "call-1".into(),
         }
