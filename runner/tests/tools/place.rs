@@ -65,8 +65,6 @@ impl Place {
             submit_max_bytes: 8 << 20,
             processes,
             tools: ToolOptions::default(),
-            agents: Default::default(),
-            cache: Default::default(),
             workspaces: WorkspaceOptions::new(folder.path().join(".worktrees")),
             http: HttpPolicy::new(HttpOptions::default()).unwrap(),
             config: Json::from_written("{}".into()),
