@@ -2,13 +2,18 @@
 //! clock, no network, no randomness: time and seeds are arguments.
 
 pub mod codec;
+pub mod collision;
 pub mod decide;
+pub mod diff;
 pub mod error_info;
 pub mod event;
+pub mod flow;
 pub mod id;
 pub mod journal;
 pub mod json;
 pub mod log;
+pub mod message;
 pub mod projection;
+pub mod schedule;
 pub mod storage;
 pub mod time;

@@ -90,7 +90,7 @@ impl Runner {
             labels: first.labels,
             session: first.session,
             ..Submit::new(ScriptSource::Script {
-                source: inner.source(&first.script_hash).map_err(CommandError::Unavailable)?.to_string(),
+                source: inner.source(&first.script_hash).map_err(CommandError::Unavailable)?.text.to_string(),
                 name: Some(first.workflow),
             })
         };
@@ -172,7 +172,7 @@ impl Inner {
     }
 
     async fn change_queue(&self, name: &str, pause: bool) -> Result<(), CommandError> {
-        if name != "default" && !self.options.queues.contains_key(name) {
+        if !self.has_queue(name) {
             let message = format!("no queue is named `{name}`: add [queues.{name}] to the configuration");
             return Err(CommandError::NotFound(ErrorInfo::new("no_such_queue", message)));
         }

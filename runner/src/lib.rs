@@ -2,7 +2,9 @@
 //! happened. It is one more client of the log: it reads projections and writes through commands. What the log holds
 //! decides; what is in memory here can be lost at any moment.
 
+pub mod agent;
 mod command;
+mod derived_id;
 mod dispatcher;
 pub mod http;
 mod import;
@@ -13,13 +15,20 @@ mod options;
 pub mod process;
 mod projector;
 mod request;
+mod reuse;
 mod runner;
+mod schedule;
 pub mod secret;
+mod sources;
 mod step_result;
 mod submit;
+pub mod tool;
 mod waiters;
+pub mod workspace;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};
+pub use reuse::CacheOptions;
 pub use runner::{QueueView, Runner};
+pub use schedule::{ScheduleView, SetSchedule};
 pub use step_result::StepResult;

@@ -28,6 +28,7 @@ async fn follow(inner: &Arc<Inner>, mut stop: watch::Receiver<bool>) {
                     return;
                 }
             };
+            inner.shared.apply(&events);
             inner.views.advance(&events);
             inner.waiters.wake(&events);
             inner.tell(Message::Applied(events));

@@ -1,30 +1,35 @@
 //! The runner as its clients see it.
 
 use crate::{
+    agent::{LiveAgents, Meters, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
-    process::Processes,
+    process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
+    reuse::SharedResults,
+    schedule,
+    sources::{Source, Sources},
     submit::Admission,
+    tool::Tools,
     waiters::Waiters,
+    workspace::Workspaces,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, ProcessExited, ProcessOutcome, RunnerStarted, RunnerStopped, StreamId},
+    event::{EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
     log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
 use serde::Serialize;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -64,25 +69,28 @@ pub(crate) struct Inner {
     pub(crate) library: Library,
     pub(crate) engine: Engine,
     pub(crate) processes: Processes,
+    pub(crate) process_table: ProcessTable,
+    pub(crate) tools: Tools,
+    pub(crate) models: Models,
+    /// Agents that run.
+    pub(crate) agents: LiveAgents,
+    /// Tokens of jobs that have agents.
+    pub(crate) meters: Meters,
     pub(crate) admission: Admission,
-    pub(crate) waiters: Waiters,
-    /// Sources by hash, of scripts that ran lately.
-    sources: Mutex<Sources>,
+    pub(crate) workspaces: Workspaces,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) sources: Sources,
+    /// Whether a thread's other tasks can be moved to another thread.
+    pub(crate) moves_tasks: bool,
+    /// Results that scripts share.
+    pub(crate) shared: SharedResults,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Told when a schedule is set or removed.
+    pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
-}
-
-/// How much of sources is kept in memory, in bytes.
-const SOURCES_MAX_BYTES: usize = 16 << 20;
-
-/// Sources by hash, of scripts that were submitted or ran lately.
-#[derive(Default)]
-struct Sources {
-    all: HashMap<Hash, Arc<str>>,
-    bytes: usize,
 }
 
 /// How many waiting jobs keep their virtual machines, at about half a MiB each. Thousands that come to wait at once would
@@ -101,53 +109,24 @@ impl Inner {
     }
 
     /// The source of a script that some job was submitted with.
-    pub(crate) fn source(&self, hash: &Hash) -> Result<Arc<str>, ErrorInfo> {
-        if let Some(source) = self.sources().all.get(hash) {
-            return Ok(source.clone());
+    pub(crate) fn source(&self, hash: &Hash) -> Result<Source, ErrorInfo> {
+        if let Some(source) = self.sources.get(hash) {
+            return Ok(source);
         }
         let unreadable = |why: String| ErrorInfo::new("script_unreadable", format!("script {hash}: {why}"));
         let bytes = self.log.blob(hash).map_err(|error| unreadable(error.to_string()))?;
         let bytes = bytes.ok_or_else(|| unreadable("it is not in the log".into()))?;
-        let source: Arc<str> = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?.into();
-        self.keep_source(*hash, source.clone());
-        Ok(source)
-    }
-
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps a source that is in the log.
-    pub(crate) fn keep_source(&self, hash: Hash, source: Arc<str>) {
-        let mut sources = self.sources();
-        if sources.bytes + source.len() > SOURCES_MAX_BYTES {
-            *sources = Sources::default();
-        }
-        let bytes = source.len();
-        if sources.all.insert(hash, source).is_none() {
-            sources.bytes += bytes;
-        }
-    }
-
-    /// Whether the source is in memory, and so in the log.
-    pub(crate) fn has_source(&self, hash: &Hash) -> bool {
-        self.sources().all.contains_key(hash)
+        let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
+        Ok(self.sources.keep(*hash, text.into()))
     }
 
     /// Records that processes of a dead server are gone. Their trees were ended with it.
     async fn record_lost_processes(&self) -> Result<(), StartError> {
-        let lost = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
+        let left = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
         let now = (self.options.clock)();
         let mut last = None;
-        for process in lost {
-            let exited = ProcessExited {
-                outcome: ProcessOutcome::Lost,
-                exit_code: None,
-                signal: None,
-                wall_ms: now.ms_since(process.started_at),
-                output_bytes: process.output_bytes,
-                tail: None,
-            };
+        for process in left {
+            let exited = lost(process.output_bytes, now.ms_since(process.started_at));
             let event = NewEvent {
                 job: process.job,
                 session: process.session,
@@ -210,10 +189,11 @@ impl Inner {
 }
 
 impl Runner {
-    /// Takes up what the log holds, and begins to run jobs.
+    /// Takes up what the log holds, and begins to run jobs. Where the log takes no events, as on a full disk, jobs stay as
+    /// they are, and what is there can be read.
     ///
     /// # Errors
-    /// Where the log cannot be read or written, or the script host cannot be set up.
+    /// Where the log cannot be read, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
         let views = Views::open(
             &log,
@@ -221,12 +201,25 @@ impl Runner {
         )?;
         let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms });
         let (dispatcher, inbox) = mpsc::unbounded_channel();
+        let processes = Processes::new(log.clone(), options.processes.clone());
+        let waiters = Arc::new(Waiters::default());
+        let process_table =
+            ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
         let inner = Arc::new(Inner {
-            processes: Processes::new(log.clone(), options.processes.clone()),
+            models: Models::new(options.agents.models.clone()),
+            agents: LiveAgents::default(),
+            meters: Meters::default(),
+            shared: SharedResults::new(options.cache.clone(), views.applied()),
+            tools: Tools::new(&processes, &process_table, options.tools.clone()),
+            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
+            process_table,
+            processes,
             admission: Admission::default(),
-            waiters: Waiters::default(),
-            sources: Mutex::default(),
+            waiters,
+            sources: Sources::default(),
+            moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
+            schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
@@ -235,8 +228,14 @@ impl Runner {
             log,
             options,
         });
-        if inner.options.concurrency > 0 {
-            inner.record_start().await?;
+        if inner.options.concurrency > 0
+            && let Err(error) = inner.record_start().await
+        {
+            // What is there can still be read.
+            match inner.log.is_poisoned() {
+                Some(poisoned) => tracing::error!(reason = %poisoned, "the server is read-only"),
+                None => return Err(error),
+            }
         }
         // Folded here, before the projector runs: the dispatcher begins with all that is known.
         loop {
@@ -244,11 +243,15 @@ impl Runner {
             if events.is_empty() {
                 break;
             }
+            inner.shared.apply(&events);
             inner.views.advance(&events);
         }
         inner.waiters.advance(inner.views.applied());
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
+        if inner.options.concurrency > 0 && inner.options.resume_jobs {
+            tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+        }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         Ok(Self { inner, stop: Arc::new(stop) })
@@ -276,6 +279,21 @@ impl Runner {
     /// The processes.
     pub fn processes(&self) -> &Processes {
         &self.inner.processes
+    }
+
+    /// The processes as clients see them.
+    pub fn process_table(&self) -> &ProcessTable {
+        &self.inner.process_table
+    }
+
+    /// The tools.
+    pub fn tools(&self) -> &Tools {
+        &self.inner.tools
+    }
+
+    /// The workspaces of sessions.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.inner.workspaces
     }
 
     /// The options.

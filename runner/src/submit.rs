@@ -140,7 +140,7 @@ impl Inner {
         }
     }
 
-    async fn admit(
+    pub(crate) async fn admit(
         &self,
         request: Submit,
         job: JobId,
@@ -151,8 +151,14 @@ impl Inner {
             return Err(SubmitError::Unavailable(stopping()));
         }
         let queue = request.queue.unwrap_or_else(|| "default".into());
-        if queue != "default" && !self.options.queues.contains_key(&queue) {
+        if !self.has_queue(&queue) {
             return Err(SubmitError::NoSuchQueue { name: queue });
+        }
+        if let Some(earlier) = &request.resume_from
+            && self.views.job(earlier)?.is_none()
+        {
+            let message = format!("there is no job {earlier} to resume");
+            return Err(SubmitError::Invalid(ErrorInfo::new("no_such_job", message)));
         }
         let script = self.script(request.what).await?;
         let args = request.args.unwrap_or_else(|| Json::from_written("{}".into()));
@@ -198,6 +204,21 @@ impl Inner {
         // Whoever asks next, by key or by id, must find it.
         self.applied(position).await?;
         Ok(Submitted { job, created: true })
+    }
+
+    /// Whether there is such a queue.
+    pub(crate) fn has_queue(&self, name: &str) -> bool {
+        name == "default" || self.options.queues.contains_key(name)
+    }
+
+    /// The arguments of a workflow's job, with the defaults of its schema.
+    ///
+    /// # Errors
+    /// Where there is no such workflow, or the arguments do not fit it.
+    pub(crate) async fn checked_args(&self, workflow: &str, args: &Json) -> Result<Json, SubmitError> {
+        check_size("args", args.as_str().len(), self.options.submit_max_bytes)?;
+        let script = self.script(ScriptSource::Workflow(workflow.to_owned())).await?;
+        prepare_args(script.args_schema.as_ref(), args).map_err(SubmitError::InvalidArgs)
     }
 
     async fn script(&self, what: ScriptSource) -> Result<Script, SubmitError> {
@@ -263,9 +284,9 @@ impl Inner {
 
     /// Stores the source, unless that was done before.
     fn keep_script(&self, hash: Hash, source: &Arc<str>) -> Result<(), SubmitError> {
-        if !self.has_source(&hash) {
+        if !self.sources.has(&hash) {
             self.log.put_blob(source.as_bytes().to_vec())?;
-            self.keep_source(hash, source.clone());
+            self.sources.keep(hash, source.clone());
         }
         Ok(())
     }
@@ -297,7 +318,7 @@ fn check_size(what: &'static str, bytes: usize, limit_bytes: usize) -> Result<()
     if bytes > limit_bytes { Err(SubmitError::TooLarge { what, bytes, limit_bytes }) } else { Ok(()) }
 }
 
-struct Parent {
+pub(crate) struct Parent {
     job: JobId,
     step: String,
     /// What is left of it for the child.

@@ -5,7 +5,7 @@
 mod support;
 
 use moonlog_core::{
-    event::{EventBody, ProcessOutcome, StepOutcome, StreamId},
+    event::{EventBody, ProcessOutcome, StepOutcome},
     json::Json,
 };
 use moonlog_runner::{
@@ -13,7 +13,6 @@ use moonlog_runner::{
     process::{
         Owner,
         exec::{ExecContext, perform},
-        lost,
     },
     secret::{SecretSource, Secrets},
 };
@@ -261,21 +260,6 @@ async fn secrets_reach_their_commands_and_never_the_log() {
         // Nor in two parts, which only the script of the test itself holds.
         assert!(!text.contains("hunter2") || event.body.name() == "process.started", "{text}");
     }
-}
-
-#[tokio::test]
-async fn a_process_that_a_dead_server_left_is_lost_with_what_was_recorded() {
-    let world = world();
-    let process = world.processes.start(world.sh("echo 12345; sleep 1000")).await.unwrap();
-    let id = process.id();
-    let end = eventually("recorded", async || {
-        world.events().await;
-        let end = lost(&world.log, &StreamId::Job(world.job), &id, now()).unwrap();
-        (end.output_bytes > 0).then_some(end)
-    })
-    .await;
-    assert_eq!((end.outcome, end.exit_code, end.output_bytes), (ProcessOutcome::Lost, None, 6));
-    soon("end", world.processes.end_job(&world.job)).await;
 }
 
 #[tokio::test]

@@ -190,13 +190,13 @@ async fn signals_reach_the_group_and_only_what_runs() {
         .await
         .unwrap();
     eventually("ready", async || process.captured().stdout.contains("ready").then_some(())).await;
-    assert_eq!(process.signal("SIGNOPE").unwrap_err().code, "unknown_signal");
-    process.signal("usr1").unwrap();
+    assert_eq!(process.signal("SIGNOPE").await.unwrap_err().code, "unknown_signal");
+    process.signal("usr1").await.unwrap();
     eventually("usr1", async || process.captured().stdout.contains("usr1").then_some(())).await;
-    process.signal("terminate").unwrap();
+    process.signal("terminate").await.unwrap();
     let exited = soon("exit", process.exited()).await;
     assert_eq!((exited.outcome, exited.signal.as_deref()), (ProcessOutcome::Killed, Some("SIGTERM")));
-    assert_eq!(process.signal("kill").unwrap_err().code, "process_exited");
+    assert_eq!(process.signal("kill").await.unwrap_err().code, "process_exited");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What can be typed: commands, their options, and what `--help` says about them.
 
+pub use super::process_args::{Kill, Output, Ps};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -60,10 +61,22 @@ pub enum Command {
     Import(Import),
     /// Walk the log's hash chain and report damage
     Verify(Verify),
+    /// List processes, running ones first
+    Ps(Ps),
+    /// Print what a process has written: its beginning and its end
+    Output(Output),
+    /// Send a signal to a process and its group
+    Kill(Kill),
     /// List the workflows that can be run
     Workflows(Workflows),
     /// Check a script without running it
     Check(Check),
+    /// List schedules, or show one
+    Schedules(Schedules),
+    /// Set a schedule: a workflow that runs when its cron pattern is due
+    Schedule(Schedule),
+    /// Remove a schedule
+    Unschedule(Unschedule),
     /// Print the effective configuration and where each value comes from
     Config(Config),
     /// Print a completion script for a shell
@@ -289,6 +302,60 @@ pub struct Workflows {
     pub source: bool,
     #[command(flatten)]
     pub format: Format,
+}
+
+/// `moonlog schedules`
+#[derive(Debug, Args)]
+pub struct Schedules {
+    /// Show this one in full
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog schedule`
+#[derive(Debug, Args)]
+pub struct Schedule {
+    /// The schedule's name; one that is there is changed
+    pub name: String,
+    /// The workflow
+    pub workflow: String,
+    /// When, such as "0 3 * * 1-5" or "@hourly"
+    #[arg(long, value_name = "PATTERN")]
+    pub cron: String,
+    /// The time zone that the pattern goes by
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: String,
+    /// While the job before has not ended: skip, queue or replace
+    #[arg(long, value_name = "POLICY", default_value = "skip")]
+    pub overlap: String,
+    /// What to make up for after a time without a server: none, last or all
+    #[arg(long, value_name = "POLICY", default_value = "last")]
+    pub catch_up: String,
+    /// Come up to this much later, such as 30s or 5m
+    #[arg(long, value_name = "DURATION")]
+    pub jitter: Option<String>,
+    /// The queue of its jobs
+    #[arg(long, value_name = "NAME")]
+    pub queue: Option<String>,
+    /// Set it, but let it not run
+    #[arg(long)]
+    pub paused: bool,
+    /// One argument; its type comes from the workflow's schema. Repeat it for lists
+    #[arg(long = "arg", short = 'a', value_name = "KEY=VALUE")]
+    pub arg: Vec<String>,
+    /// All arguments as a JSON object, or @FILE that holds one; --arg wins over it
+    #[arg(long, value_name = "JSON")]
+    pub args: Option<String>,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog unschedule`
+#[derive(Debug, Args)]
+pub struct Unschedule {
+    /// The schedule
+    pub name: String,
 }
 
 /// `moonlog check`

@@ -91,7 +91,12 @@ impl Client {
 
     /// `POST path` with a JSON body, read as JSON; `null` where the answer has no body.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let response = self.send(self.request(Method::POST, path).json(body)).await?;
+        self.read(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Sends it, and reads the answer as JSON; `null` where it has no body.
+    pub async fn read(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let response = self.send(request).await?;
         self.json(response).await
     }
 

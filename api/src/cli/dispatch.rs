@@ -114,7 +114,13 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Replay(options) => commands::replay::run(client, options).await,
         Command::Export(options) => commands::export::run(client, options).await,
         Command::Import(options) => commands::import::run(client, options).await,
+        Command::Ps(options) => commands::ps::run(client, options).await,
+        Command::Output(options) => commands::process_output::run(client, options).await,
+        Command::Kill(options) => commands::kill::run(client, options).await,
         Command::Workflows(options) => commands::workflows::run(client, options).await,
+        Command::Schedules(options) => commands::schedules::run(client, options).await,
+        Command::Schedule(options) => commands::schedule::run(client, options).await,
+        Command::Unschedule(options) => commands::unschedule::run(client, options).await,
         // Dispatched before there was a connection.
         Command::Serve(_) | Command::Verify(_) | Command::Check(_) | Command::Config(_) | Command::Completions(_) => {
             Ok(Status::Done)

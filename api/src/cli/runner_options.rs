@@ -1,19 +1,22 @@
 //! The configuration as the runner takes it.
 
-use super::failure::Failure;
-use crate::config::Loaded;
+use super::{agent_options, failure::Failure};
+use crate::config::{Loaded, ToolsConfig};
 use moonlog_core::json::Json;
 use moonlog_runner::{
-    QueueOptions, RunnerOptions,
+    CacheOptions, QueueOptions, RunnerOptions,
     http::{AllowedNetwork, HttpOptions, HttpPolicy},
     process::{HostCommand, ProcessLimits, ProcessOptions},
     secret::{SecretSource, Secrets},
     system_clock,
+    tool::{Policy, Rule, ToolLimits, ToolOptions},
+    workspace::WorkspaceOptions,
 };
 use moonlog_scripts::Limits;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
+    time::Duration,
 };
 
 /// How long a request of a script may take that names no timeout.
@@ -31,9 +34,11 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         limits: ProcessLimits {
             output_max_bytes: limits.process_output_bytes,
             capture_bytes: size(limits.process_capture_bytes),
+            stall_ms: u64::try_from(limits.process_stall.as_millis()).unwrap_or(u64::MAX),
             ..ProcessLimits::default()
         },
         secrets: secrets.clone(),
+        withheld: config.key_variables.clone(),
         ..ProcessOptions::new(host)
     };
     let http = HttpOptions {
@@ -49,10 +54,11 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
     let queue = |(name, queue): (&String, &crate::config::QueueConfig)| {
         (name.clone(), QueueOptions { concurrency: queue.concurrency, capacity: size(queue.capacity) })
     };
+    let tools = tools(&config.tools)?;
     Ok(RunnerOptions {
         concurrency: config.runner.concurrency,
         resume_jobs: true,
-        idle_evict_ms: u64::try_from(config.runner.idle_evict.as_millis()).unwrap_or(u64::MAX),
+        idle_evict_ms: ms(config.runner.idle_evict),
         queues: config.queues.iter().map(queue).collect(),
         nesting: limits.nesting,
         checkpoint_events: config.log.snapshot_every_events,
@@ -65,16 +71,59 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             branches_max: u32::try_from(limits.open_branches).unwrap_or(u32::MAX),
             value_bytes: size(limits.value_max_bytes),
             items_max: u32::try_from(limits.items_max).unwrap_or(u32::MAX),
+            agents_max: u32::try_from(limits.agents_per_job).unwrap_or(u32::MAX),
             source_bytes: size(limits.script_source_bytes),
             ..Limits::default()
         },
+        agents: agent_options::of(config),
         submit_max_bytes: size(limits.value_max_bytes),
         processes,
+        tools,
+        workspaces: WorkspaceOptions {
+            folder: config.workspaces.folder.clone(),
+            git_timeout_ms: u64::try_from(limits.git_timeout.as_millis()).unwrap_or(u64::MAX),
+            git_output_max_bytes: limits.git_output_bytes,
+            files_max: limits.workspace_files,
+            diff_max_bytes: limits.workspace_diff_bytes,
+        },
+        cache: CacheOptions { max_bytes: config.cache.max_bytes, max_age_ms: ms(config.cache.max_age) },
         http,
         config: Json::from(loaded.values_json()),
         repaired: None,
         clock: system_clock(),
     })
+}
+
+fn tools(config: &ToolsConfig) -> Result<ToolOptions, Failure> {
+    let rules = |key: &str, texts: &[String]| {
+        let rule = |text: &String| Rule::parse(text).map_err(|error| Failure::usage(format!("tools.{key}: {error}")));
+        texts.iter().map(rule).collect::<Result<Vec<Rule>, Failure>>()
+    };
+    Ok(ToolOptions {
+        limits: ToolLimits {
+            read_max_bytes: config.read_max_bytes,
+            read_max_lines: config.read_max_lines,
+            line_max_bytes: config.line_max_bytes,
+            write_max_bytes: config.write_max_bytes,
+            diff_max_bytes: config.diff_max_bytes,
+            edits_max: config.edits_max,
+            list_max: config.list_max,
+            search_max_matches: config.search_max_matches,
+            search_max_ms: ms(config.search_max),
+            execute_timeout_ms: ms(config.execute_timeout),
+            wait_max_ms: ms(config.wait_max),
+        },
+        roots: config.roots.clone(),
+        policy: Policy {
+            ask: rules("ask", &config.ask)?,
+            allow: rules("allow", &config.allow)?,
+            deny: rules("deny", &config.deny)?,
+        },
+    })
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn size(number: u64) -> usize {

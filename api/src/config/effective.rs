@@ -1,8 +1,8 @@
 //! What the layers come to: defaults filled in, the token and the secrets looked up, every value of its type.
 
 use super::{
-    ApiConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig, QueueConfig,
-    RunnerConfig, SecretConfig, Source, Token,
+    ApiConfig, CacheConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig,
+    QueueConfig, RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
     keys::{self, KEYS},
     load::{KeyPath, PREFIX, Values, unreadable},
     value::Value,
@@ -157,10 +157,42 @@ impl Values {
                 warm_vms: self.size("runner.warm_vms"),
                 workflow_folders: self.texts("runner.workflow_folders").iter().map(|p| resolve(p, env)).collect(),
             },
+            workspaces: WorkspacesConfig { folder: self.workspaces_folder(env) },
             defaults: DefaultsConfig { model: self.text("defaults.model"), queue: self.text("defaults.queue") },
+            models: self.models(env),
+            aliases: self
+                .names("aliases")
+                .into_iter()
+                .map(|name| (name.clone(), self.text(&format!("aliases.{name}"))))
+                .collect(),
+            agents: self.agents(),
             queues: queues.collect(),
             secrets,
+            cache: CacheConfig {
+                max_bytes: self.whole("cache.max_bytes"),
+                max_age: Duration::from_millis(self.whole("cache.max_age_ms")),
+            },
             http: HttpConfig { allow_private: self.texts("http.allow_private") },
+            key_variables: self.key_variables(),
+            tools: ToolsConfig {
+                approval_timeout: Duration::from_millis(self.whole("tools.approval_timeout_ms")),
+                approval_default: self.text("tools.approval_default") == "approve",
+                ask: self.texts("tools.ask"),
+                allow: self.texts("tools.allow"),
+                deny: self.texts("tools.deny"),
+                roots: self.texts("tools.roots").iter().map(|path| resolve(path, env)).collect(),
+                read_max_bytes: self.size("tools.read_max_bytes"),
+                read_max_lines: self.size("tools.read_max_lines"),
+                line_max_bytes: self.size("tools.line_max_bytes"),
+                write_max_bytes: self.size("tools.write_max_bytes"),
+                diff_max_bytes: self.size("tools.diff_max_bytes"),
+                edits_max: self.size("tools.edits_max"),
+                list_max: self.size("tools.list_max"),
+                search_max_matches: self.size("tools.search_max_matches"),
+                search_max: Duration::from_millis(self.whole("tools.search_max_ms")),
+                execute_timeout: Duration::from_millis(self.whole("tools.execute_timeout_ms")),
+                wait_max: Duration::from_millis(self.whole("tools.wait_max_ms")),
+            },
             limits: LimitsConfig {
                 connections: size("connections"),
                 feeds: size("feeds"),
@@ -187,10 +219,38 @@ impl Values {
                 nesting: u32::try_from(limit("nesting")).unwrap_or(u32::MAX),
                 process_capture_bytes: limit("process_capture_bytes"),
                 process_output_bytes: limit("process_output_bytes"),
+                process_stall: ms("process_stall_ms"),
                 http_response_bytes: limit("http_response_bytes"),
+                git_timeout: ms("git_timeout_ms"),
+                git_output_bytes: size("git_output_bytes"),
+                workspace_files: size("workspace_files"),
+                workspace_diff_bytes: limit("workspace_diff_bytes"),
                 labels: size("labels"),
             },
         })
+    }
+
+    /// The variables that `models.*.api_key_env` and the like name.
+    fn key_variables(&self) -> Vec<String> {
+        let names_a_key = |path: &KeyPath| path.last().is_some_and(|name| name.ends_with("_key_env"));
+        let variables = self.0.iter().filter(|(path, _)| names_a_key(path));
+        variables
+            .filter_map(|(_, (value, _))| match value {
+                Value::Text(variable) => Some(variable.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn workspaces_folder(&self, env: &BTreeMap<String, String>) -> PathBuf {
+        match self.text("workspaces.folder").as_str() {
+            "" => {
+                let data = resolve(&self.text("log.folder"), env);
+                let beside = data.parent().filter(|parent| !parent.as_os_str().is_empty());
+                beside.unwrap_or(Path::new(".")).join("worktrees")
+            }
+            folder => resolve(folder, env),
+        }
     }
 
     /// Entries in the order of `KEYS`; those under a star together by name.
@@ -222,34 +282,34 @@ impl Values {
             .collect()
     }
 
-    fn names(&self, table: &str) -> BTreeSet<String> {
+    pub(super) fn names(&self, table: &str) -> BTreeSet<String> {
         self.0.keys().filter(|path| path[0] == table).filter_map(|path| path.get(1).cloned()).collect()
     }
 
-    fn get(&self, key: &str) -> Option<&(Value, Source)> {
+    pub(super) fn get(&self, key: &str) -> Option<&(Value, Source)> {
         let path: KeyPath = key.split('.').map(Into::into).collect();
         self.0.get(&path)
     }
 
-    fn whole(&self, key: &str) -> u64 {
+    pub(super) fn whole(&self, key: &str) -> u64 {
         match self.get(key) {
             Some((Value::Whole(number), _)) => *number,
             _ => 0,
         }
     }
 
-    fn size(&self, key: &str) -> usize {
+    pub(super) fn size(&self, key: &str) -> usize {
         usize::try_from(self.whole(key)).unwrap_or(usize::MAX)
     }
 
-    fn text(&self, key: &str) -> String {
+    pub(super) fn text(&self, key: &str) -> String {
         match self.get(key) {
             Some((Value::Text(text), _)) => text.clone(),
             _ => String::new(),
         }
     }
 
-    fn texts(&self, key: &str) -> Vec<String> {
+    pub(super) fn texts(&self, key: &str) -> Vec<String> {
         match self.get(key) {
             Some((Value::Texts(texts), _)) => texts.clone(),
             _ => Vec::new(),
@@ -258,7 +318,7 @@ impl Values {
 }
 
 /// A path as the user wrote it, with `~` for the home folder.
-fn resolve(path: &str, env: &BTreeMap<String, String>) -> PathBuf {
+pub(super) fn resolve(path: &str, env: &BTreeMap<String, String>) -> PathBuf {
     match (path.strip_prefix("~/"), env.get("HOME")) {
         (Some(rest), Some(home)) => Path::new(home).join(rest),
         _ => path.into(),

@@ -1,5 +1,6 @@
 //! The configuration as the rest of moonlog gets it: every value there, of its type, within its bounds.
 
+use super::{AgentsConfig, ModelConfig};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The effective configuration.
@@ -11,16 +12,30 @@ pub struct Config {
     pub log: LogConfig,
     /// The runner.
     pub runner: RunnerConfig,
+    /// Where sessions work.
+    pub workspaces: WorkspacesConfig,
     /// What applies where a request says nothing.
     pub defaults: DefaultsConfig,
+    /// Models by name.
+    pub models: BTreeMap<String, ModelConfig>,
+    /// Other names for models.
+    pub aliases: BTreeMap<String, String>,
+    /// Agents.
+    pub agents: AgentsConfig,
     /// Queues by name; `default` and `defaults.queue` are always there.
     pub queues: BTreeMap<String, QueueConfig>,
     /// What `secret(name)` may be, by name.
     pub secrets: BTreeMap<String, SecretConfig>,
+    /// What scripts may share.
+    pub cache: CacheConfig,
     /// `http` in scripts.
     pub http: HttpConfig,
+    /// What tools may do.
+    pub tools: ToolsConfig,
     /// Every limit.
     pub limits: LimitsConfig,
+    /// Variables that hold keys of the server's own, which no child sees; those of `[secrets]` aside.
+    pub key_variables: Vec<String>,
 }
 
 /// `[api]`
@@ -87,6 +102,22 @@ pub struct RunnerConfig {
     pub workflow_folders: Vec<PathBuf>,
 }
 
+/// `[workspaces]`
+#[derive(Debug, Clone)]
+pub struct WorkspacesConfig {
+    /// Where worktrees are made.
+    pub folder: PathBuf,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone)]
+pub struct CacheConfig {
+    /// How large shared results may be together.
+    pub max_bytes: u64,
+    /// How old a shared result may be.
+    pub max_age: Duration,
+}
+
 /// `[defaults]`
 #[derive(Debug, Clone)]
 pub struct DefaultsConfig {
@@ -125,6 +156,45 @@ pub struct HttpConfig {
     pub allow_private: Vec<String>,
 }
 
+/// `[tools]`
+#[derive(Debug, Clone)]
+pub struct ToolsConfig {
+    /// How long a call waits for approval.
+    pub approval_timeout: Duration,
+    /// Whether a call that nobody decided about is made.
+    pub approval_default: bool,
+    /// Calls that need approval.
+    pub ask: Vec<String>,
+    /// Calls that need none.
+    pub allow: Vec<String>,
+    /// Calls that are refused.
+    pub deny: Vec<String>,
+    /// Where tools may go without a workspace, `~` resolved.
+    pub roots: Vec<PathBuf>,
+    /// What `read_file` gives at once.
+    pub read_max_bytes: usize,
+    /// Lines that it gives at once.
+    pub read_max_lines: usize,
+    /// A line as it is shown.
+    pub line_max_bytes: usize,
+    /// A file that is written or edited.
+    pub write_max_bytes: usize,
+    /// A diff that is recorded.
+    pub diff_max_bytes: usize,
+    /// Edits of one call.
+    pub edits_max: usize,
+    /// Paths that `list_files` gives.
+    pub list_max: usize,
+    /// Lines that `search_files` gives.
+    pub search_max_matches: usize,
+    /// How long both look.
+    pub search_max: Duration,
+    /// How long `execute` waits by default.
+    pub execute_timeout: Duration,
+    /// The longest wait for a process.
+    pub wait_max: Duration,
+}
+
 /// `[limits]`; what each is for stands in `keys.rs` and in what `moonlog config` prints.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "each is documented once, beside its default, in keys.rs")]
@@ -155,6 +225,11 @@ pub struct LimitsConfig {
     pub nesting: u32,
     pub process_capture_bytes: u64,
     pub process_output_bytes: u64,
+    pub process_stall: Duration,
     pub http_response_bytes: u64,
+    pub git_timeout: Duration,
+    pub git_output_bytes: usize,
+    pub workspace_files: usize,
+    pub workspace_diff_bytes: u64,
     pub labels: usize,
 }

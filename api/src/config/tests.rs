@@ -26,6 +26,11 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(loaded.config.runner.concurrency, 64);
     assert_eq!(loaded.config.queues["default"].capacity, 100_000);
     assert_eq!(loaded.config.limits.script_memory_bytes, 67_108_864);
+    assert_eq!(loaded.config.limits.git_timeout.as_millis(), 120_000);
+    assert_eq!(loaded.config.limits.git_output_bytes, 67_108_864);
+    assert_eq!(loaded.config.limits.workspace_files, 2_000);
+    assert_eq!(loaded.config.limits.workspace_diff_bytes, 1_048_576);
+    assert_eq!(loaded.config.workspaces.folder, PathBuf::from("./.moonlog/worktrees"));
     assert!(loaded.config.api.token.is_none());
     assert!(loaded.entries.iter().all(|entry| entry.source == Source::Default && !entry.doc.is_empty()));
 }

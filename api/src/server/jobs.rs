@@ -13,7 +13,7 @@ use moonlog_core::{
     projection::{JobFilter, JobView, Page, Views},
 };
 use std::sync::Arc;
-use warp::http::{HeaderValue, StatusCode, header};
+use warp::http::StatusCode;
 
 /// Items of a page of a list.
 pub const PAGE_DEFAULT: u64 = 50;
@@ -123,11 +123,8 @@ pub fn part<T>(request: &Request, items: Vec<T>) -> Result<(Vec<T>, Option<Strin
 }
 
 /// Answers with where a job is.
-pub fn located(mut response: Response, id: &JobId) -> Response {
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{id}")) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    response
+pub fn located(response: Response, id: &JobId) -> Response {
+    reply::located(response, &format!("/v1/jobs/{id}"))
 }
 
 fn waited(view: &JobView) -> StatusCode {

@@ -106,7 +106,7 @@ fn parameter(name: &str, place: &str) -> Value {
     let (schema, text) = match name {
         "wait" => (
             json!({ "type": "string", "examples": ["30s"] }),
-            "Wait for the end: a duration; 200 when it has ended, 202 if not.",
+            "Wait for the end: a duration, or `true` for as long as is allowed. A job that has not ended then: 202.",
         ),
         "limit" => (json!({ "type": "integer", "minimum": 1 }), "How many at most."),
         "cursor" => (json!({ "type": "string" }), "`next` of the page before."),
@@ -128,7 +128,9 @@ fn parameter(name: &str, place: &str) -> Value {
         "at" => (json!({ "type": "integer", "minimum": 1 }), "A version of the job's stream; the newest where absent."),
         "hash" => (json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }), "A blake3 hash."),
         "approval" => (json!({ "type": "string" }), "The step's call path or the tool's call id, percent-encoded."),
-        "id" => (json!({ "type": "string", "format": "uuid" }), "The job."),
+        "pattern" => (json!({ "type": "string" }), "A regular expression, of the kind that takes linear time."),
+        "context" => (json!({ "type": "integer", "minimum": 0 }), "How many lines before and after each."),
+        "id" => (json!({ "type": "string", "format": "uuid" }), "Its id."),
         _ => (json!({ "type": "string" }), "Its name."),
     };
     json!({ "name": name, "in": place, "required": place == "path", "schema": schema, "description": text })

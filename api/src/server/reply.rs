@@ -39,6 +39,14 @@ pub fn json_text(status: StatusCode, text: String) -> Response {
     bytes(status, JSON, text.into())
 }
 
+/// The same answer, with where the thing is that it shows.
+pub fn located(mut response: Response, path: &str) -> Response {
+    if let Ok(location) = HeaderValue::from_str(path) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
 /// A page of a list: `{items, next}`.
 pub fn page<T: Serialize>(items: &[T], next: Option<String>) -> Response {
     #[derive(Serialize)]

@@ -45,6 +45,10 @@ pub enum Endpoint {
     ListQueues,
     PauseQueue,
     ResumeQueue,
+    ListSchedules,
+    ShowSchedule,
+    SetSchedule,
+    RemoveSchedule,
     ListWorkflows,
     ShowWorkflow,
     CheckWorkflow,
@@ -52,6 +56,12 @@ pub enum Endpoint {
     Ticket,
     Verify,
     Import,
+    StartProcess,
+    ListProcesses,
+    ShowProcess,
+    ProcessOutput,
+    SearchProcess,
+    SignalProcess,
 }
 
 const FEED: &[&str] = &["after", "types", "job", "session", "process", "follow", "limit", "ticket"];
@@ -65,6 +75,22 @@ const fn get(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summar
 
 const fn post(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
     Operation { method: Method::POST, endpoint, query: &[], body: None, answers, problems: &[], summary }
+}
+
+const fn put(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
+    Operation { method: Method::PUT, endpoint, query: &[], body: None, answers, problems: &[], summary }
+}
+
+const fn delete(endpoint: Endpoint, summary: &'static str) -> Operation {
+    Operation {
+        method: Method::DELETE,
+        endpoint,
+        query: &[],
+        body: None,
+        answers: &[(204, "")],
+        problems: &[],
+        summary,
+    }
 }
 
 impl Operation {
@@ -163,6 +189,21 @@ pub const ROUTES: &[Route] = &[
             .problems(&[404])],
     },
     Route {
+        path: "/v1/schedules",
+        operations: &[get(Endpoint::ListSchedules, &[(200, "SchedulePage")], "List schedules by name")
+            .query(&["limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/schedules/{name}",
+        operations: &[
+            get(Endpoint::ShowSchedule, &[(200, "Schedule")], "Show a schedule").problems(&[404]),
+            put(Endpoint::SetSchedule, &[(201, "Schedule"), (200, "Schedule")], "Set a schedule, or change it")
+                .body("SetSchedule")
+                .problems(&[404, 409, 422]),
+            delete(Endpoint::RemoveSchedule, "Remove a schedule; its jobs go on").problems(&[404]),
+        ],
+    },
+    Route {
         path: "/v1/workflows",
         operations: &[
             get(Endpoint::ListWorkflows, &[(200, "WorkflowPage")], "List workflows").query(&["limit", "cursor"])
@@ -178,6 +219,45 @@ pub const ROUTES: &[Route] = &[
         path: "/v1/workflows/{name}",
         operations: &[get(Endpoint::ShowWorkflow, &[(200, "Workflow")], "Show a workflow with source and schema")
             .problems(&[404])],
+    },
+    Route {
+        path: "/v1/processes",
+        operations: &[
+            post(Endpoint::StartProcess, &[(201, "Started"), (200, "Started")], "Start a process, and do not wait")
+                .body("StartProcess")
+                .problems(&[409, 429]),
+            get(Endpoint::ListProcesses, &[(200, "ProcessList")], "List processes: running ones first, then newest")
+                .query(&["session", "job", "limit"]),
+        ],
+    },
+    Route {
+        path: "/v1/processes/{id}",
+        operations: &[get(Endpoint::ShowProcess, &[(200, "Process")], "Show a process")
+            .query(&["session"])
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/processes/{id}/output",
+        operations: &[get(
+            Endpoint::ProcessOutput,
+            &[(200, "ProcessOutput")],
+            "What a process has written: its beginning and its end",
+        )
+        .query(&["wait", "session"])
+        .problems(&[404])],
+    },
+    Route {
+        path: "/v1/processes/{id}/search",
+        operations: &[get(Endpoint::SearchProcess, &[(200, "Found")], "Search all recorded output of a process")
+            .query(&["pattern", "limit", "context", "session"])
+            .problems(&[404])],
+    },
+    Route {
+        path: "/v1/processes/{id}/signal",
+        operations: &[post(Endpoint::SignalProcess, &[(200, "Process")], "Send a signal to a process's group")
+            .query(&["session"])
+            .body("SignalProcess")
+            .problems(&[404, 409])],
     },
     Route {
         path: "/v1/blobs/{hash}",

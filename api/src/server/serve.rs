@@ -96,7 +96,14 @@ pub async fn serve(options: ServeOptions, runner: Runner) -> Result<Served, Serv
     let failed = |source| ServeError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
-    let address_file = options.address_file.clone().map(|path| AddressFile::write(path, addr)).transpose()?;
+    let address_file = match options.address_file.clone().map(|path| AddressFile::write(path, addr)).transpose() {
+        // A server that is only read from is found by its address.
+        Err(error) if runner.log().is_poisoned().is_some() => {
+            tracing::warn!(%error, "commands do not find this server by its data folder; name it with --server");
+            None
+        }
+        written => written?,
+    };
     let (stop, stopped) = watch::channel(false);
     let app = Arc::new(App {
         guard: Guard::new(&options, addr),

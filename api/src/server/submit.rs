@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use warp::http::StatusCode;
 
 const KEY_MAX_BYTES: usize = 512;
-const NAME_MAX_BYTES: usize = 256;
+/// The longest name, in bytes.
+pub const NAME_MAX_BYTES: usize = 256;
 const LABEL_MAX_BYTES: usize = 1024;
 /// JSON numbers up to here are the same in every language.
 const WHOLE_MAX: i64 = (1 << 53) - 1;
@@ -103,7 +104,8 @@ fn retry(fields: &mut Fields) -> RetryPolicy {
     }
 }
 
-fn labels(fields: &mut Fields, max: usize) -> BTreeMap<String, String> {
+/// The labels: names and texts.
+pub fn labels(fields: &mut Fields, max: usize) -> BTreeMap<String, String> {
     let labels = fields.object("labels", |inner| {
         let mut labels = BTreeMap::new();
         for (name, value) in inner.rest() {

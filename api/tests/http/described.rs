@@ -99,7 +99,17 @@ async fn answers_are_what_is_described() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     };
+    let started = place.post("/v1/processes", &json!({ "command": "seq 99999", "shell": true })).await.1;
+    let process = format!("/v1/processes/{}", started["id"].as_str().unwrap());
+    let ended = json!({ "command": "echo", "args": ["a"], "session": ID, "background": true, "client_token": "t" });
+    let ended = place.post("/v1/processes", &ended).await.1;
     let answers = [
+        ("Started", started),
+        ("Started", ended),
+        ("ProcessOutput", place.get(&format!("{process}/output?wait=true")).await.1),
+        ("Process", place.get(&process).await.1),
+        ("ProcessList", place.get("/v1/processes").await.1),
+        ("Found", place.get(&format!("{process}/search?pattern=7$&context=1&limit=2")).await.1),
         ("Job", job.clone()),
         ("Job", place.get(&format!("/v1/jobs/{id}")).await.1),
         ("ApprovalPage", approvals),
@@ -110,6 +120,7 @@ async fn answers_are_what_is_described() {
         ("State", place.get(&format!("/v1/jobs/{id}/state")).await.1),
         ("EventPage", place.get("/v1/events?limit=1000").await.1),
         ("QueuePage", place.get("/v1/queues").await.1),
+        ("SchedulePage", place.get("/v1/schedules").await.1),
         ("WorkflowPage", place.get("/v1/workflows").await.1),
         ("CheckReport", place.post("/v1/workflows/check", &json!({ "script": "return 1" })).await.1),
         ("CheckReport", place.post("/v1/workflows/check", &json!({ "script": "(" })).await.1),

@@ -10,3 +10,4 @@ mod jobs;
 mod limits;
 mod place;
 mod raw;
+mod schedules;

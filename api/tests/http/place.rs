@@ -15,6 +15,7 @@ use moonlog_runner::{
     http::{HttpOptions, HttpPolicy},
     process::{HostCommand, ProcessOptions},
     system_clock,
+    workspace::WorkspaceOptions,
 };
 use moonlog_scripts::{Library, Limits};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -27,6 +28,8 @@ pub struct Place {
     pub runner: Runner,
     pub client: Client,
     token: Option<String>,
+    /// Where sessions work.
+    pub folder: tempfile::TempDir,
 }
 
 /// How a server is set up.
@@ -57,12 +60,13 @@ impl Place {
         change(&mut settings);
         let clock = system_clock();
         let (log, _) = Log::open(Arc::new(MemoryStorage::new()), LogOptions::new(move || clock())).unwrap();
-        let options = runner_options(settings.queues);
+        let folder = tempfile::tempdir().unwrap();
+        let options = runner_options(settings.queues, folder.path().join("worktrees"));
         let runner = Runner::start(options, log, Library::new(vec![])).await.unwrap();
         let token = settings.serve.token.as_ref().map(|token| token.reveal().to_owned());
         let served = serve(settings.serve, runner.clone()).await?;
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-        Ok(Self { served, runner, client, token })
+        Ok(Self { served, runner, client, token, folder })
     }
 
     pub fn log(&self) -> &Log {
@@ -120,7 +124,7 @@ pub async fn read(response: Response) -> (StatusCode, Value) {
     (status, body)
 }
 
-fn runner_options(queues: Vec<(&'static str, QueueOptions)>) -> RunnerOptions {
+fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::path::PathBuf) -> RunnerOptions {
     let processes = ProcessOptions::new(HostCommand {
         program: env!("CARGO_BIN_EXE_moonlog").into(),
         args: vec!["process-host".into()],
@@ -142,8 +146,12 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>) -> RunnerOptions {
         checkpoint_events: 10_000,
         warm_vms: 2,
         limits: Limits::default(),
+        agents: moonlog_runner::agent::AgentOptions::default(),
         submit_max_bytes: 8 << 20,
         processes,
+        tools: Default::default(),
+        cache: Default::default(),
+        workspaces: WorkspaceOptions::new(worktrees),
         http: HttpPolicy::new(http).unwrap(),
         config: Json::from_written("{}".into()),
         repaired: None,

@@ -6,6 +6,8 @@ mod cancel;
 mod queue;
 mod refusal;
 mod retry;
+mod schedule;
+mod session;
 mod signal;
 
 pub use approval::decide_approval;
@@ -13,4 +15,6 @@ pub use cancel::{close_steps, decide_cancel};
 pub use queue::{decide_pause, decide_resume};
 pub use refusal::Refusal;
 pub use retry::decide_retry;
+pub use schedule::{decide_remove_schedule, decide_set_schedule};
+pub use session::{CreateSession, decide_close_session, decide_create_session, decide_in_session};
 pub use signal::decide_signal;

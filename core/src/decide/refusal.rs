@@ -1,6 +1,10 @@
 //! Why a command is refused.
 
-use crate::{error_info::ErrorInfo, id::JobId, projection::JobStatus};
+use crate::{
+    error_info::ErrorInfo,
+    id::{JobId, SessionId},
+    projection::JobStatus,
+};
 
 /// A command that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +49,24 @@ pub enum Refusal {
         /// How many it may have.
         max: usize,
     },
+    /// The session is closed.
+    #[error("session {session} is closed: create another one")]
+    SessionClosed {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session has jobs that have not ended.
+    #[error(
+        "session {session} has {jobs} jobs that have not ended, such as {job}; cancel them first, or wait for them"
+    )]
+    SessionBusy {
+        /// The session.
+        session: SessionId,
+        /// How many.
+        jobs: usize,
+        /// One of them.
+        job: JobId,
+    },
     /// A field of the command is no good.
     #[error("{field}: {message}")]
     Invalid {
@@ -64,6 +86,8 @@ impl Refusal {
             Self::NoSuchApproval { .. } => "no_such_approval",
             Self::AlreadyDecided { .. } => "already_decided",
             Self::TooManySignals { .. } => "too_many_signals",
+            Self::SessionClosed { .. } => "session_closed",
+            Self::SessionBusy { .. } => "session_busy",
             Self::Invalid { .. } => "invalid_request",
         }
     }
@@ -72,6 +96,10 @@ impl Refusal {
 impl From<Refusal> for ErrorInfo {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(refusal.code(), refusal.to_string());
-        if matches!(refusal, Refusal::TooManySignals { .. }) { error.retryable() } else { error }
+        if matches!(refusal, Refusal::TooManySignals { .. } | Refusal::SessionBusy { .. }) {
+            error.retryable()
+        } else {
+            error
+        }
     }
 }

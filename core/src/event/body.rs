@@ -152,7 +152,7 @@ event_types! {
     14 "job.cancelled" JobCancelled(JobCancelled),
     15 "job.timed_out" JobTimedOut(JobTimedOut),
     16 "step.started" StepStarted(StepStarted),
-    17 "step.finished" StepFinished(StepFinished),
+    17 "step.finished" StepFinished(StepFinished) schema 2 was { 1: step::StepFinishedV1 },
     18 "step.retry_scheduled" StepRetryScheduled(StepRetryScheduled),
     19 "session.created" SessionCreated(SessionCreated),
     20 "session.turn_started" SessionTurnStarted(SessionTurn),
@@ -184,6 +184,16 @@ event_types! {
     46 "runner.stopped" RunnerStopped(RunnerStopped),
     47 "queue.paused" QueuePaused(QueueChanged),
     48 "queue.resumed" QueueResumed(QueueChanged),
+    49 "process.stalled" ProcessStalled(ProcessStalled),
+    80 "process.token_claimed" ProcessTokenClaimed(ProcessTokenClaimed),
+    50 "workspace.requested" WorkspaceRequested(WorkspaceRequested),
+    51 "workspace.scanned" WorkspaceScanned(WorkspaceScanned),
+    52 "workspace.closed" WorkspaceClosed(WorkspaceClosed),
+    53 "workspace.merged" WorkspaceMerged(WorkspaceMerged),
+    54 "workspace.reverted" WorkspaceReverted(WorkspaceReverted),
+    83 "workspace.failed" WorkspaceFailed(WorkspaceFailed),
+    81 "workspace.orphan_found" WorkspaceOrphanFound(WorkspaceOrphanFound),
+    82 "session.described" SessionDescribed(SessionDescribed),
 }
 
 impl EventBody {

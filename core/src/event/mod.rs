@@ -1,5 +1,5 @@
 //! Events: the envelope (`envelope`), the streams they stand in (`stream`), and what each type carries (`body` lists
-//! the types; `job`, `step`, `chat`, `process` and `system` hold their fields). Nothing here reads or writes anything.
+//! the types; `job`, `step`, `chat`, `process`, `workspace` and `system` hold their fields). Nothing here reads or writes anything.
 
 mod body;
 mod chat;
@@ -9,6 +9,7 @@ mod process;
 mod step;
 mod stream;
 mod system;
+mod workspace;
 
 pub use body::{EventBody, UnknownType};
 pub use chat::*;
@@ -18,3 +19,4 @@ pub use process::*;
 pub use step::*;
 pub use stream::{InvalidStream, StreamId};
 pub use system::*;
+pub use workspace::*;

@@ -86,6 +86,25 @@ pub struct ProcessExited {
     pub tail: Option<String>,
 }
 
+/// `process.stalled`: it has been silent for long, and what it wrote last looks like a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct ProcessStalled {
+    /// For how long it has written nothing.
+    pub idle_ms: u64,
+    /// What it wrote last: at most 1,024 bytes.
+    pub tail: String,
+}
+
+/// `process.token_claimed`: the process was started under a client's token. It stands behind `process.started`, in the
+/// same append.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct ProcessTokenClaimed {
+    /// The token.
+    pub client_token: String,
+    /// The hash of the request in canonical form.
+    pub request_hash: Hash,
+}
+
 /// `workspace.created`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct WorkspaceCreated {

@@ -50,7 +50,8 @@ struct WriterThread {
 }
 
 impl Log {
-    /// Opens the log that `storage` holds, or begins one. Cuts a torn tail, and says so.
+    /// Opens the log that `storage` holds, or begins one. Cuts a torn tail, and says so. Where the storage takes no writes,
+    /// the log is opened for reading: it is poisoned from the start.
     ///
     /// # Errors
     /// Where the log is damaged elsewhere, or the storage fails.
@@ -76,10 +77,15 @@ impl Log {
             waiters: Waiters::default(),
             poisoned: OnceLock::new(),
         });
-        let writer = Writer::new(shared.clone(), opened.chain);
-        let thread = thread::Builder::new().name("moonlog-writer".into()).spawn(|| writer.run());
-        let thread = Mutex::new(Some(thread.map_err(OpenError::Thread)?));
-        let writer = Arc::new(WriterThread { shared: shared.clone(), thread });
+        let thread = if let Some(error) = opened.refused {
+            shared.poison(&error.into());
+            None
+        } else {
+            let writer = Writer::new(shared.clone(), opened.chain);
+            let thread = thread::Builder::new().name("moonlog-writer".into()).spawn(|| writer.run());
+            Some(thread.map_err(OpenError::Thread)?)
+        };
+        let writer = Arc::new(WriterThread { shared: shared.clone(), thread: Mutex::new(thread) });
         Ok((Self { shared, writer }, opened.report))
     }
 

@@ -22,7 +22,10 @@ use std::{
     collections::HashMap,
     iter,
     ops::Bound,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 const CHECKPOINT_KEY: [u8; 1] = [0];
@@ -47,6 +50,8 @@ pub struct StreamHead {
 pub struct Index {
     storage: Arc<dyn Storage>,
     tails: RwLock<Tails>,
+    /// Whether pages count that are stored.
+    has_pages: AtomicBool,
 }
 
 #[derive(Default)]
@@ -76,7 +81,7 @@ impl Stretch {
 impl Index {
     /// An index over what `storage` holds of it.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, tails: RwLock::default() }
+        Self { storage, tails: RwLock::default(), has_pages: AtomicBool::new(true) }
     }
 
     /// The position up to which all pages are there.
@@ -101,6 +106,11 @@ impl Index {
             }
             self.storage.write(entries.into_iter().map(|(key, _)| Write::delete(Space::Index, key)).collect())?;
         }
+    }
+
+    /// Takes pages that are stored for nothing: they are wrong, and cannot be deleted.
+    pub fn forget_pages(&self) {
+        self.has_pages.store(false, Ordering::Relaxed);
     }
 
     /// Adds durable events, whose versions follow on what is known.
@@ -270,6 +280,9 @@ impl Index {
         to: Bound<Vec<u8>>,
         direction: Direction,
     ) -> Result<Option<Stretch>, ReadError> {
+        if !self.has_pages.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let Some((key, value)) = self.storage.scan(Space::Index, from, to, direction, 1)?.pop() else {
             return Ok(None);
         };

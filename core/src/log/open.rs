@@ -1,5 +1,8 @@
 //! What happens at the start: the end of the log is found, a torn tail is cut, and the index is brought up to date from
 //! where it was last written.
+//!
+//! Where the storage takes no writes, such as on a full disk, none of that is written down: the log is read as if it were,
+//! and takes no events.
 
 use super::{
     Damage, LogOptions, OpenError, OpenReport, ReadError,
@@ -33,42 +36,78 @@ pub struct Opened {
     pub time: Timestamp,
     /// What was found.
     pub report: OpenReport,
+    /// Why nothing could be written, where nothing could: then the log is only to be read.
+    pub refused: Option<StorageError>,
 }
 
 /// Finds where the log ends, and checks at least what came since the index was last written.
 pub fn open(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, OpenError> {
-    check_format(&**storage)?;
-    let mut report = OpenReport { torn_tail: cut_torn_tail(&**storage)?, ..OpenReport::default() };
-    let last = last_frame(&**storage)?;
+    let mut mending = Mending { storage, refused: None };
+    check_format(&mut mending)?;
+    let (last, torn_tail) = end(&mut mending)?;
+    let mut report = OpenReport { torn_tail, ..OpenReport::default() };
     let head = last.as_ref().map_or(0, Frame::last_position);
     let index = Index::new(storage.clone());
     let mut checkpoint = index.checkpoint()?;
     if let Some(durable) = storage.noted_head().max(checkpoint).filter(|durable| *durable > head) {
         report.lost_tail = Some(format!("the log ends at position {head}, and once had {durable}"));
-        index.clear()?;
+        mending.clear(&index)?;
         checkpoint = None;
         storage.note_head(head);
     }
     let whole = storage.bytes_on_disk()? <= options.verify_at_open_max_bytes;
     let mut walk = match checkpoint {
-        Some(0) | None => Walk::begin(&index, 0),
-        Some(checkpoint) if whole => Walk::begin(&index, checkpoint),
-        Some(checkpoint) => Walk::behind(&index, &frame_at(&**storage, checkpoint).map_err(damage)?, checkpoint)?,
+        Some(0) | None => Walk::begin(&index, head, 0),
+        Some(checkpoint) if whole => Walk::begin(&index, head, checkpoint),
+        Some(checkpoint) => Walk::behind(&index, head, &frame_at(&**storage, checkpoint).map_err(damage)?, checkpoint)?,
     };
     if checkpoint.is_none() {
         // Whatever is there without a checkpoint is not known to be whole.
-        index.clear()?;
+        mending.clear(&index)?;
     }
-    walk.all(storage, options)?;
+    walk.all(&mut mending, options)?;
     report.head = head;
     report.indexed_events = walk.indexed;
     let (chain, time) = (walk.chain, walk.time);
-    Ok(Opened { index, head, chain, time, report })
+    Ok(Opened { index, head, chain, time, report, refused: mending.refused })
 }
 
-fn check_format(storage: &dyn Storage) -> Result<(), OpenError> {
-    match storage.get(Space::Meta, FORMAT_KEY)? {
-        None => storage.write(vec![Write::put(Space::Meta, FORMAT_KEY, FORMAT.to_le_bytes())])?,
+/// What is written at the start, as long as the storage takes it.
+struct Mending<'a> {
+    storage: &'a Arc<dyn Storage>,
+    refused: Option<StorageError>,
+}
+
+impl Mending<'_> {
+    /// Does something that writes, where nothing was refused yet. Whether it is done.
+    fn attempt(&mut self, write: impl FnOnce(&dyn Storage) -> Result<(), StorageError>) -> Result<bool, StorageError> {
+        if self.refused.is_some() {
+            return Ok(false);
+        }
+        match write(&**self.storage) {
+            Ok(()) => Ok(true),
+            Err(error @ StorageError::Io { .. }) => {
+                self.refused = Some(error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn clear(&mut self, index: &Index) -> Result<(), StorageError> {
+        if !self.attempt(|_| index.clear())? {
+            index.forget_pages();
+        }
+        Ok(())
+    }
+}
+
+fn check_format(mending: &mut Mending<'_>) -> Result<(), OpenError> {
+    match mending.storage.get(Space::Meta, FORMAT_KEY)? {
+        None => {
+            let format = Write::put(Space::Meta, FORMAT_KEY, FORMAT.to_le_bytes());
+            mending.attempt(|storage| storage.write(vec![format]))?;
+        }
         Some(value) => match value.try_into().map(u32::from_le_bytes) {
             Ok(found) if found <= FORMAT => {}
             Ok(found) => return Err(StorageError::NewerFormat { found, supported: FORMAT }.into()),
@@ -78,31 +117,36 @@ fn check_format(storage: &dyn Storage) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn last_entry(storage: &dyn Storage) -> Result<Option<Entry>, StorageError> {
-    Ok(storage.scan(Space::Frames, Bound::Unbounded, Bound::Unbounded, Direction::Backward, 1)?.pop())
+/// The last frame, and what was wrong with one behind it. A last frame that is shorter than it should be was being written
+/// when the machine stopped: nobody was told of it.
+fn end(mending: &mut Mending<'_>) -> Result<(Option<Frame>, Option<String>), OpenError> {
+    let mut last = last_entry(&**mending.storage, Bound::Unbounded)?;
+    let mut torn = None;
+    if let Some((key, value)) = &last
+        && let Err(BadFrame::Torn(what)) = Frame::read(key, value.clone())
+    {
+        let delete = Write::delete(Space::Frames, key.clone());
+        mending.attempt(|storage| storage.write(vec![delete]).and_then(|()| storage.sync()))?;
+        let position = position_of_key(key).unwrap_or_default();
+        torn = Some(format!("the record batch from position {position} on was torn and is cut: {what}"));
+        last = last_entry(&**mending.storage, Bound::Excluded(key.clone()))?;
+    }
+    let Some((key, value)) = last else { return Ok((None, torn)) };
+    let position = position_of_key(&key).unwrap_or_default();
+    let damaged =
+        |bad: BadFrame| OpenError::Damaged(Damage { position, what: format!("the record batch: {}", bad.what()) });
+    Ok((Some(Frame::read(&key, value).map_err(damaged)?), torn))
 }
 
-/// A last frame that is shorter than it should be was being written when the machine stopped: nobody was told of it.
-fn cut_torn_tail(storage: &dyn Storage) -> Result<Option<String>, OpenError> {
-    let Some((key, value)) = last_entry(storage)? else { return Ok(None) };
-    let Err(BadFrame::Torn(what)) = Frame::read(&key, value) else { return Ok(None) };
-    storage.write(vec![Write::delete(Space::Frames, key.clone())])?;
-    storage.sync()?;
-    let position = position_of_key(&key).unwrap_or_default();
-    Ok(Some(format!("the record batch from position {position} on was torn and is cut: {what}")))
-}
-
-fn last_frame(storage: &dyn Storage) -> Result<Option<Frame>, OpenError> {
-    let Some((key, value)) = last_entry(storage)? else { return Ok(None) };
-    let position = position_of_key(&key).unwrap_or_default();
-    Frame::read(&key, value)
-        .map(Some)
-        .map_err(|bad| OpenError::Damaged(Damage { position, what: format!("the record batch: {}", bad.what()) }))
+fn last_entry(storage: &dyn Storage, before: Bound<Vec<u8>>) -> Result<Option<Entry>, StorageError> {
+    Ok(storage.scan(Space::Frames, Bound::Unbounded, before, Direction::Backward, 1)?.pop())
 }
 
 /// Walks frames to the end, and gives the index what it does not have.
 struct Walk<'a> {
     index: &'a Index,
+    /// Where the log ends.
+    head: u64,
     /// What the index has.
     checkpoint: u64,
     next: u64,
@@ -112,21 +156,21 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn begin(index: &'a Index, checkpoint: u64) -> Self {
+    fn begin(index: &'a Index, head: u64, checkpoint: u64) -> Self {
         let time = Timestamp::from_micros(i64::MIN);
-        Self { index, checkpoint, next: 1, chain: Hash::ZERO, time, indexed: 0 }
+        Self { index, head, checkpoint, next: 1, chain: Hash::ZERO, time, indexed: 0 }
     }
 
     /// Begins with the frame that holds `checkpoint`.
-    fn behind(index: &'a Index, frame: &Frame, checkpoint: u64) -> Result<Self, OpenError> {
-        let begun = Self::begin(index, checkpoint);
+    fn behind(index: &'a Index, head: u64, frame: &Frame, checkpoint: u64) -> Result<Self, OpenError> {
+        let begun = Self::begin(index, head, checkpoint);
         Ok(Self { next: frame.first_position, chain: frame.previous, ..begun })
     }
 
-    fn all(&mut self, storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<(), OpenError> {
+    fn all(&mut self, mending: &mut Mending<'_>, options: &LogOptions) -> Result<(), OpenError> {
         loop {
-            let from = Bound::Included(frame_key(self.next));
-            let entries = storage.scan(Space::Frames, from, Bound::Unbounded, Direction::Forward, FRAMES_AT_ONCE)?;
+            let (from, to) = (Bound::Included(frame_key(self.next)), Bound::Included(frame_key(self.head)));
+            let entries = mending.storage.scan(Space::Frames, from, to, Direction::Forward, FRAMES_AT_ONCE)?;
             if entries.is_empty() {
                 return Ok(());
             }
@@ -137,8 +181,11 @@ impl<'a> Walk<'a> {
                 })?;
                 self.frame(&frame)?;
             }
-            if self.index.unwritten() >= 8 * options.index_flush_events {
-                write_whole_index(self.index, &**storage, self.next - 1).map_err(damage)?;
+            if mending.refused.is_none() && self.index.unwritten() >= 8 * options.index_flush_events {
+                match write_whole_index(self.index, &**mending.storage, self.next - 1) {
+                    Err(ReadError::Storage(error @ StorageError::Io { .. })) => mending.refused = Some(error),
+                    written => written.map_err(damage)?,
+                }
             }
         }
     }

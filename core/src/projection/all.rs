@@ -1,6 +1,9 @@
 //! Everything that a server keeps in memory of its log.
 
-use super::{IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, Processes, Queues};
+use super::{
+    ClientTokens, IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, ProcessPlaces, Processes, Queues,
+    Schedules, Sessions,
+};
 use crate::{
     event::{Event, EventBody, StreamId},
     id::JobId,
@@ -17,7 +20,11 @@ pub struct Projection {
     pub(super) jobs: BTreeMap<JobId, Arc<JobState>>,
     pub(super) queues: Queues,
     pub(super) processes: Processes,
+    pub(super) schedules: Schedules,
+    pub(super) sessions: Sessions,
     pub(super) keys: IdempotencyKeys,
+    pub(super) tokens: ClientTokens,
+    pub(super) places: ProcessPlaces,
     /// About how much the ended jobs take up that are still here, in bytes.
     pub(super) ended_bytes: usize,
 }
@@ -36,12 +43,16 @@ impl Projection {
         self.applied = event.position;
         if event.process.is_some() {
             self.processes.apply(event);
+            self.tokens.apply(event);
+            self.places.apply(event);
         }
+        self.sessions.apply(event);
         match (&event.stream, &event.body) {
             (StreamId::Job(_), EventBody::JobSubmitted(_)) => self.job_submitted(event),
             (StreamId::Job(id), _) => self.job_event(id, event),
             (_, EventBody::QueuePaused(change)) => self.queues.set_paused(&change.queue, true),
             (_, EventBody::QueueResumed(change)) => self.queues.set_paused(&change.queue, false),
+            (StreamId::Schedule(_), _) => self.schedules.apply(event),
             _ => {}
         }
     }
@@ -91,18 +102,24 @@ impl Projection {
         }
     }
 
-    /// Lets go of the ended jobs and the keys that a checkpoint of `stored` has stored.
+    /// Lets go of the ended jobs, the settled sessions, and the keys, tokens and places that a checkpoint of `stored` has
+    /// stored.
     pub(super) fn forget(&mut self, stored: &Self) {
         for job in stored.jobs.values().filter(|job| job.status.is_ended()) {
             self.jobs.remove(&job.id);
         }
         self.keys.forget(&stored.keys);
+        self.tokens.forget(&stored.tokens);
+        self.places.forget(&stored.places);
+        self.sessions.forget(&stored.sessions);
         self.ended_bytes = self.ended_bytes.saturating_sub(stored.ended_bytes);
     }
 
     /// Whether all of this comes from events up to `head`; a log that lost its end has less than was folded.
     pub(super) fn is_within(&self, head: u64) -> bool {
-        self.applied <= head && self.jobs.values().all(|job| job.applied <= head)
+        self.applied <= head
+            && self.jobs.values().all(|job| job.applied <= head)
+            && self.sessions.iter().all(|session| session.position <= head)
     }
 
     /// At most `limit` of the jobs here that fit, newest first, from behind `cursor` on.
@@ -153,9 +170,29 @@ impl Projection {
         &self.processes
     }
 
+    /// The schedules that are set.
+    pub const fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    /// The sessions that are open, and those that were closed since the last checkpoint.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// The idempotency keys that were used since the last checkpoint.
     pub const fn keys(&self) -> &IdempotencyKeys {
         &self.keys
+    }
+
+    /// The tokens under which clients have started processes since the last checkpoint.
+    pub const fn tokens(&self) -> &ClientTokens {
+        &self.tokens
+    }
+
+    /// Where the jobs' processes begin that were started since the last checkpoint.
+    pub const fn places(&self) -> &ProcessPlaces {
+        &self.places
     }
 
     /// The approvals that wait for a decision, oldest first.

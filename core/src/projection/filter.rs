@@ -119,9 +119,9 @@ impl FilterParts {
 
 /// A part of a list, and where the next part begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T> {
+pub struct Page<T, Id = JobId> {
     /// The items.
     pub items: Vec<T>,
     /// The cursor that gives the next page; `None` at the list's end.
-    pub next: Option<JobId>,
+    pub next: Option<Id>,
 }

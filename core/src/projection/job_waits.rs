@@ -2,7 +2,7 @@
 
 use super::{Approval, JobState, JobStatus, OpenStep, Projection, Signal};
 use crate::{
-    event::JobWaiting,
+    event::{JobWaiting, WaitKind},
     id::{JobId, ProcessId},
     time::Timestamp,
 };
@@ -37,12 +37,24 @@ impl JobState {
             if matches!(&*step.kind, "step" | "wait") && step.retry_at.is_none() {
                 continue;
             }
-            let waiting = step.waits_for(path)?;
+            let waiting = step.waits_for(path).or_else(|| self.tool_waits_for(path, step))?;
             if first.as_ref().is_none_or(|(position, _)| step.position < *position) {
                 first = Some((step.position, waiting));
             }
         }
         first.map(|(_, waiting)| waiting)
+    }
+
+    /// What a tool call waits for that was not approved yet.
+    fn tool_waits_for(&self, path: &str, step: &OpenStep) -> Option<JobWaiting> {
+        let approval = self.approval(path).filter(|approval| approval.decided.is_none() && &*step.kind == "tool")?;
+        Some(JobWaiting {
+            reason: WaitKind::Approval,
+            step: Some(path.to_owned()),
+            name: Some(approval.request.name.clone()),
+            title: None,
+            until: None,
+        })
     }
 
     /// Whether something that the waiting job waits for is there: a time has come, a signal, a decision, a child's or
@@ -66,6 +78,7 @@ impl JobState {
                 (Some(pending), Some(name)) => pending.signal(&name).is_some(),
                 _ => false,
             },
+            "tool" => self.approval(path).is_none_or(|approval| approval.decided.is_some()),
             "approve" => self.approval(path).is_some_and(|approval| approval.decided.is_some()),
             // Where there is no child, a crash came before it was submitted.
             "workflow" => self.pending.as_ref().and_then(|p| p.child_of(path)).is_none_or(|child| child.ended),

@@ -1,10 +1,15 @@
 //! What is derived from events alone. Each projection is a pure fold: it cannot fail, has no clock and does no I/O.
-//! `job` folds one job, `flow` its steps as a tree, `queues`, `processes`, `idempotency` and `approvals` what their
-//! names say; `all` is the fold of everything a server keeps. `views` holds that for readers, and with `rows`,
-//! `job_row` and `snapshot` it is the one part here that stores anything: derived data, which can be deleted.
+//! `job` folds one job, `flow` its steps as a tree, `session` one session with its `workspace` and its `chat` (the
+//! `conversation` in it), `queues`, `processes`, `process_places`, `schedules`, `idempotency`, `client_tokens` and
+//! `approvals` what their names say; `all` is the fold of everything a server keeps. `views` holds that for readers, and
+//! with `rows`, `job_row`, `session_row` and `snapshot` it is the one part here that stores anything: derived data, which
+//! can be deleted.
 
 mod all;
 mod approvals;
+mod chat;
+mod client_tokens;
+mod conversation;
 mod filter;
 mod flow;
 mod idempotency;
@@ -15,14 +20,26 @@ mod job_view;
 mod job_waits;
 mod open_step;
 mod pending;
+mod process_places;
+mod process_view;
 mod processes;
 mod queues;
 mod rows;
+mod schedules;
+mod session;
+mod session_row;
+mod session_view;
+mod session_views;
+mod sessions;
 mod snapshot;
 mod views;
+mod workspace;
 
 pub use all::Projection;
 pub use approvals::OpenApproval;
+pub use chat::{ChatState, PendingApproval, QueuedMessage, TurnUnderWay};
+pub use client_tokens::{ClientTokens, TokenUse};
+pub use conversation::{BegunCall, Conversation, interrupted_output};
 pub use filter::{InvalidFilter, JobFilter, LabelFilter, Page};
 pub use flow::{FlowState, FlowStep, StepAttempt, StepStatus};
 pub use idempotency::{IdempotencyKeys, KeyUse};
@@ -31,6 +48,13 @@ pub use job_status::JobStatus;
 pub use job_view::JobView;
 pub use open_step::OpenStep;
 pub use pending::{Approval, Child, Pending, Signal};
+pub use process_places::{ProcessPlace, ProcessPlaces};
+pub use process_view::ProcessView;
 pub use processes::{ProcessState, Processes};
 pub use queues::{KeyCounts, QueueState, Queues};
+pub use schedules::{ScheduleState, Schedules};
+pub use session::{InvalidSessionStatus, SessionState, SessionStatus};
+pub use session_view::{ChangeView, CollisionView, SessionView, WorkspaceView};
+pub use sessions::Sessions;
 pub use views::{Views, ViewsOptions};
+pub use workspace::{Edit, FileOp, PendingChange, WorkspaceKind, WorkspaceState, WorkspaceStatus};

@@ -48,6 +48,46 @@ pub struct ProcessState {
 }
 
 impl ProcessState {
+    /// The process that an event starts, where it does.
+    pub fn from_started(event: &Event) -> Option<Self> {
+        let (Some(id), EventBody::ProcessStarted(started)) = (event.process, &event.body) else { return None };
+        Some(Self {
+            id,
+            stream: event.stream.clone(),
+            job: event.job,
+            session: event.session,
+            step: event.step.clone(),
+            started: Arc::new(started.clone()),
+            started_at: event.happened_at(),
+            started_position: event.position,
+            background: started.background,
+            output_bytes: 0,
+            exited: None,
+            exited_at: None,
+            position: event.position,
+        })
+    }
+
+    /// Folds the next of its events.
+    pub fn apply(&mut self, event: &Event) {
+        self.position = event.position;
+        match &event.body {
+            EventBody::ProcessOutput(output) => {
+                let text = output.text.as_ref().map_or(0, |text| text.len() as u64);
+                let binary = output.base64.as_ref().map_or(0, |text| base64_len(text));
+                self.output_bytes += text + binary;
+            }
+            EventBody::ProcessBackgrounded(_) => self.background = true,
+            EventBody::ProcessExited(exited) => {
+                self.output_bytes = exited.output_bytes;
+                // The tail stays in the log: here it would be held for every process that ever passed the cap.
+                self.exited = Some(ProcessExited { tail: None, ..exited.clone() });
+                self.exited_at = Some(event.happened_at());
+            }
+            _ => {}
+        }
+    }
+
     /// Whether it has not ended.
     pub const fn is_running(&self) -> bool {
         self.exited.is_none()
@@ -67,43 +107,14 @@ pub struct Processes {
 impl Processes {
     pub(super) fn apply(&mut self, event: &Event) {
         let Some(id) = event.process else { return };
-        if let EventBody::ProcessStarted(started) = &event.body {
-            let state = ProcessState {
-                id,
-                stream: event.stream.clone(),
-                job: event.job,
-                session: event.session,
-                step: event.step.clone(),
-                started: Arc::new(started.clone()),
-                started_at: event.happened_at(),
-                started_position: event.position,
-                background: started.background,
-                output_bytes: 0,
-                exited: None,
-                exited_at: None,
-                position: event.position,
-            };
-            self.running.insert(id, Arc::new(state));
+        if let Some(started) = ProcessState::from_started(event) {
+            self.running.insert(id, Arc::new(started));
             return;
         }
         let Some(process) = self.running.get_mut(&id) else { return };
-        let process = Arc::make_mut(process);
-        process.position = event.position;
-        match &event.body {
-            EventBody::ProcessOutput(output) => {
-                let text = output.text.as_ref().map_or(0, |text| text.len() as u64);
-                let binary = output.base64.as_ref().map_or(0, |text| base64_len(text));
-                process.output_bytes += text + binary;
-            }
-            EventBody::ProcessBackgrounded(_) => process.background = true,
-            EventBody::ProcessExited(exited) => {
-                process.output_bytes = exited.output_bytes;
-                // The tail stays in the log: here it would be held for every process that ever passed the cap.
-                process.exited = Some(ProcessExited { tail: None, ..exited.clone() });
-                process.exited_at = Some(event.happened_at());
-                self.end(id);
-            }
-            _ => {}
+        Arc::make_mut(process).apply(event);
+        if !process.is_running() {
+            self.end(id);
         }
     }
 

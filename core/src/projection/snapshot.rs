@@ -2,25 +2,30 @@
 //! anew from the log.
 //!
 //! ```text
-//! v/h           the head: schema number, position, paused queues, processes
+//! v/h           the head: schema number, position, paused queues, processes, schedules
 //! v/l/<job id>  a job that has not ended
 //! v/e/<job id>  a job that has ended
+//! v/s/<id>      a session that is open, or whose workspace is still to be closed
+//! v/c/<id>      a session that is closed
 //! v/k/<hash>    the first use of an idempotency key, by the key's hash
+//! v/t/<hash>    the first use of a client's token for processes, by the token's hash
+//! v/p/<id>      in which job's stream a process stands
 //! v/m/...       further chunks of long rows
 //! ```
 //! A checkpoint writes only what has changed since the one before, so its rows come in two steps. First the changed
-//! jobs and keys are put, then the live rows of ended jobs are deleted and the head is put. A crash in between leaves
-//! the old head with jobs that are ahead of it, which does no harm: a state skips the events that it holds already,
-//! and a job that has ended skips all.
+//! jobs, sessions, keys, tokens and places are put, then the live rows of what has ended are deleted and the head is put. A
+//! crash in between leaves the old head with states that are ahead of it, which does no harm: a state skips the events that it
+//! holds already, and one that has ended skips all.
 
 use super::{
-    JobState, Projection,
+    JobState, Projection, SessionState,
     job_row::{self, Parts},
     rows::{self, RowError},
+    session_row,
 };
 use crate::{
     codec::{self, CodecError, Decode, Encode},
-    id::{Hash, JobId},
+    id::{Hash, JobId, ProcessId, SessionId},
     storage::{Direction, Space, Storage, StorageError, Write},
 };
 use std::{
@@ -31,7 +36,7 @@ use std::{
 
 /// The number of the rows' form. It rises with every change to what is stored here or folded into it; other numbers
 /// are not read.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 6;
 
 /// How many bytes, and how many keys, go into one write: a storage may let nothing else pass meanwhile, and the log's
 /// appends should not wait long.
@@ -42,12 +47,17 @@ const HEAD_KEY: &[u8] = b"v/h";
 const LIVE: &[u8] = b"v/l/";
 const ENDED: &[u8] = b"v/e/";
 const KEY: &[u8] = b"v/k/";
+const TOKEN: &[u8] = b"v/t/";
+const PLACE: &[u8] = b"v/p/";
+const OPEN_SESSION: &[u8] = b"v/s/";
+const CLOSED_SESSION: &[u8] = b"v/c/";
 
 #[derive(Encode, Decode)]
 struct Head {
     position: u64,
     paused: Vec<String>,
     processes: u64,
+    schedules: u64,
 }
 
 /// What is known of the rows besides what is in them.
@@ -57,6 +67,8 @@ pub(super) struct Stored {
     pub(super) position: u64,
     /// The jobs with a live row, one that a failed checkpoint put included, with the longest it ever was, in bytes.
     live: BTreeMap<JobId, usize>,
+    /// The same for sessions.
+    open_sessions: BTreeMap<SessionId, usize>,
 }
 
 /// Why a checkpoint could not be stored.
@@ -87,8 +99,30 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
         *longest = row.len().max(*longest);
         batch.put(live_key(&job.id), &row)?;
     }
+    let mut settled = BTreeSet::new();
+    let changed = all.sessions.iter().filter(|session| session.position > stored.position);
+    for session in changed {
+        let row = session_row::encode(session)?;
+        if session.is_settled() {
+            batch.put(key_of(CLOSED_SESSION, session.id.as_bytes()), &row)?;
+            if let Some(len) = stored.open_sessions.get(&session.id) {
+                rows::delete(key_of(OPEN_SESSION, session.id.as_bytes()), *len, &mut gone);
+                settled.insert(session.id);
+            }
+            continue;
+        }
+        let longest = stored.open_sessions.entry(session.id).or_default();
+        *longest = row.len().max(*longest);
+        batch.put(key_of(OPEN_SESSION, session.id.as_bytes()), &row)?;
+    }
     for (key, first_use) in all.keys.iter() {
-        batch.put(key_key(key), &codec::encode(first_use)?)?;
+        batch.put(hashed(KEY, key), &codec::encode(first_use)?)?;
+    }
+    for (token, first_use) in all.tokens.iter() {
+        batch.put(hashed(TOKEN, token), &codec::encode(first_use)?)?;
+    }
+    for (process, place) in all.places.iter() {
+        batch.put(place_key(process), &codec::encode(place)?)?;
     }
     batch.flush()?;
     for writes in gone.chunks(BATCH_KEYS) {
@@ -97,6 +131,7 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
     storage.write(head_writes(all)?)?;
     stored.position = all.applied;
     stored.live.retain(|job, _| !ended.contains(job));
+    stored.open_sessions.retain(|session, _| !settled.contains(session));
     Ok(())
 }
 
@@ -104,9 +139,18 @@ fn head_writes(all: &Projection) -> Result<Vec<Write>, CodecError> {
     let paused = all.queues.iter().filter(|(_, queue)| queue.paused).map(|(name, _)| name.to_string()).collect();
     let processes: Vec<_> = all.processes.iter().collect();
     let mut row = codec::encode(&SCHEMA)?;
-    row.extend(codec::encode(&Head { position: all.applied, paused, processes: processes.len() as u64 })?);
+    let schedules = all.schedules.iter();
+    row.extend(codec::encode(&Head {
+        position: all.applied,
+        paused,
+        processes: processes.len() as u64,
+        schedules: schedules.len() as u64,
+    })?);
     for process in processes {
         row.extend(codec::encode(&**process)?);
+    }
+    for schedule in schedules {
+        row.extend(codec::encode(schedule)?);
     }
     let mut writes = Vec::new();
     rows::put(HEAD_KEY.to_vec(), &row, &mut writes);
@@ -114,15 +158,11 @@ fn head_writes(all: &Projection) -> Result<Vec<Write>, CodecError> {
 }
 
 /// The projection as of the last checkpoint, or `None` where there is none that can be used.
-pub(super) fn load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, StorageError> {
-    match try_load(storage) {
-        Ok(loaded) => Ok(loaded),
-        Err(LoadError::Row(RowError::Storage(error))) => Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "the last checkpoint cannot be used; it is made anew from the log");
-            Ok(None)
-        }
-    }
+pub(super) fn load(storage: &dyn Storage) -> Option<(Projection, Stored)> {
+    try_load(storage).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the last checkpoint cannot be used; it is made anew from the log");
+        None
+    })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -147,23 +187,44 @@ fn try_load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, LoadE
     for _ in 0..head.processes {
         all.processes.restore(parts.next()?);
     }
+    for _ in 0..head.schedules {
+        all.schedules.restore(parts.next()?);
+    }
     for queue in &head.paused {
         all.queues.set_paused(queue, true);
     }
-    let mut stored = Stored { position: head.position, live: BTreeMap::new() };
-    let mut from = Bound::Included(LIVE.to_vec());
+    let mut stored = Stored { position: head.position, ..Stored::default() };
+    each_row(storage, LIVE, |row| {
+        let job = job_row::decode(row)?;
+        stored.live.insert(job.id, row.len());
+        all.queues.enter(&job);
+        all.jobs.insert(job.id, Arc::new(job));
+        Ok(())
+    })?;
+    each_row(storage, OPEN_SESSION, |row| {
+        let session = session_row::decode(row)?;
+        stored.open_sessions.insert(session.id, row.len());
+        all.sessions.restore(session);
+        Ok(())
+    })?;
+    Ok(Some((all, stored)))
+}
+
+/// Reads the rows whose keys begin with `prefix`, in the order of their keys.
+fn each_row(
+    storage: &dyn Storage,
+    prefix: &[u8],
+    mut take: impl FnMut(&[u8]) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    let mut from = Bound::Included(prefix.to_vec());
     loop {
         let entries = storage
-            .scan(Space::Snapshots, from, Bound::Excluded(after(LIVE)), Direction::Forward, 256)
+            .scan(Space::Snapshots, from, Bound::Excluded(after(prefix)), Direction::Forward, 256)
             .map_err(RowError::Storage)?;
-        let Some((last, _)) = entries.last() else { return Ok(Some((all, stored))) };
+        let Some((last, _)) = entries.last() else { return Ok(()) };
         from = Bound::Excluded(last.clone());
         for (key, first) in entries {
-            let row = rows::whole(storage, &key, first)?;
-            let job = job_row::decode(&row)?;
-            stored.live.insert(job.id, row.len());
-            all.queues.enter(&job);
-            all.jobs.insert(job.id, Arc::new(job));
+            take(&rows::whole(storage, &key, first)?)?;
         }
     }
 }
@@ -202,24 +263,71 @@ pub(super) fn ended_entries(
     Ok(entries.into_iter().filter_map(|(key, value)| Some((id(&key)?, value))).collect())
 }
 
+/// The session, where it is settled and stored.
+pub(super) fn closed_session(storage: &dyn Storage, id: &SessionId) -> Result<Option<SessionState>, RowError> {
+    match rows::get(storage, &key_of(CLOSED_SESSION, id.as_bytes()))? {
+        Some(row) => session_row::decode(&row).map(Some).map_err(|_| RowError::Damaged),
+        None => Ok(None),
+    }
+}
+
+/// At most `limit` settled sessions that are stored, newest first, from behind `before` on.
+pub(super) fn closed_sessions(
+    storage: &dyn Storage,
+    before: Option<SessionId>,
+    limit: usize,
+) -> Result<Vec<SessionId>, StorageError> {
+    let to = before.map_or_else(|| after(CLOSED_SESSION), |id| key_of(CLOSED_SESSION, id.as_bytes()));
+    let from = Bound::Included(CLOSED_SESSION.to_vec());
+    let entries = storage.scan(Space::Snapshots, from, Bound::Excluded(to), Direction::Backward, limit)?;
+    let id = |key: &[u8]| key.strip_prefix(CLOSED_SESSION).and_then(|id| id.try_into().ok()).map(SessionId::from_bytes);
+    Ok(entries.into_iter().filter_map(|(key, _)| id(&key)).collect())
+}
+
 /// The stored first use of an idempotency key.
 pub(super) fn key_use(storage: &dyn Storage, key: &str) -> Result<Option<super::KeyUse>, RowError> {
-    match rows::get(storage, &key_key(key))? {
+    decoded(storage, &hashed(KEY, key))
+}
+
+/// The stored first use of a client's token.
+pub(super) fn token_use(storage: &dyn Storage, token: &str) -> Result<Option<super::TokenUse>, RowError> {
+    decoded(storage, &hashed(TOKEN, token))
+}
+
+/// The stored place of a job's process.
+pub(super) fn process_place(
+    storage: &dyn Storage,
+    process: &ProcessId,
+) -> Result<Option<super::ProcessPlace>, RowError> {
+    decoded(storage, &place_key(process))
+}
+
+fn decoded<T: Decode<()>>(storage: &dyn Storage, key: &[u8]) -> Result<Option<T>, RowError> {
+    match rows::get(storage, key)? {
         Some(row) => codec::decode(&row).map(Some).map_err(|_| RowError::Damaged),
         None => Ok(None),
     }
 }
 
+fn key_of(prefix: &[u8], id: &[u8]) -> Vec<u8> {
+    [prefix, id].concat()
+}
+
 fn live_key(id: &JobId) -> Vec<u8> {
-    [LIVE, id.as_bytes()].concat()
+    key_of(LIVE, id.as_bytes())
 }
 
 fn ended_key(id: &JobId) -> Vec<u8> {
-    [ENDED, id.as_bytes()].concat()
+    key_of(ENDED, id.as_bytes())
 }
 
-fn key_key(key: &str) -> Vec<u8> {
-    [KEY, Hash::of(key.as_bytes()).as_bytes()].concat()
+fn place_key(process: &ProcessId) -> Vec<u8> {
+    [PLACE, process.as_bytes()].concat()
+}
+
+/// The key of something that has a name of any length.
+fn hashed(prefix: &[u8], name: &str) -> Vec<u8> {
+    [prefix, Hash::of(name.as_bytes()).as_bytes()].concat()
 }
 
 /// The first key behind all that begin with `prefix`.

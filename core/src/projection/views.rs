@@ -1,13 +1,13 @@
 //! The one read model of a server: the projection behind a lock, with what it has stored.
 
 use super::{
-    JobFilter, JobState, JobView, KeyUse, Page, Projection, job_row,
+    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, TokenUse, job_row,
     rows::{self, RowError},
     snapshot::{self, SaveError, Stored},
 };
 use crate::{
     event::{Event, StreamId},
-    id::JobId,
+    id::{JobId, ProcessId},
     log::{Log, ReadError},
     storage::{Storage, StorageError},
 };
@@ -51,23 +51,26 @@ struct Shared {
     /// Held while a checkpoint is made: there is one at a time.
     stored: Mutex<Stored>,
     stored_position: AtomicU64,
+    /// Whether what is stored counts. Else all is in memory, and none of it is stored.
+    has_rows: bool,
 }
 
 impl Views {
     /// Loads the last checkpoint and folds what came after it.
     ///
     /// # Errors
-    /// Where the log cannot be read. A checkpoint that cannot be used is not an error: it is made anew.
+    /// Where the log cannot be read. A checkpoint that cannot be used is not an error: it is made anew, or done without.
     pub fn open(log: &Log, options: ViewsOptions) -> Result<Self, ReadError> {
         let head = log.head();
-        let loaded = snapshot::load(storage_of(log))?.filter(|(projection, _)| projection.is_within(head));
-        let (projection, stored) = match loaded {
-            Some(loaded) => loaded,
-            None => {
-                snapshot::clear(storage_of(log))?;
-                Default::default()
+        let loaded = snapshot::load(storage_of(log)).filter(|(projection, _)| projection.is_within(head));
+        let mut has_rows = true;
+        let (projection, stored) = loaded.unwrap_or_else(|| {
+            if let Err(error) = snapshot::clear(storage_of(log)) {
+                tracing::warn!(%error, "a checkpoint that cannot be used cannot be deleted: everything stays in memory");
+                has_rows = false;
             }
-        };
+            Default::default()
+        });
         let views = Self {
             shared: Arc::new(Shared {
                 log: log.clone(),
@@ -76,6 +79,7 @@ impl Views {
                 projection: RwLock::new(projection),
                 stored_position: AtomicU64::new(stored.position),
                 stored: Mutex::new(stored),
+                has_rows,
             }),
         };
         views.catch_up()?;
@@ -142,10 +146,13 @@ impl Views {
         if let Some(job) = self.with(|all| all.job(id).cloned()) {
             return Ok(Some(job));
         }
+        if !self.shared.has_rows {
+            return Ok(None);
+        }
         match snapshot::ended_job(self.storage(), id) {
             Ok(job) => Ok(job.map(Arc::new)),
-            Err(RowError::Storage(error)) => Err(error.into()),
-            Err(RowError::Damaged) => self.job_from_log(id),
+            Err(RowError::Storage(error @ StorageError::Io { .. })) => Err(error.into()),
+            Err(_) => self.job_from_log(id),
         }
     }
 
@@ -175,6 +182,9 @@ impl Views {
         let oldest_wanted = if found.len() == wanted { found.last().map(|job| job.id) } else { None };
         let mut stored = Vec::new();
         let mut before = cursor;
+        if !self.shared.has_rows {
+            return Ok(());
+        }
         'pages: loop {
             let entries = snapshot::ended_entries(self.storage(), before, READ_JOBS)?;
             let Some((last, _)) = entries.last() else { break };
@@ -205,19 +215,39 @@ impl Views {
         if let Some(first_use) = self.with(|all| all.keys().get(key).cloned()) {
             return Ok(Some(first_use));
         }
-        match snapshot::key_use(self.storage(), key) {
-            Ok(first_use) => Ok(first_use),
-            Err(RowError::Storage(error)) => Err(error.into()),
-            // Not to be answered as if the key were new.
-            Err(error @ RowError::Damaged) => Err(StorageError::Damaged(format!("an idempotency key: {error}")).into()),
+        self.stored(|storage| snapshot::key_use(storage, key), "an idempotency key")
+    }
+
+    /// The first use of a client's token for processes.
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    pub fn token_use(&self, token: &str) -> Result<Option<TokenUse>, ReadError> {
+        if let Some(first_use) = self.with(|all| all.tokens().get(token).copied()) {
+            return Ok(Some(first_use));
         }
+        self.stored(|storage| snapshot::token_use(storage, token), "a client's token")
+    }
+
+    /// Where a job's process begins.
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    pub fn process_place(&self, process: &ProcessId) -> Result<Option<ProcessPlace>, ReadError> {
+        if let Some(place) = self.with(|all| all.places().get(process)) {
+            return Ok(Some(place));
+        }
+        self.stored(|storage| snapshot::process_place(storage, process), "a process's place")
     }
 
     /// Whether so much was folded since the last checkpoint that the next is due.
     pub fn checkpoint_due(&self) -> bool {
         let events = self.applied().saturating_sub(self.shared.stored_position.load(Ordering::Relaxed));
         let options = &self.shared.options;
-        events >= options.checkpoint_events || self.with(|all| all.ended_bytes) >= options.checkpoint_ended_bytes
+        let is_due = || {
+            events >= options.checkpoint_events || self.with(|all| all.ended_bytes) >= options.checkpoint_ended_bytes
+        };
+        self.shared.has_rows && is_due()
     }
 
     /// Stores the projection as it is now, so that the next start folds only what comes after, and lets go of the
@@ -228,7 +258,7 @@ impl Views {
     pub fn checkpoint(&self) -> Result<(), ReadError> {
         let mut stored = self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.with(Projection::clone);
-        if now.applied() == stored.position {
+        if now.applied() == stored.position || !self.shared.has_rows {
             return Ok(());
         }
         snapshot::save(self.storage(), &now, &mut stored).map_err(|error| match error {
@@ -262,7 +292,26 @@ impl Views {
         }
     }
 
-    fn storage(&self) -> &dyn Storage {
+    /// A stored value. A damaged one is not to be answered as if there were none.
+    fn stored<T>(
+        &self,
+        read: impl FnOnce(&dyn Storage) -> Result<Option<T>, RowError>,
+        what: &str,
+    ) -> Result<Option<T>, ReadError> {
+        if !self.shared.has_rows {
+            return Ok(None);
+        }
+        read(self.storage()).map_err(|error| match error {
+            RowError::Storage(error) => error.into(),
+            error @ RowError::Damaged => StorageError::Damaged(format!("{what}: {error}")).into(),
+        })
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.shared.log
+    }
+
+    pub(super) fn storage(&self) -> &dyn Storage {
         storage_of(&self.shared.log)
     }
 }

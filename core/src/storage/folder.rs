@@ -4,6 +4,7 @@
 //! <folder>/lock      locked while a server has the folder
 //! <folder>/format    "moonlog data, format 2\n"
 //! <folder>/head      the position that was durable last, 20 digits; kept apart from the store, to notice its loss
+//! <folder>/ballast   room that is given up where the disk is full
 //! <folder>/log/      the store's own files
 //! ```
 

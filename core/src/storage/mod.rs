@@ -1,9 +1,12 @@
 //! Where bytes are kept: named key spaces behind a seam (`interface`), with one implementation on sled (`sled`, the only
 //! file that names it) and one in memory whose faults tests choose (`memory`). What the bytes mean is not known here.
 
+mod ballast;
 mod folder;
+mod idle_threads;
 mod interface;
 mod memory;
+mod page_table;
 mod room;
 mod sled;
 

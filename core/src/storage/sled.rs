@@ -22,7 +22,10 @@ mod apart;
 mod turnover;
 
 use self::{apart::Apart, turnover::Turnover};
-use super::{Direction, Entry, Space, Storage, StorageError, Write, folder::Folder, interface::is_empty, room::Room};
+use super::{
+    Direction, Entry, Space, Storage, StorageError, Write, ballast::Ballast, folder::Folder,
+    idle_threads::send_to_rest, interface::is_empty, page_table, room::Room,
+};
 use ::sled::{Error, IVec, Result as StoreResult, Tree};
 use nix::sys::statvfs::statvfs;
 use std::{
@@ -54,7 +57,8 @@ const NEIGHBOURS: u64 = 8;
 pub struct SledOptions {
     /// How much of the stored pages stay in memory, in bytes.
     pub cache_bytes: u64,
-    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written.
+    /// How much of the disk must stay free, in bytes: what would leave less is refused before it is written. As much again
+    /// is held in a file, to be given up where the store cannot be opened on a full disk.
     pub reserve_bytes: u64,
 }
 
@@ -100,13 +104,20 @@ pub struct SledStorage {
 pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, StorageError> {
     let folder = Folder::open(dir)?;
     let store = folder.store();
-    let (db, trees, turnover, apart) = guarded("opening the store", || {
-        let db = open_when_free(&store, &options)?;
-        let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
-        let turnover = Turnover::open(db.open_tree("turnover")?)?;
-        let apart = Apart::open(db.open_tree("apart")?)?;
-        Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
-    })?;
+    let dropped =
+        page_table::drop_damaged(&store).map_err(|error| StorageError::io("reading the table of pages", error))?;
+    for table in dropped {
+        tracing::warn!(table = %table.display(), "a damaged table of pages was dropped; it is made anew from the store");
+    }
+    let ballast = Ballast::of(dir);
+    let (db, trees, turnover, apart) = match open_store(&store, &options) {
+        Err(error) if error.is_disk_full() && ballast.drop_it() => {
+            tracing::warn!(%error, "the disk is full: the room that was kept for this is used");
+            open_store(&store, &options)?
+        }
+        opened => opened?,
+    };
+    ballast.take(options.reserve_bytes, free_bytes(&store)?);
     let path = store.join("db");
     let opened = OpenOptions::new().read(true).write(true).open(&path).and_then(|file| Ok((file.try_clone()?, file)));
     let (file, grown) = opened.map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
@@ -126,6 +137,25 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         reading: RwLock::new(()),
         folder,
     }))
+}
+
+type Opened = (::sled::Db, [Tree; Space::ALL.len()], Turnover, Apart);
+
+fn open_store(store: &Path, options: &SledOptions) -> Result<Opened, StorageError> {
+    guarded("opening the store", || {
+        let db = open_when_free(store, options)?;
+        let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
+        let turnover = Turnover::open(db.open_tree("turnover")?)?;
+        let apart = Apart::open(db.open_tree("apart")?)?;
+        send_to_rest(|| db.flush_async());
+        Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
+    })
+}
+
+/// How much is free on the disk that `folder` is on.
+fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
+    let space = statvfs(folder).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
+    Ok((space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64))
 }
 
 /// The folder is ours alone, so if sled's file is still locked, then by what this process closed a moment ago: sled lets
@@ -165,7 +195,7 @@ impl SledStorage {
 
     /// Refuses a write of `bytes` that may not fit the disk.
     fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
-        let free = self.free_bytes()?;
+        let free = free_bytes(&self.store)?;
         if free >= self.reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
             return Ok(());
         }
@@ -190,11 +220,6 @@ impl SledStorage {
         Ok(Some(stored.to_vec()))
     }
 
-    fn free_bytes(&self) -> Result<u64, StorageError> {
-        let space = statvfs(&self.store).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
-        Ok((space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64))
-    }
-
     fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
@@ -213,7 +238,7 @@ impl SledStorage {
     /// Makes room at the end of sled's file, where there is little left and nothing is on its way there.
     fn make_room(&self) -> Result<(), StorageError> {
         let mut turn = self.turn();
-        let few = self.free_bytes()? < self.reserve_bytes + ROOM_MAX_PART * Room::step_bytes();
+        let few = free_bytes(&self.store)? < self.reserve_bytes + ROOM_MAX_PART * Room::step_bytes();
         if few || self.unflushed.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) || !turn.room.is_short()
         {
             return Ok(());

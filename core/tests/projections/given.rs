@@ -3,7 +3,7 @@
 use moonlog_core::{
     error_info::ErrorInfo,
     event::*,
-    id::{Hash, JobId, ProcessId},
+    id::{Hash, JobId, ProcessId, SessionId},
     json::Json,
     time::Timestamp,
 };
@@ -26,6 +26,43 @@ pub fn process_id(n: u64) -> ProcessId {
     let mut bytes = [2; 16];
     bytes[8..].copy_from_slice(&n.to_be_bytes());
     ProcessId::from_bytes(bytes)
+}
+
+/// The `n`th session.
+pub fn session_id(n: u64) -> SessionId {
+    let mut bytes = [3; 16];
+    bytes[8..].copy_from_slice(&n.to_be_bytes());
+    SessionId::from_bytes(bytes)
+}
+
+pub fn session_created() -> EventBody {
+    let agent = Json::parse(r#"{"model":"main"}"#).unwrap();
+    EventBody::SessionCreated(SessionCreated { workspace: Json::null(), agent })
+}
+
+pub fn workspace_requested(kind: &str) -> EventBody {
+    let base = (kind == "worktree").then(|| "refs/heads/main".to_owned());
+    EventBody::WorkspaceRequested(WorkspaceRequested {
+        kind: kind.into(),
+        path: "/w".into(),
+        repository: base.is_some().then(|| "/r/.git".into()),
+        base,
+        ..WorkspaceRequested::default()
+    })
+}
+
+pub fn workspace_created(kind: &str) -> EventBody {
+    EventBody::WorkspaceCreated(WorkspaceCreated { path: "/w".into(), kind: kind.into(), base_commit: None })
+}
+
+pub fn file_changed(path: &str, op: &str, diff: &str, hashes: (Option<u8>, Option<u8>)) -> EventBody {
+    EventBody::FileChanged(FileChanged {
+        path: path.into(),
+        op: op.into(),
+        diff: diff.into(),
+        before_hash: hashes.0.map(|n| Hash::of(&[n])),
+        after_hash: hashes.1.map(|n| Hash::of(&[n])),
+    })
 }
 
 pub fn submission() -> JobSubmitted {
@@ -128,6 +165,11 @@ pub fn process_started() -> EventBody {
     })
 }
 
+pub fn token_claimed(token: &str) -> EventBody {
+    let request_hash = Hash::of(token.as_bytes());
+    EventBody::ProcessTokenClaimed(ProcessTokenClaimed { client_token: token.into(), request_hash })
+}
+
 pub fn process_exited() -> EventBody {
     EventBody::ProcessExited(ProcessExited {
         outcome: ProcessOutcome::Exited,
@@ -172,7 +214,10 @@ pub fn sequence(appends: impl IntoIterator<Item = (StreamId, Vec<NewEvent>)>) ->
                 version: *version,
                 time: at(position * 1_000),
                 job,
-                session: new.session,
+                session: match &stream {
+                    StreamId::Session(id) => Some(*id),
+                    _ => new.session,
+                },
                 process,
                 step: new.step,
                 cause: new.cause.map(|cause| cause.position(position)),

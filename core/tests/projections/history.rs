@@ -1,6 +1,6 @@
 //! Random histories that a server could have written: a small model of a runner that acts as it is told by numbers.
 
-use crate::given::*;
+use crate::{given::*, session_history::SessionWorld};
 use moonlog_core::{error_info::ErrorInfo, event::*, id::*, json::Json};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -24,10 +24,12 @@ struct World {
     jobs: Vec<Job>,
     processes: u64,
     paused: bool,
+    sessions: SessionWorld,
 }
 
 struct Job {
     id: JobId,
+    session: Option<SessionId>,
     parent: Option<usize>,
     state: At,
     run: u32,
@@ -64,6 +66,11 @@ const KINDS: [(&str, &str); 6] = [
 
 impl World {
     fn act(&mut self, what: u8, which: usize, how: u8) {
+        if what > 220 {
+            let jobs = &self.jobs;
+            let busy = |id| jobs.iter().any(|job| job.session == Some(id) && job.state != At::Ended);
+            return self.appends.extend(self.sessions.act(which, how, busy));
+        }
         if what.is_multiple_of(16) || self.jobs.is_empty() {
             return self.submit(None, how);
         }
@@ -94,7 +101,8 @@ impl World {
         }
     }
 
-    fn append(&mut self, index: usize, events: Vec<NewEvent>) {
+    fn append(&mut self, index: usize, mut events: Vec<NewEvent>) {
+        events.iter_mut().for_each(|event| event.session = self.jobs[index].session);
         if !events.is_empty() {
             self.appends.push((StreamId::Job(self.jobs[index].id), events));
         }
@@ -120,8 +128,10 @@ impl World {
         }
         submission.labels = [("team".to_owned(), format!("t{}", how % 4))].into();
         submission.parent = parent.as_ref().map(|(i, step)| ParentRef { job: self.jobs[*i].id, step: step.clone() });
+        submission.session = self.sessions.any_open(usize::from(how));
         self.jobs.push(Job {
             id,
+            session: submission.session,
             parent: parent.map(|(i, _)| i),
             state: At::Queued,
             run: 0,
@@ -226,7 +236,8 @@ impl World {
         self.processes += 1;
         let id = process_id(self.processes);
         let start = NewEvent::new(process_started()).process(id).job(self.jobs[index].id);
-        self.appends.push((StreamId::Process(id), vec![start, output(id)]));
+        let claim = NewEvent::new(token_claimed(&format!("token {}", self.processes))).process(id);
+        self.appends.push((StreamId::Process(id), vec![start, claim, output(id)]));
     }
 
     fn signal(&mut self, index: usize, how: u8) {

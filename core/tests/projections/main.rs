@@ -8,3 +8,5 @@ mod flow;
 mod folds;
 mod given;
 mod history;
+mod session_history;
+mod sessions;

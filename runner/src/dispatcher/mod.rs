@@ -80,7 +80,8 @@ impl Dispatcher {
 
     /// Builds what is held here from the projections, at a start.
     fn recover(&mut self) {
-        let resume = self.inner.options.resume_jobs;
+        // A job that cannot record anything does nothing.
+        let resume = self.inner.options.resume_jobs && self.inner.log.is_poisoned().is_none();
         let (paused, jobs) = self.inner.views.with(|all| {
             let paused = all.queues().iter().filter(|(_, queue)| queue.paused).map(|(name, _)| name.clone());
             let jobs = all.live_jobs().filter(|job| resume && !job.submitted.imported).cloned();

@@ -1,20 +1,21 @@
 //! The beginning of a job's task: a new attempt, or the log's end again.
 
 use super::{
-    ActiveJob, Stop, Worked,
+    ActiveJob, SMALL_BYTES, Stop, Work, Worked,
     close::End,
     history::History,
     open::{Doing, Open, OpenSteps},
     perform::child_id,
 };
 use crate::{
+    reuse::EarlierResults,
     runner::{Inner, RUNNER},
     step_result::StepResult,
 };
 use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobResumed, JobStarted, StepOutcome},
+    event::{EventBody, JobResumed, JobStarted, JobUsage, StepOutcome},
     id::JobId,
     projection::{JobStatus, OpenStep},
     time::Timestamp,
@@ -58,6 +59,7 @@ impl ActiveJob {
         let (report, results) = mpsc::unbounded_channel();
         let state = &history.state;
         let mut job = Self {
+            pace: inner.sources.pace(&state.submitted.script_hash),
             inner,
             id,
             submitted: state.submitted.clone(),
@@ -68,7 +70,11 @@ impl ActiveJob {
             open: OpenSteps::default(),
             inbox: std::mem::take(&mut history.inbox),
             children: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            had_agents: state.usage != JobUsage::default(),
             seen_pokes: 0,
+            steps: state.steps,
+            submitted_position: state.submitted_position,
             last_position: 0,
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,
@@ -123,6 +129,10 @@ impl ActiveJob {
             self.children.insert(path.clone(), child);
         }
         self.look_for(&mut open)?;
+        if open.step.kind == "tool" {
+            let asked = history.state.approval(path).is_some();
+            self.reopen_call(&mut open, history.has_call(path, step.position), asked);
+        }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
         } else if matches!(open.doing, Doing::Performing) {
@@ -142,17 +152,26 @@ impl ActiveJob {
     pub(super) async fn start_script(&mut self, began_at: Timestamp, history: Vec<Arc<Event>>) -> Result<Worked, Stop> {
         let stop = StopHandle::default();
         let inner = self.inner.clone();
+        let hash = self.submitted.script_hash;
+        // Results of an earlier job are read from the log.
+        let is_small = history.is_empty()
+            && self.submitted.resume_from.is_none()
+            && self.args.as_str().len() <= SMALL_BYTES
+            && inner.sources.has(&hash)
+            && inner.engine.has_compiled(&hash);
         let (submitted, id, run, args, handle) =
             (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
-        self.slice(stop, move || {
-            let source = inner.source(&submitted.script_hash).map_err(RunError::Replay)?;
+        let run = move || {
+            let source = inner.source(&hash).map_err(RunError::Replay)?;
+            let earlier = EarlierResults::new(inner.clone(), submitted.resume_from);
             let spec = RunSpec {
                 stop: handle,
+                earlier: Some(Arc::new(earlier)),
                 job: id,
                 run,
                 workflow: submitted.workflow.clone(),
-                source,
-                script_hash: submitted.script_hash,
+                source: source.text,
+                script_hash: hash,
                 args,
                 seed: submitted.seed,
                 started_at: began_at,
@@ -160,7 +179,7 @@ impl ActiveJob {
                 budget_total: submitted.limits.budget_tokens,
             };
             Run::start(&inner.engine, spec, &history)
-        })
-        .await
+        };
+        self.slice(Work { stop, is_small, run }).await
     }
 }

@@ -75,6 +75,14 @@ impl History {
         self.state.apply(&event);
     }
 
+    /// Whether the call of a tool's step was begun that began at this position.
+    pub(super) fn has_call(&self, path: &str, position: u64) -> bool {
+        let behind = self.run.iter().rev().take_while(|event| event.position > position);
+        behind
+            .filter(|event| event.step.as_deref() == Some(path))
+            .any(|event| matches!(event.body, EventBody::ToolStarted(_)))
+    }
+
     /// The event at this position, where it belongs to the run.
     pub(super) fn at(&self, position: u64) -> Option<&Arc<Event>> {
         let at = self.run.binary_search_by_key(&position, |event| event.position).ok()?;

@@ -1,6 +1,6 @@
 //! The environment of children, and where their programs are.
 
-use super::{ProcessSpec, spawn_error};
+use super::{ProcessOptions, ProcessSpec, spawn_error};
 use crate::secret::{Place, Secrets};
 use moonlog_core::error_info::ErrorInfo;
 use nix::unistd::{AccessFlags, access};
@@ -26,12 +26,15 @@ pub const NON_INTERACTIVE: [(&str, &str); 9] = [
 /// Where programs are looked for if there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The server's environment without what is the server's own: `MOONLOG_*`, and the variables that secrets come from.
-pub(super) fn base(server: &[(OsString, OsString)], secrets: &Secrets) -> Vec<(OsString, OsString)> {
-    let mut base: Vec<_> = server
+/// The server's environment without what is the server's own: `MOONLOG_*`, the variables that secrets come from, and
+/// those that hold its keys.
+pub(super) fn base(options: &ProcessOptions) -> Vec<(OsString, OsString)> {
+    let withheld = || options.secrets.variables().chain(options.withheld.iter().map(String::as_str));
+    let mut base: Vec<_> = options
+        .base_env
         .iter()
         .filter(|(name, _)| !name.as_bytes().starts_with(b"MOONLOG_"))
-        .filter(|(name, _)| secrets.variables().all(|variable| name != variable))
+        .filter(|(name, _)| withheld().all(|variable| name != variable))
         .cloned()
         .collect();
     for (name, value) in NON_INTERACTIVE {

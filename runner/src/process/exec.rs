@@ -1,20 +1,20 @@
 //! Performs the operations of scripts that concern processes.
 
 use super::{
-    OutputView, Owner, Process, ProcessSpec, Processes, SearchOptions,
+    Owner, Process, ProcessSpec, Processes, SearchOptions,
     exec_input::{ExecInput, OnTimeout, OutputInput, SearchInput, SignalInput, WaitInput},
     exec_result,
     handle::already_exited,
+    named::{Named, ended_output, named, no_such_process, with_log},
     recorded::Recording,
     search, signal_name,
 };
 use crate::StepResult;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{ProcessExited, StepOutcome, StreamId},
+    event::{StepOutcome, StreamId},
     id::ProcessId,
     json::Json,
-    log::ReadError,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -123,71 +123,27 @@ fn spec_of(input: ExecInput, context: ExecContext, background: bool) -> Result<P
         (base, cwd) => cwd.or(base),
     };
     Ok(ProcessSpec {
-        id: context.process,
-        command,
         args,
         workdir,
         env,
         stdin: input.stdin.map(String::into_bytes),
         background,
+        capture: !background,
         description: input.description,
-        timeout_ms: None,
-        owner: context.owner,
+        ..ProcessSpec::new(context.process, command, context.owner)
     })
 }
 
-/// A process that an operation names.
-enum Named {
-    /// Something of it runs.
-    Running(Process),
-    /// It has ended.
-    Ended(ProcessExited, Recording),
-}
-
-/// Finds a process: among those that run, those whose end is remembered, and in the log.
-async fn named(processes: &Processes, id: &str, context: &ExecContext) -> Result<Named, ErrorInfo> {
-    let unknown = || ErrorInfo::new("no_such_process", format!("there is no process `{id}`"));
-    let process: ProcessId = id.parse().map_err(|_| unknown())?;
-    if let Some(running) = processes.get(&process) {
-        return Ok(Named::Running(running));
-    }
-    if let Some(ended) = processes.register().get_ended(&process) {
-        if let Some(position) = ended.position {
-            // What is read of it must be there.
-            processes.log().durable(position).await.map_err(|error| unreadable(&error))?;
-        }
-        let recording = Recording { stream: ended.stream, process, from_version: ended.started_version };
-        return Ok(Named::Ended(ended.exit, recording));
-    }
+/// The process that an operation names: one of the job's, or one with a stream of its own.
+async fn of_operation(processes: &Processes, id: &str, context: &ExecContext) -> Result<Named, ErrorInfo> {
+    let process: ProcessId = id.parse().map_err(|_| no_such_process(&id))?;
     let of_job = context.owner.job.map(StreamId::Job);
-    for stream in of_job.into_iter().chain([StreamId::Process(process)]) {
-        let recording = Recording { stream, process, from_version: 0 };
-        let (found, recording) = with_log(processes, move |log| Ok((recording.view(log)?, recording))).await?;
-        if let Some(OutputView { exited: Some(exited), .. }) = found {
-            return Ok(Named::Ended(exited, recording));
-        }
-    }
-    Err(unknown())
-}
-
-/// Reads the log where that disturbs no task.
-async fn with_log<T: Send + 'static>(
-    processes: &Processes,
-    read: impl FnOnce(&moonlog_core::log::Log) -> Result<T, ReadError> + Send + 'static,
-) -> Result<T, ErrorInfo> {
-    let log = processes.log().clone();
-    match tokio::task::spawn_blocking(move || read(&log)).await {
-        Ok(result) => result.map_err(|error| unreadable(&error)),
-        Err(_) => Err(ErrorInfo::new("interrupted", "the server is stopping").retryable()),
-    }
-}
-
-fn unreadable(error: &dyn std::fmt::Display) -> ErrorInfo {
-    ErrorInfo::new("log_unreadable", format!("the process's events cannot be read: {error}"))
+    let streams = of_job.into_iter().chain([StreamId::Process(process)]);
+    named(processes, process, streams.map(|stream| (stream, 0))).await?.ok_or_else(|| no_such_process(&process))
 }
 
 async fn wait(processes: &Processes, input: WaitInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {
-    let process = match named(processes, &input.process, context).await? {
+    let process = match of_operation(processes, &input.process, context).await? {
         Named::Ended(exited, _) => return Ok(StepResult::ok(exec_result::of_wait(&exited))),
         Named::Running(process) => process,
     };
@@ -210,17 +166,11 @@ async fn wait(processes: &Processes, input: WaitInput, context: &ExecContext) ->
 }
 
 async fn output(processes: &Processes, input: OutputInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {
-    let view = match named(processes, &input.process, context).await? {
+    let view = match of_operation(processes, &input.process, context).await? {
         Named::Running(process) => process.output(),
-        Named::Ended(exited, recording) => {
-            let view = with_log(processes, move |log| recording.view(log)).await?;
-            view.map_or_else(
-                || OutputView { output: String::new(), truncated: None, exited: Some(exited.clone()) },
-                |view| OutputView { exited: Some(exited.clone()), ..view },
-            )
-        }
+        Named::Ended(exited, recording) => ended_output(processes, exited, recording).await?,
     };
-    Ok(StepResult::ok(exec_result::of_output(&view)))
+    Ok(StepResult::ok(exec_result::canonical(&view)))
 }
 
 async fn find(processes: &Processes, input: SearchInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {
@@ -230,7 +180,7 @@ async fn find(processes: &Processes, input: SearchInput, context: &ExecContext) 
         limit: input.limit.unwrap_or(defaults.limit),
         context: input.context.unwrap_or(defaults.context),
     };
-    let recording = match named(processes, &input.process, context).await? {
+    let recording = match of_operation(processes, &input.process, context).await? {
         Named::Running(process) => Recording::of(&process),
         Named::Ended(_, recording) => recording,
     };
@@ -240,8 +190,8 @@ async fn find(processes: &Processes, input: SearchInput, context: &ExecContext) 
 
 async fn signal(processes: &Processes, input: SignalInput, context: &ExecContext) -> Result<StepResult, ErrorInfo> {
     signal_name::number_of(&input.signal)?;
-    match named(processes, &input.process, context).await? {
-        Named::Running(process) => process.signal(&input.signal)?,
+    match of_operation(processes, &input.process, context).await? {
+        Named::Running(process) => process.signal(&input.signal).await?,
         Named::Ended(_, recording) => return Err(already_exited(&recording.process)),
     }
     Ok(StepResult::ok(json!(true)))

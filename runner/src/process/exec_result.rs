@@ -1,6 +1,6 @@
 //! What scripts get of processes.
 
-use super::{Captured, OutputView, Process, output_text::cut};
+use super::{Captured, Process, output_text::cut};
 use crate::StepResult;
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -105,30 +105,4 @@ pub(super) fn of_backgrounded(process: &Process, captured: Captured, wall: Durat
 /// What `process_wait` gives.
 pub(super) fn of_wait(exited: &ProcessExited) -> Json {
     canonical(&ProcessExited { tail: None, ..exited.clone() })
-}
-
-/// What `process_output` gives.
-pub(super) fn of_output(view: &OutputView) -> Json {
-    #[derive(Serialize)]
-    struct Output<'a> {
-        output: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        truncated: Option<&'a super::Truncation>,
-        running: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        exit_code: Option<i32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signal: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        outcome: Option<ProcessOutcome>,
-    }
-    let exited = view.exited.as_ref();
-    canonical(&Output {
-        output: &view.output,
-        truncated: view.truncated.as_ref(),
-        running: exited.is_none(),
-        exit_code: exited.and_then(|exited| exited.exit_code),
-        signal: exited.and_then(|exited| exited.signal.as_deref()),
-        outcome: exited.map(|exited| exited.outcome),
-    })
 }

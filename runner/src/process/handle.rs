@@ -1,12 +1,18 @@
 //! A handle to a process.
 
-use super::{Captured, HeadTail, Owner, Truncation, capture::Capture, signal_name};
+use super::{Captured, HeadTail, OutputView, Owner, capture::Capture, signal_name};
 use moonlog_core::{error_info::ErrorInfo, event::ProcessExited, id::ProcessId, time::Timestamp};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// How long after a process's end it takes at most to hear that nothing of it is left, where that is so.
+const LEFT_FOR: Duration = Duration::from_millis(250);
 
 /// A process that was started. Cheap to clone; dropping it changes nothing.
 #[derive(Clone)]
@@ -23,16 +29,21 @@ pub(super) struct Shared {
     pub workdir: String,
     pub description: Option<String>,
     pub owner: Owner,
-    /// The version of `process.started` in the owner's stream, and its time.
+    /// Where `process.started` stands: its version in the owner's stream, its position, and its time.
     pub started_version: u64,
+    pub started_position: u64,
     pub started_at: Timestamp,
     pub background: AtomicBool,
+    /// Whether `captures` are kept.
+    pub capturing: AtomicBool,
     /// Never full for long: the task that reads it waits for nothing else.
     pub commands: mpsc::UnboundedSender<Command>,
     pub exit: watch::Receiver<Option<ProcessExited>>,
     /// Whether nothing is left, of it and of all that it started.
     pub gone: watch::Receiver<bool>,
     pub output: Mutex<Output>,
+    /// Changes with every append.
+    pub appended: watch::Receiver<u64>,
 }
 
 /// What was written, as far as it is kept in memory.
@@ -40,31 +51,30 @@ pub(super) struct Shared {
 pub(super) struct Output {
     pub captures: [Capture; 2],
     pub head_tail: HeadTail,
+    /// Whether some of it is not appended yet.
+    pub unappended: bool,
+    /// Where the last of it stands in the log.
+    pub position: Option<u64>,
 }
 
 /// What the task that records a process can be asked for.
 pub(super) enum Command {
-    Signal(i32),
+    Signal { number: i32, reply: oneshot::Sender<()> },
     Kill,
     Cancel,
     TimeOut,
     Background { reason: String, reply: oneshot::Sender<()> },
 }
 
-/// What a process has written, for showing: its beginning and its end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutputView {
-    /// The text.
-    pub output: String,
-    /// What was left out, where something was.
-    pub truncated: Option<Truncation>,
-    /// How it ended, where it has. Read before the output, so that with an end the output is final.
-    pub exited: Option<ProcessExited>,
-}
-
 impl Shared {
     pub fn output(&self) -> MutexGuard<'_, Output> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody will ask for all of the output any more.
+    pub fn stop_capturing(&self) {
+        self.capturing.store(false, Ordering::Release);
+        self.output().captures = Default::default();
     }
 }
 
@@ -109,6 +119,11 @@ impl Process {
         self.shared.started_at
     }
 
+    /// The position of its `process.started`.
+    pub(crate) fn started_position(&self) -> u64 {
+        self.shared.started_position
+    }
+
     /// Whether nobody waits for it.
     pub fn is_background(&self) -> bool {
         self.shared.background.load(Ordering::Acquire)
@@ -150,18 +165,50 @@ impl Process {
         OutputView { output, truncated, exited }
     }
 
+    /// The same when all of it is appended, with the position up to which the log must be durable before anybody
+    /// outside sees it; `None` where the log took nothing.
+    pub(super) async fn appended_output(&self) -> (OutputView, Option<u64>) {
+        let mut appended = self.shared.appended.clone();
+        loop {
+            appended.borrow_and_update();
+            let exited = self.exit();
+            {
+                let output = self.shared.output();
+                if !output.unappended {
+                    let position = output.position;
+                    let (output, truncated) = output.head_tail.show();
+                    return (OutputView { output, truncated, exited }, position);
+                }
+            }
+            if appended.changed().await.is_err() {
+                // The task that records it is no more.
+                return (self.output(), None);
+            }
+        }
+    }
+
     /// Sends a signal to its group. `name` is a signal's name, with or without `SIG`, or one of `terminate`, `kill`
-    /// and `interrupt`. SIGKILL reaches all that it started, in its group or not.
+    /// and `interrupt`. SIGKILL reaches all that it started, in its group or not. Where it has exited and something
+    /// that it started has not, the signal goes to that.
     ///
     /// # Errors
     /// `unknown_signal`, or `process_exited`.
-    pub fn signal(&self, name: &str) -> Result<(), ErrorInfo> {
+    pub async fn signal(&self, name: &str) -> Result<(), ErrorInfo> {
         let number = signal_name::number_of(name)?;
         if self.exit().is_some() {
-            return Err(already_exited(&self.id()));
+            // Mostly nothing is left in a moment.
+            let gone = self.shared.gone.clone();
+            let left = async move { gone.clone().wait_for(|gone| *gone).await.is_ok() };
+            if tokio::time::timeout(LEFT_FOR, left).await.is_ok() {
+                return Err(already_exited(&self.id()));
+            }
         }
-        self.send(if number == libc::SIGKILL { Command::Kill } else { Command::Signal(number) });
-        Ok(())
+        let (reply, replied) = oneshot::channel();
+        self.send(Command::Signal { number, reply });
+        match replied.await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(already_exited(&self.id())),
+        }
     }
 
     /// Kills it with all that it started, and waits until nothing is left.
@@ -214,12 +261,5 @@ pub(super) fn already_exited(id: &ProcessId) -> ErrorInfo {
 }
 
 fn unseen() -> ProcessExited {
-    ProcessExited {
-        outcome: moonlog_core::event::ProcessOutcome::Lost,
-        exit_code: None,
-        signal: None,
-        wall_ms: 0,
-        output_bytes: 0,
-        tail: None,
-    }
+    super::recorded::lost(0, 0)
 }

@@ -1,6 +1,6 @@
 //! The beginning and the end of an output, in bounded memory whatever is written.
 
-use super::output_text::{continued_start, cut, incomplete_end, text};
+use super::output_text::{continued_start, cut_front, incomplete_end, text};
 use serde::Serialize;
 use std::collections::VecDeque;
 
@@ -29,6 +29,7 @@ pub struct Truncation {
 #[derive(Debug, Clone, Default)]
 pub struct HeadTail {
     head: Vec<u8>,
+    head_closed: bool,
     tail: VecDeque<u8>,
     total: u64,
 }
@@ -37,12 +38,18 @@ impl HeadTail {
     /// Adds what was written.
     pub fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
-        let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.head.len()));
+        let room = if self.head_closed { 0 } else { HEAD_BYTES - self.head.len() };
+        let (head, rest) = bytes.split_at(bytes.len().min(room));
         self.head.extend_from_slice(head);
         let rest = &rest[rest.len().saturating_sub(TAIL_BYTES)..];
         let over = (self.tail.len() + rest.len()).saturating_sub(TAIL_BYTES);
         self.tail.drain(..over);
         self.tail.extend(rest);
+    }
+
+    /// Keeps nothing more as the beginning: what follows is not recorded, and of that the log holds the end alone.
+    pub fn close_head(&mut self) {
+        self.head_closed = true;
     }
 
     /// Replaces the end: for an output of `total` bytes whose end was kept apart.
@@ -58,14 +65,16 @@ impl HeadTail {
         self.total
     }
 
-    /// The last bytes, at most [`TAIL_BYTES`].
+    /// The last bytes as text, at most [`TAIL_BYTES`].
     pub fn last(&self) -> String {
         let mut bytes: Vec<u8> = self.tail.iter().copied().collect();
         if bytes.len() < TAIL_BYTES {
             let from = self.head.len().saturating_sub(TAIL_BYTES - bytes.len());
             bytes.splice(..0, self.head[from..].iter().copied());
         }
-        text(&bytes[continued_start(&bytes)..]).into_owned()
+        let text = text(&bytes[continued_start(&bytes)..]);
+        // What stands for bytes that are no text is longer than they are.
+        cut_front(&text, TAIL_BYTES).to_owned()
     }
 
     /// What is shown, and what was left out.
@@ -74,15 +83,15 @@ impl HeadTail {
         let kept = (self.head.len() + tail.len()) as u64;
         let mut shown = Shown::default();
         if kept == self.total {
-            shown.add_lines(&text(&[self.head.as_slice(), tail.as_slice()].concat()));
+            shown.add_lines(&[self.head.as_slice(), tail.as_slice()].concat());
         } else {
             let head = &self.head[..self.head.len() - incomplete_end(&self.head)];
             let tail = &tail[continued_start(&tail)..];
             let omitted = self.total - (head.len() + tail.len()) as u64;
             shown.omitted = omitted;
-            shown.add_lines(&text(head));
+            shown.add_lines(head);
             shown.output.push_str(&format!("\n\n... [omitted {omitted} bytes] ...\n\n"));
-            shown.add_lines(&text(tail));
+            shown.add_lines(tail);
         }
         let truncated = (shown.omitted > 0).then_some(Truncation {
             original_bytes: self.total,
@@ -101,99 +110,35 @@ struct Shown {
 }
 
 impl Shown {
-    fn add_lines(&mut self, text: &str) {
-        for line in text.split_inclusive('\n') {
-            let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));
-            self.output.push_str(&cut_line(content, &mut self.omitted));
+    fn add_lines(&mut self, bytes: &[u8]) {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (content, end) = line.strip_suffix(b"\n").map_or((line, ""), |content| (content, "\n"));
+            self.add_line(content);
             self.output.push_str(end);
         }
     }
-}
 
-fn cut_line<'a>(line: &'a str, omitted: &mut u64) -> std::borrow::Cow<'a, str> {
-    if line.len() <= LINE_BYTES {
-        return line.into();
+    /// Adds a line, of one that is too long the beginning. Lengths are those of what was written, not of what stands
+    /// for bytes that are no text.
+    fn add_line(&mut self, line: &[u8]) {
+        if line.len() <= LINE_BYTES {
+            self.output.push_str(&text(line));
+            return;
+        }
+        let kept = &line[..LINE_BYTES - LINE_MARKER.len()];
+        let kept = &kept[..kept.len() - incomplete_end(kept)];
+        self.omitted += (line.len() - kept.len()) as u64;
+        self.output.push_str(&text(kept));
+        self.output.push_str(LINE_MARKER);
     }
-    let kept = cut(line, LINE_BYTES - LINE_MARKER.len());
-    *omitted += (line.len() - kept.len()) as u64;
-    format!("{kept}{LINE_MARKER}").into()
 }
 
 /// A line as results show it.
-pub(super) fn shown_line(line: &str) -> String {
-    cut_line(line, &mut 0).into_owned()
+pub(super) fn shown_line(line: &[u8]) -> String {
+    let mut shown = Shown::default();
+    shown.add_line(line);
+    shown.output
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `n` bytes in lines of 64.
-    fn lines(n: usize) -> Vec<u8> {
-        (0..n).map(|at| if at % 64 == 63 { b'\n' } else { b'a' + (at / 64 % 26) as u8 }).collect()
-    }
-
-    fn of(bytes: &[u8], piece: usize) -> HeadTail {
-        let mut head_tail = HeadTail::default();
-        bytes.chunks(piece.max(1)).for_each(|chunk| head_tail.push(chunk));
-        head_tail
-    }
-
-    #[test]
-    fn what_fits_is_shown_whole() {
-        for n in [0, 1, HEAD_BYTES, HEAD_BYTES + 1, HEAD_BYTES + TAIL_BYTES] {
-            let bytes = lines(n);
-            for piece in [1, 1000, n] {
-                assert_eq!(
-                    of(&bytes, piece).show(),
-                    (String::from_utf8(bytes.clone()).unwrap(), None),
-                    "{n} by {piece}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_middle_is_left_out_of_what_does_not_fit() {
-        let bytes = lines(100_000);
-        for piece in [1, 7, 16_384, 100_000] {
-            let (output, truncated) = of(&bytes, piece).show();
-            let (head, rest) = output.split_once("\n\n... [omitted 67232 bytes] ...\n\n").unwrap();
-            assert_eq!(head.as_bytes(), &bytes[..HEAD_BYTES], "by {piece}");
-            assert_eq!(rest.as_bytes(), &bytes[100_000 - TAIL_BYTES..], "by {piece}");
-            let truncated = truncated.unwrap();
-            assert_eq!((truncated.original_bytes, truncated.omitted_bytes), (100_000, 67_232));
-            assert_eq!(truncated.retained_bytes, output.len() as u64);
-        }
-    }
-
-    #[test]
-    fn long_lines_are_cut_in_head_and_tail() {
-        let line = "é".repeat(2_000);
-        let (output, truncated) = of(format!("{line}\nshort").as_bytes(), 999).show();
-        let cut_line = output.lines().next().unwrap();
-        assert!(cut_line.len() <= LINE_BYTES && cut_line.ends_with("é ... [truncated]"), "{cut_line}");
-        assert!(output.ends_with("\nshort"));
-        assert_eq!(truncated.unwrap().omitted_bytes, 4_000 - (cut_line.len() - LINE_MARKER.len()) as u64);
-    }
-
-    #[test]
-    fn no_cut_splits_a_character() {
-        let text = "€".repeat(20_000);
-        for shift in 0..3 {
-            let text = format!("{}{text}", "x".repeat(shift));
-            let text = text.replace("€€€€€€€€€€", "€€€€€€€€€\n");
-            let (output, _) = of(text.as_bytes(), 333).show();
-            assert!(!output.contains('\u{fffd}'), "shifted by {shift}");
-        }
-    }
-
-    #[test]
-    fn an_end_that_was_kept_apart_gives_the_same() {
-        let bytes = lines(100_000);
-        let whole = of(&bytes, 1000);
-        let mut recorded = of(&bytes[..40_000], 1000);
-        recorded.end_with(whole.total(), whole.last().as_bytes());
-        assert_eq!(recorded.show(), whole.show());
-    }
-}
+mod tests;

@@ -35,6 +35,11 @@ pub(super) fn cut(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
 
+/// The end of `text`, at most `max_bytes` of it.
+pub(super) fn cut_front(text: &str, max_bytes: usize) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(max_bytes))..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

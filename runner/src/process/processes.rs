@@ -1,7 +1,7 @@
 //! All processes of a server.
 
 use super::{
-    Process, ProcessOptions, ProcessSpec,
+    Owner, Process, ProcessOptions, ProcessSpec,
     capture::Capture,
     environment,
     handle::{self, Shared},
@@ -11,11 +11,11 @@ use super::{
     spawn_error,
     stream_pieces::Pieces,
 };
-use crate::secret::Place;
+use crate::secret::{Place, Secrets};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, NewEvent, ProcessStarted},
-    id::{JobId, ProcessId},
+    id::{JobId, ProcessId, SessionId},
     log::{Append, AppendError, Expected, Log},
 };
 use std::{
@@ -68,7 +68,7 @@ struct Connected {
 impl Processes {
     /// Processes whose events go to `log`. The process host is started with the first of them.
     pub fn new(log: Log, options: ProcessOptions) -> Self {
-        let base_env = environment::base(&options.base_env, &options.secrets);
+        let base_env = environment::base(&options);
         let host = HostClient::new(options.host.clone());
         Self { inner: Arc::new(Inner { log, options, base_env, host, register: Arc::default() }) }
     }
@@ -83,7 +83,7 @@ impl Processes {
         let id = spec.id;
         let command = spec.command.clone();
         let max = self.inner.options.limits.processes_max;
-        self.inner.register.starting(id, spec.owner.dies_with(), max)?;
+        self.inner.register.starting(id, &spec.owner, max)?;
         let (reply, started) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
         // A task of its own: what is begun is brought to its end, whatever becomes of who asked for it.
@@ -107,7 +107,7 @@ impl Processes {
 
     /// The processes of a job of which something runs.
     pub fn of_job(&self, job: &JobId) -> Vec<Process> {
-        self.inner.register.of_job(job)
+        self.inner.register.of(|owner| owner.dies_with() == Some(*job))
     }
 
     /// All processes of which something runs.
@@ -118,20 +118,32 @@ impl Processes {
     /// Asks a job's processes to end, and kills what is left of them after the grace period. Returns when none is
     /// left and `process.exited` of each is appended.
     pub async fn cancel_job(&self, job: &JobId) {
-        self.inner.register.end_job(job, Process::begin_cancel).await;
+        self.inner.register.end_of(|owner| owner.dies_with() == Some(*job), Process::begin_cancel).await;
     }
 
     /// Kills a job's processes with all that they started. Returns when none is left and `process.exited` of each is
     /// appended.
     pub async fn end_job(&self, job: &JobId) {
-        self.inner.register.end_job(job, Process::begin_kill).await;
+        self.inner.register.end_of(|owner| owner.dies_with() == Some(*job), Process::begin_kill).await;
         self.inner.register.forget_job(job);
+    }
+
+    /// Kills a session's processes with all that they started, but for those of jobs, which end with their jobs.
+    /// Returns when none is left and `process.exited` of each is appended.
+    pub async fn end_session(&self, session: &SessionId) {
+        let of_session = |owner: &Owner| owner.session == Some(*session) && owner.dies_with().is_none();
+        self.inner.register.end_of(of_session, Process::begin_kill).await;
     }
 
     /// Kills every process, refuses to start any more, and lets the process host end.
     pub async fn shutdown(&self) {
         self.inner.register.end_all(Process::begin_kill).await;
         self.inner.host.stop().await;
+    }
+
+    /// The secrets that commands may get, and that outputs are scrubbed of.
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        &self.inner.options.secrets
     }
 
     pub(super) fn log(&self) -> &Log {
@@ -238,7 +250,7 @@ impl Inner {
             background: spec.background,
             description: spec.description.clone(),
         });
-        let event = NewEvent {
+        let event = |body| NewEvent {
             body,
             job: spec.owner.job,
             session: spec.owner.session,
@@ -247,15 +259,21 @@ impl Inner {
             cause: None,
             origin: None,
         };
+        let mut events = vec![event(body)];
+        if let Some(claim) = &spec.claim {
+            events.push(event(EventBody::ProcessTokenClaimed(claim.clone())).cause_before(1));
+        }
         self.log.ready().await;
-        let append = Append::new(spec.owner.stream.clone(), Expected::Any, vec![event]);
+        let append = Append::new(spec.owner.stream.clone(), Expected::Any, events);
         let appended = self.log.append(append).map_err(|error| not_recorded(&spec.command, &error))?;
         let (commands, receive_commands) = mpsc::unbounded_channel();
         let (exit, watch_exit) = watch::channel(None);
         let (gone, watch_gone) = watch::channel(false);
+        let (tell_appended, watch_appended) = watch::channel(appended.last_position);
         let limits = &self.options.limits;
         let output = handle::Output {
             captures: [Capture::new(limits.capture_bytes), Capture::new(limits.capture_bytes)],
+            position: Some(appended.last_position),
             ..handle::Output::default()
         };
         let shared = Arc::new(Shared {
@@ -266,13 +284,17 @@ impl Inner {
             workdir: workdir.to_string_lossy().into_owned(),
             description: spec.description,
             owner: spec.owner,
-            started_version: appended.last_version,
+            // Events that stand behind `process.started` in its append.
+            started_version: appended.last_version - u64::from(spec.claim.is_some()),
+            started_position: appended.first_position,
             started_at: appended.time,
             background: AtomicBool::new(spec.background),
+            capturing: AtomicBool::new(spec.capture),
             commands,
             exit: watch_exit,
             gone: watch_gone,
             output: Mutex::new(output),
+            appended: watch_appended,
         });
         let process = Process { shared: Arc::clone(&shared) };
         // Before the task runs, which takes it off the register when it is done.
@@ -288,11 +310,12 @@ impl Inner {
             commands: receive_commands,
             exit,
             gone,
+            appended: tell_appended,
             outputs: outputs.map(|pipe| recorder::Output {
                 pipe: Some(pipe),
                 pieces: Pieces::new(self.options.secrets.scrubber()),
             }),
-            state: RecorderState::new(appended.last_position, started, spec.timeout_ms),
+            state: RecorderState::new(started, spec.timeout_ms),
         };
         tokio::spawn(recorder.run());
         Ok(process)

@@ -6,7 +6,7 @@ use moonlog_core::{
     event::{Event, EventBody, ProcessExited, ProcessOutcome, ProcessOutput, StreamId},
     id::ProcessId,
     log::{Log, ReadError},
-    time::Timestamp,
+    projection::ProcessState,
 };
 
 /// How many events are read at once.
@@ -43,6 +43,19 @@ impl Recording {
         }
     }
 
+    /// The process as its events tell it. `None` where there is none.
+    pub fn state(&self, log: &Log) -> Result<Option<ProcessState>, ReadError> {
+        let mut state: Option<ProcessState> = None;
+        self.read(log, |event| {
+            match &mut state {
+                Some(state) => state.apply(event),
+                None => state = ProcessState::from_started(event),
+            }
+            true
+        })?;
+        Ok(state)
+    }
+
     /// What is shown of its output, and how it ended, where it has. `None` where there is no such process.
     pub fn view(&self, log: &Log) -> Result<Option<OutputView>, ReadError> {
         let mut head_tail = HeadTail::default();
@@ -50,6 +63,7 @@ impl Recording {
         self.read(log, |event| {
             found = true;
             match &event.body {
+                EventBody::ProcessOutput(output) if output.capped => head_tail.close_head(),
                 EventBody::ProcessOutput(output) => head_tail.push(&bytes_of(output)),
                 EventBody::ProcessExited(exit) => {
                     if let Some(tail) = &exit.tail {
@@ -75,28 +89,7 @@ pub(super) fn bytes_of(output: &ProcessOutput) -> Vec<u8> {
     }
 }
 
-/// The end of a process that a server left behind when it died: `lost`, with what was recorded of it until `now`.
-/// `stream` is the one that holds its events.
-///
-/// # Errors
-/// Where the log cannot be read.
-pub fn lost(log: &Log, stream: &StreamId, process: &ProcessId, now: Timestamp) -> Result<ProcessExited, ReadError> {
-    let recording = Recording { stream: stream.clone(), process: *process, from_version: 0 };
-    let (mut started, mut output_bytes) = (now, 0);
-    recording.read(log, |event| {
-        match &event.body {
-            EventBody::ProcessStarted(_) => started = event.time,
-            EventBody::ProcessOutput(output) => output_bytes += bytes_of(output).len() as u64,
-            _ => {}
-        }
-        true
-    })?;
-    Ok(ProcessExited {
-        outcome: ProcessOutcome::Lost,
-        exit_code: None,
-        signal: None,
-        wall_ms: now.ms_since(started),
-        output_bytes,
-        tail: None,
-    })
+/// The end of a process that a server left behind when it died: what was recorded of it, and nothing more is known.
+pub(crate) const fn lost(output_bytes: u64, wall_ms: u64) -> ProcessExited {
+    ProcessExited { outcome: ProcessOutcome::Lost, exit_code: None, signal: None, wall_ms, output_bytes, tail: None }
 }

@@ -2,7 +2,6 @@
 
 use super::{
     head_tail::shown_line,
-    output_text::text,
     recorded::{Recording, bytes_of},
 };
 use moonlog_core::{
@@ -140,7 +139,7 @@ impl<'a> Search<'a> {
         if !matches && self.context == 0 {
             return;
         }
-        let shown = shown_line(&text(bytes));
+        let shown = shown_line(bytes);
         let (number, context) = (self.number, self.context as u64);
         for open in self.found.matches.iter_mut().rev().take_while(|open| open.line + context >= number) {
             open.after.push(shown.clone());

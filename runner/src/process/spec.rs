@@ -2,7 +2,7 @@
 
 use crate::secret::Secrets;
 use moonlog_core::{
-    event::StreamId,
+    event::{ProcessTokenClaimed, StreamId},
     id::{JobId, ProcessId, SessionId},
 };
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
@@ -31,6 +31,8 @@ pub struct ProcessLimits {
     pub start_ms: u64,
     /// How many processes may run at once.
     pub processes_max: usize,
+    /// How long a process writes nothing, behind what looks like a question, until it is said to have stalled.
+    pub stall_ms: u64,
 }
 
 impl Default for ProcessLimits {
@@ -42,6 +44,7 @@ impl Default for ProcessLimits {
             drain_ms: 100,
             start_ms: 10_000,
             processes_max: 4_096,
+            stall_ms: 45_000,
         }
     }
 }
@@ -56,6 +59,8 @@ pub struct ProcessOptions {
     /// The environment that children start from; the server's own by default. `MOONLOG_*` and the variables that
     /// secrets come from are taken out of it.
     pub base_env: Vec<(OsString, OsString)>,
+    /// Further variables that are taken out of it: keys of the server's own.
+    pub withheld: Vec<String>,
     /// Where a process runs that names no folder.
     pub workdir: PathBuf,
     /// The secrets that commands may get, and that outputs are scrubbed of.
@@ -69,6 +74,7 @@ impl ProcessOptions {
             host,
             limits: ProcessLimits::default(),
             base_env: std::env::vars_os().collect(),
+            withheld: Vec::new(),
             workdir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             secrets: Arc::new(Secrets::default()),
         }
@@ -93,6 +99,11 @@ impl Owner {
     /// A job's own process.
     pub fn job(job: JobId, step: Option<Arc<str>>) -> Self {
         Self { stream: StreamId::Job(job), job: Some(job), session: None, step }
+    }
+
+    /// A process of a session, or of nobody, with a stream of its own.
+    pub fn own(process: ProcessId, session: Option<SessionId>) -> Self {
+        Self { stream: StreamId::Process(process), job: None, session, step: None }
     }
 
     /// The job at whose end the process is killed.
@@ -121,10 +132,35 @@ pub struct ProcessSpec {
     pub stdin: Option<Vec<u8>>,
     /// Whether nobody waits for it.
     pub background: bool,
+    /// Whether [`Process::captured`](super::Process::captured) shall give all of its output. Else its beginning and
+    /// its end are kept in memory, which is enough for showing.
+    pub capture: bool,
     /// What it is for.
     pub description: Option<String>,
     /// When it is killed, from its start.
     pub timeout_ms: Option<u64>,
+    /// The token that a client starts it under.
+    pub claim: Option<ProcessTokenClaimed>,
     /// Whose it is.
     pub owner: Owner,
+}
+
+impl ProcessSpec {
+    /// A process with nothing but its command, that nobody waits for.
+    pub fn new(id: ProcessId, command: impl Into<String>, owner: Owner) -> Self {
+        Self {
+            id,
+            command: command.into(),
+            args: Vec::new(),
+            workdir: None,
+            env: BTreeMap::new(),
+            stdin: None,
+            background: true,
+            capture: false,
+            description: None,
+            timeout_ms: None,
+            claim: None,
+            owner,
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod limits;
 mod place;
 mod poisoned;
 mod queues;
+mod schedules;
 
 #[test]
 #[ignore = "the process host; the other tests start it"]

@@ -15,6 +15,7 @@ use moonlog_runner::{
     http::{HttpOptions, HttpPolicy},
     process::{HostCommand, ProcessOptions},
     system_clock,
+    workspace::WorkspaceOptions,
 };
 use moonlog_scripts::{Library, Limits};
 use std::{
@@ -67,7 +68,7 @@ impl Place {
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (log, _) = Log::open(storage.clone(), LogOptions::new(now)).unwrap();
-        let mut options = options();
+        let mut options = options(folder.path().join("worktrees"));
         change(&mut options);
         let library = Library::new(vec![folder.path().to_owned()]);
         let runner = runtime.block_on(Runner::start(options, log, library)).unwrap();
@@ -200,7 +201,7 @@ impl Drop for Place {
     }
 }
 
-fn options() -> RunnerOptions {
+fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
     let processes = ProcessOptions::new(HostCommand {
         program: std::env::current_exe().unwrap(),
         args: ["process_host", "--exact", "--ignored", "--nocapture", "--test-threads=1"].map(String::from).into(),
@@ -214,8 +215,12 @@ fn options() -> RunnerOptions {
         checkpoint_events: 10_000,
         warm_vms: 2,
         limits: Limits::default(),
+        agents: moonlog_runner::agent::AgentOptions::default(),
         submit_max_bytes: 8 << 20,
         processes,
+        tools: Default::default(),
+        cache: Default::default(),
+        workspaces: WorkspaceOptions::new(worktrees),
         http: HttpPolicy::new(HttpOptions::default()).unwrap(),
         config: Json::from_written("{}".into()),
         repaired: None,

@@ -11,7 +11,6 @@ use moonlog_core::{
 };
 use moonlog_runner::process::{HostCommand, Owner, ProcessOptions, ProcessSpec, Processes};
 use std::{
-    collections::BTreeMap,
     future::Future,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -69,16 +68,10 @@ impl World {
 
     pub fn command(&self, command: &str, args: &[&str]) -> ProcessSpec {
         ProcessSpec {
-            id: Uuid::now_v7().into(),
-            command: command.into(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            workdir: None,
-            env: BTreeMap::new(),
-            stdin: None,
             background: false,
-            description: None,
-            timeout_ms: None,
-            owner: Owner::job(self.job, Some("step".into())),
+            capture: true,
+            ..ProcessSpec::new(Uuid::now_v7().into(), command, Owner::job(self.job, Some("step".into())))
         }
     }
 

@@ -1,22 +1,27 @@
 //! What the host knows of the job that a VM runs: its branches (`fiber`), its call paths (`path`), what it does
-//! (`intend`), its operations (`operation`), its code steps (`step`), its combinators (`branch`), and what is delivered
-//! to it (`deliver`). It holds Luau values but never runs Luau code.
+//! (`intend`), its operations (`operation`), its code steps (`step`), its combinators (`branch`, `flow`), what it
+//! takes over from earlier runs (`reuse`), and what is delivered to it (`deliver`). It holds Luau values but never runs Luau code.
 
 mod branch;
 mod deliver;
 mod fiber;
+mod flow;
 mod intend;
 mod operation;
 mod path;
+mod reuse;
 mod step;
 
 pub(crate) use fiber::{Block, Fiber, FiberId, FiberKind, FiberState, Parked};
+pub(crate) use flow::FlowTask;
 pub(crate) use intend::{Fatal, Halt, mismatch};
 pub(crate) use path::Scope;
+pub(crate) use step::CodeStep;
 
 use crate::{Limits, RunSpec, value::Marks};
 use mlua::{Lua, Value};
 use moonlog_core::{error_info::ErrorInfo, event::NewEvent, journal::Journal, json::Json, time::Timestamp};
+pub(crate) use operation::Call;
 use operation::OpenStep;
 use rand_pcg::Pcg32;
 use std::{
@@ -62,6 +67,8 @@ pub(crate) struct SpawnEnd {
     pub error: Option<ErrorInfo>,
     pub path: Arc<str>,
     pub observed: bool,
+    /// See [`Fiber::fresh`].
+    pub fresh: bool,
 }
 
 /// The state of a job on its VM.
@@ -81,6 +88,8 @@ pub(crate) struct Job {
     pub current: FiberId,
     pub next_fiber: FiberId,
     pub spawn_ends: BTreeMap<FiberId, SpawnEnd>,
+    /// The flows that run, by the branch that runs each.
+    pub(in crate::job) flows: HashMap<FiberId, flow::Flow>,
     pub end: Option<End>,
     pub fatal: Option<Fatal>,
 
@@ -89,6 +98,9 @@ pub(crate) struct Job {
     pub rngs: HashMap<Arc<str>, Pcg32>,
     pub now: Timestamp,
     pub steps: u32,
+    pub agents: u32,
+    /// Tokens that its agents used, as of the last delivery.
+    pub spent: u64,
     pub events: u64,
 
     pub intents: Vec<NewEvent>,
@@ -111,12 +123,15 @@ impl Job {
             current: 0,
             next_fiber: 0,
             spawn_ends: BTreeMap::new(),
+            flows: HashMap::new(),
             end: None,
             fatal: None,
             open: HashMap::new(),
             next_order: 0,
             rngs: HashMap::new(),
             steps: 0,
+            agents: 0,
+            spent: 0,
             events: 0,
             intents: Vec::new(),
             unflushed_bytes: 0,

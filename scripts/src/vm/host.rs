@@ -3,7 +3,7 @@
 
 use super::{Watch, sandbox::Seat, text};
 use crate::{
-    job::{Answer, Fatal, Halt, Job, answer, returns, status},
+    job::{Answer, Call, CodeStep, Fatal, Halt, Job, answer, returns, status},
     value::{Marks, Nulls, from_json, to_json},
 };
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MaybeSend, Table, Thread, Value};
@@ -12,8 +12,8 @@ use rand_pcg::{Pcg32, rand_core::Rng};
 use std::sync::{Arc, PoisonError};
 
 /// Builds functions over one VM's job.
-struct Desk<'a> {
-    lua: &'a Lua,
+pub(super) struct Desk<'a> {
+    pub(super) lua: &'a Lua,
     seat: &'a Seat,
     watch: &'a Arc<Watch>,
     marks: &'a Arc<Marks>,
@@ -29,6 +29,7 @@ pub(super) fn table(lua: &Lua, seat: &Seat, watch: &Arc<Watch>, marks: &Arc<Mark
     desk.operations(&host)?;
     desk.steps(&host)?;
     desk.branches(&host)?;
+    desk.flows(&host)?;
     desk.notes(&host)?;
     desk.readings(&host)?;
     desk.values(&host)?;
@@ -37,7 +38,7 @@ pub(super) fn table(lua: &Lua, seat: &Seat, watch: &Arc<Watch>, marks: &Arc<Mark
 
 impl Desk<'_> {
     /// A function that answers with a status. What it refuses is thrown by the prelude.
-    fn answering<A, F>(&self, function: F) -> mlua::Result<Function>
+    pub(super) fn answering<A, F>(&self, function: F) -> mlua::Result<Function>
     where
         A: FromLuaMulti,
         F: Fn(&Lua, &mut Job, A) -> Result<Answer, Halt> + MaybeSend + 'static,
@@ -46,7 +47,7 @@ impl Desk<'_> {
     }
 
     /// A function that answers with plain values. What it refuses ends the branch.
-    fn plain<A, R, F>(&self, function: F) -> mlua::Result<Function>
+    pub(super) fn plain<A, R, F>(&self, function: F) -> mlua::Result<Function>
     where
         A: FromLuaMulti,
         R: IntoLuaMulti,
@@ -87,12 +88,21 @@ impl Desk<'_> {
 
     fn operations(&self, host: &Table) -> mlua::Result<()> {
         let watch = Arc::clone(self.watch);
-        let begin = move |_: &Lua, job: &mut Job, args: (String, Option<String>, Value, Option<bool>)| {
+        type Perform = (String, Option<String>, Value, Option<bool>, Option<f64>);
+        let begin = move |lua: &Lua, job: &mut Job, args: Perform| {
             watch.restart();
-            let (kind, label, input, check) = args;
-            job.begin(&kind, label.as_deref(), &input, check.unwrap_or_default())
+            let (kind, label, input, check, cache_ms) = args;
+            let (check, cache_ms) = (check.unwrap_or_default(), cache_ms.map(|ms| ms as u64));
+            job.begin(lua, Call { kind: &kind, label: label.as_deref(), input: &input, check, cache_ms })
         };
         host.raw_set("begin", self.answering(begin)?)?;
+        host.raw_set(
+            "check_agents",
+            self.answering(|_, job, ()| {
+                job.check_agents()?;
+                Ok(returns(Value::Nil))
+            })?,
+        )?;
         host.raw_set(
             "check_nesting",
             self.answering(|_, job, ()| {
@@ -116,11 +126,15 @@ impl Desk<'_> {
 
     fn steps(&self, host: &Table) -> mlua::Result<()> {
         let watch = Arc::clone(self.watch);
-        let begin = move |lua: &Lua, job: &mut Job, args: (String, Value, Option<Table>, Option<f64>)| {
+        // The last argument is the kind of a flow's step, which stands at its branch's own path.
+        type Begin = (String, Value, Option<Table>, Option<f64>, Option<f64>, Option<String>);
+        let begin = move |lua: &Lua, job: &mut Job, args: Begin| {
             watch.restart();
-            let (name, input, retry, timeout_ms) = args;
+            let (name, input, retry, timeout_ms, cache_ms, kind) = args;
             let retry = retry.map(|retry| retry_policy(&retry)).transpose()?;
-            job.step_begin(lua, &name, &input, retry, timeout_ms.map(|ms| ms as u64))
+            let path = if kind.is_some() { Some(Arc::clone(&job.scope()?.prefix)) } else { None };
+            let (timeout_ms, cache_ms) = (timeout_ms.map(|ms| ms as u64), cache_ms.map(|ms| ms as u64));
+            job.step_begin(lua, CodeStep { name, path, kind, input, retry, timeout_ms, cache_ms })
         };
         host.raw_set("step_begin", self.answering(begin)?)?;
         host.raw_set("step_body", self.answering(|_, job, thread: Thread| job.step_body(thread))?)?;
@@ -217,10 +231,12 @@ impl Desk<'_> {
     fn readings(&self, host: &Table) -> mlua::Result<()> {
         host.raw_set("now", self.plain(|_, job, ()| Ok(job.now.as_secs_f64()))?)?;
         host.raw_set("clock", self.plain(|_, job, ()| Ok(job.now.as_secs_f64() - job.spec.started_at.as_secs_f64()))?)?;
-        host.raw_set("spent", self.plain(|_, _, ()| Ok(0.0))?)?;
+        host.raw_set("spent", self.plain(|_, job, ()| Ok(job.spent as f64))?)?;
         host.raw_set(
             "remaining",
-            self.plain(|_, job, ()| Ok(job.spec.budget_total.map_or(f64::INFINITY, |total| total as f64)))?,
+            self.plain(|_, job, ()| {
+                Ok(job.spec.budget_total.map_or(f64::INFINITY, |total| total.saturating_sub(job.spent) as f64))
+            })?,
         )?;
         host.raw_set(
             "random",

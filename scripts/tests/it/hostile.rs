@@ -114,7 +114,6 @@ fn nothing_outside_can_be_reached() {
         "os.getenv",
         "os.exit",
         "agent",
-        "flow",
         "tool",
     ] {
         assert_eq!(ends(&engine, &format!("return {name} == nil")), "Returned(true)", "{name}");

@@ -1,7 +1,7 @@
 //! Torn tails, bit flips, missing frames.
 
 use super::*;
-use crate::storage::{SledOptions, Space, Write, open_sled};
+use crate::storage::{Fault, SledOptions, Space, Write, open_sled};
 use std::fs::OpenOptions;
 
 /// A closed log of ten frames with two events each.
@@ -152,5 +152,31 @@ fn a_truncated_file_loses_its_end_alone_and_that_is_reported() {
         log.close();
         drop(log);
         assert!(!open().unwrap().1.is_repaired(), "{cut}");
+    }
+}
+
+#[test]
+fn a_torn_tail_that_cannot_be_cut_is_passed_over_and_the_log_is_only_read() {
+    let sound = ten_frames();
+    let last = sound.keys(Space::Frames).pop().unwrap();
+    for index_is_gone in [false, true] {
+        let storage = Arc::new(sound.after_power_cut(0));
+        storage.tamper(Space::Frames, &last, |value| value.truncate(40));
+        if index_is_gone {
+            let deletes = storage.keys(Space::Index).into_iter().map(|key| Write::delete(Space::Index, key));
+            storage.write(deletes.collect()).unwrap();
+        }
+        storage.inject(Fault::DiskFull, 0);
+        let (log, report) = try_open(&storage).unwrap();
+        assert_eq!((report.head, log.head()), (18, 18));
+        assert!(report.torn_tail.is_some());
+        assert!(log.is_poisoned().unwrap().disk_full);
+        let Err(AppendError::Poisoned(poisoned)) = log.append(saying(&job(0), &["more"])) else { panic!("appended") };
+        assert!(poisoned.to_string().contains("free disk space"), "{poisoned}");
+        assert_eq!(positions(&log.read(0, 99).unwrap()), (1..=18).collect::<Vec<_>>());
+        assert_eq!(log.read_stream(&job(0), 0, 99).unwrap().len(), 6);
+        assert_eq!(log.stream_head(&job(0)).unwrap().unwrap().version, 6);
+        assert!(log.verify().unwrap().is_sound());
+        log.close();
     }
 }

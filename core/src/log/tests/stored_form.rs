@@ -42,6 +42,17 @@ fn text(text: &str) -> String {
     text.into()
 }
 
+fn closed_workspace() -> WorkspaceClosed {
+    WorkspaceClosed {
+        path: text("/w"),
+        removed: true,
+        branch: Some(text("moonlog/s")),
+        unmerged_commits: 2,
+        uncommitted: vec![text("a.rs")],
+        note: Some(text("why")),
+    }
+}
+
 /// One event of every type, with every field set.
 fn samples() -> Vec<EventBody> {
     let time = Timestamp::from_micros(1_795_000_000_000_001);
@@ -111,7 +122,7 @@ fn samples() -> Vec<EventBody> {
             error: Some(error()),
             latency_ms: 12,
             cached: true,
-            cached_from: Some(id(4)),
+            cached_from: Some(CachedFrom { job: id(4), position: 300 }),
         }),
         EventBody::StepRetryScheduled(StepRetryScheduled {
             run: 1,
@@ -243,6 +254,49 @@ fn samples() -> Vec<EventBody> {
         EventBody::RunnerStopped(RunnerStopped { version: text("0.1.0") }),
         EventBody::QueuePaused(QueueChanged { queue: text("q") }),
         EventBody::QueueResumed(QueueChanged { queue: text("q") }),
+        EventBody::ProcessStalled(ProcessStalled { idle_ms: 45_000, tail: text("Continue? [y/N] ") }),
+        EventBody::ProcessTokenClaimed(ProcessTokenClaimed { client_token: text("t"), request_hash: hash(7) }),
+        EventBody::WorkspaceRequested(WorkspaceRequested {
+            kind: text("worktree"),
+            path: text("/w"),
+            repository: Some(text("/r/.git")),
+            base: Some(text("refs/heads/main")),
+            base_commit: Some(text("abc")),
+            branch: Some(text("moonlog/s")),
+            recreated: true,
+            set_aside: Some(text("/w.broken")),
+        }),
+        EventBody::WorkspaceScanned(WorkspaceScanned {
+            base_commit: text("abc"),
+            files: vec![ScannedFile {
+                path: text("a.rs"),
+                op: text("edited"),
+                lines: vec![Lines { start: 300, count: 2 }],
+                after_hash: Some(hash(6)),
+            }],
+            omitted: 4,
+        }),
+        EventBody::WorkspaceClosed(closed_workspace()),
+        EventBody::WorkspaceMerged(WorkspaceMerged {
+            branch: text("moonlog/s"),
+            into: text("refs/heads/main"),
+            how: text("fast_forward"),
+            commit: text("abc"),
+            head: text("def"),
+            saved: Some(text("def")),
+            files: vec![text("a.rs")],
+        }),
+        EventBody::WorkspaceReverted(WorkspaceReverted { paths: vec![text("a.rs")] }),
+        EventBody::WorkspaceFailed(WorkspaceFailed { error: error() }),
+        EventBody::WorkspaceOrphanFound(WorkspaceOrphanFound {
+            path: text("/w"),
+            owner: Some(session),
+            kept: closed_workspace(),
+        }),
+        EventBody::SessionDescribed(SessionDescribed {
+            title: Some(text("t")),
+            labels: [(text("k"), text("v"))].into(),
+        }),
     ]
 }
 
@@ -282,7 +336,16 @@ fn older_forms() {
         ..ScheduleSet::default()
     };
     let fired = ScheduleFired { job: Some(id(6)), ..ScheduleFired::default() };
-    let older: [(u16, u8, &str, EventBody); 2] = [
+    let step = samples().into_iter().find_map(|body| match body {
+        EventBody::StepFinished(step) => Some(step),
+        _ => None,
+    });
+    let cached_from = Some(CachedFrom { job: id(4), position: 0 });
+    let step = StepFinished { cached_from, ..step.unwrap() };
+    const STEP: &str = "0105612f623a3202050105226f757422010b737465705f6661696c6564026e6f01066c696e6520310101077b2261223a\
+                        317d0c010104040404040404040404040404040404";
+    let older: [(u16, u8, &str, EventBody); 3] = [
+        (17, 1, STEP, EventBody::StepFinished(step)),
         (42, 1, "092a202a202a202a202a0177027b7d", EventBody::ScheduleSet(set)),
         (43, 1, "0106060606060606060606060606060606", EventBody::ScheduleFired(fired)),
     ];

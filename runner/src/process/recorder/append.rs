@@ -6,7 +6,7 @@ use moonlog_core::{
     event::{Cause, EventBody, NewEvent, ProcessExited, ProcessOutcome, ProcessOutput},
     log::{Append, AppendError, Expected},
 };
-use std::{sync::atomic::Ordering, time::Instant};
+use std::time::Instant;
 
 const _: () = assert!(TAIL_BYTES == 16_384, "the log's contract names the size of `tail`");
 
@@ -20,7 +20,11 @@ impl Recorder {
                 continue;
             }
             for piece in output.pieces.take(all) {
-                self.shared.output().head_tail.push(&piece.bytes);
+                {
+                    let mut output = self.shared.output();
+                    output.head_tail.push(&piece.bytes);
+                    output.unappended = true;
+                }
                 self.state.seq += 1;
                 let (text, base64) = piece.into_text();
                 events.push(EventBody::ProcessOutput(ProcessOutput {
@@ -55,7 +59,7 @@ impl Recorder {
             session: shared.owner.session,
             process: Some(shared.id),
             step: shared.owner.step.clone(),
-            cause: Some(Cause::At(self.state.started_at)),
+            cause: Some(Cause::At(shared.started_position)),
             origin: None,
         }));
         if self.state.outbox.is_empty() {
@@ -66,6 +70,7 @@ impl Recorder {
             Ok(appended) => {
                 self.state.outbox.clear();
                 self.state.position = Some(appended.last_position);
+                self.tell_appended();
             }
             // It is tried again when the log is ready, and nothing is read until then.
             Err(AppendError::Overloaded { .. }) => {}
@@ -79,7 +84,19 @@ impl Recorder {
         self.state.refused = true;
         self.state.outbox.clear();
         self.state.position = None;
+        self.tell_appended();
         self.kill();
+    }
+
+    /// Lets those go on who wait until what they have seen is appended.
+    fn tell_appended(&self) {
+        let position = self.state.position;
+        {
+            let mut output = self.shared.output();
+            output.unappended = false;
+            output.position = position;
+        }
+        self.appended.send_replace(position.unwrap_or_default());
     }
 
     fn append_end(&mut self) {
@@ -92,9 +109,6 @@ impl Recorder {
         self.append(events);
         if self.state.outbox.is_empty() {
             self.state.recorded = true;
-            if self.shared.background.load(Ordering::Acquire) {
-                self.shared.output().captures = Default::default();
-            }
             self.exit.send_replace(self.state.ending.take());
         }
     }
@@ -113,14 +127,13 @@ impl Recorder {
             }
             _ => (ProcessOutcome::Lost, None, None),
         };
-        let output = self.shared.output();
-        ProcessExited {
-            outcome,
-            exit_code,
-            signal,
-            wall_ms: state.wall.as_millis() as u64,
-            output_bytes: output.head_tail.total(),
-            tail: state.capped.then(|| output.head_tail.last()),
+        let mut output = self.shared.output();
+        let output_bytes = output.head_tail.total();
+        let tail = state.capped.then(|| output.head_tail.last());
+        if let Some(tail) = &tail {
+            // From now on it is shown as the log tells it, also where the end is no text.
+            output.head_tail.end_with(output_bytes, tail.as_bytes());
         }
+        ProcessExited { outcome, exit_code, signal, wall_ms: state.wall.as_millis() as u64, output_bytes, tail }
     }
 }

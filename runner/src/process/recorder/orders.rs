@@ -54,7 +54,15 @@ impl Recorder {
                     self.kill();
                 }
             }
-            Command::Signal(signal) => self.signal(signal),
+            Command::Signal { number, reply } => {
+                self.look_for_reports();
+                // Where nothing is left, or all that can be said of its end is still to be recorded, the reply's end
+                // says so.
+                if !self.state.gone && (self.state.ended.is_none() || self.state.recorded) {
+                    self.signal(number);
+                    let _ = reply.send(());
+                }
+            }
             Command::Cancel if self.state.grace.is_none() && !self.state.gone => {
                 self.signal(libc::SIGTERM);
                 self.state.sent.push(libc::SIGKILL);
@@ -81,7 +89,12 @@ impl Recorder {
 
     fn signal(&mut self, signal: i32) {
         self.state.sent.push(signal);
-        self.control.order(Order::Signal(signal));
+        match signal {
+            libc::SIGKILL => self.kill(),
+            _ => {
+                self.control.order(Order::Signal(signal));
+            }
+        }
     }
 
     pub(super) fn kill(&mut self) {
@@ -93,7 +106,7 @@ impl Recorder {
 
     fn background(&mut self, reason: String) {
         self.shared.background.store(true, Ordering::Release);
-        self.shared.output().captures = Default::default();
+        self.shared.stop_capturing();
         self.append(vec![EventBody::ProcessBackgrounded(ProcessBackgrounded { reason })]);
     }
 }

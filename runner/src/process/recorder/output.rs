@@ -1,9 +1,9 @@
 //! What the process writes, from its pipes to where it waits to be appended.
 
 use super::Recorder;
-use crate::process::output_text::incomplete_end;
-use moonlog_core::event::{EventBody, ProcessOutput};
-use std::{io, sync::atomic::Ordering};
+use crate::process::{output_text::incomplete_end, prompt};
+use moonlog_core::event::{EventBody, ProcessOutput, ProcessStalled};
+use std::{io, sync::atomic::Ordering, time::Instant};
 
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 16 << 10;
@@ -32,6 +32,7 @@ impl Recorder {
         if self.state.recorded {
             return;
         }
+        self.state.silent_since = Some(Instant::now());
         let clean = self.outputs[which].pieces.push(bytes);
         self.on_clean_output(which, &clean);
     }
@@ -49,7 +50,7 @@ impl Recorder {
         if clean.is_empty() {
             return;
         }
-        if !self.state.refused && !self.shared.background.load(Ordering::Acquire) {
+        if !self.state.refused && self.shared.capturing.load(Ordering::Acquire) {
             self.shared.output().captures[which].push(clean);
         }
         let (recorded, rest) = clean.split_at(self.room_for(clean));
@@ -75,6 +76,7 @@ impl Recorder {
             self.state.capped = true;
             // All that is recorded goes before what is not.
             let mut events = self.pieces(true);
+            self.shared.output().head_tail.close_head();
             self.state.seq += 1;
             events.push(EventBody::ProcessOutput(ProcessOutput {
                 fd: which as u8 + 1,
@@ -86,6 +88,18 @@ impl Recorder {
             self.append(events);
         }
         self.shared.output().head_tail.push(rest);
+    }
+
+    /// It has written nothing for long. Told once, until it writes again, and only where it seems to wait for input:
+    /// long work is silent too.
+    pub(super) fn on_silence(&mut self, now: Instant) {
+        let Some(since) = self.state.silent_since.take() else { return };
+        let last = self.shared.output().head_tail.last();
+        let tail = prompt::tail(&last);
+        if prompt::looks_like_prompt(tail) {
+            let stalled = ProcessStalled { idle_ms: (now - since).as_millis() as u64, tail: tail.to_owned() };
+            self.append(vec![EventBody::ProcessStalled(stalled)]);
+        }
     }
 
     pub(super) fn finish_if_drained(&mut self) {

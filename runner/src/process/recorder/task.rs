@@ -30,6 +30,7 @@ pub(in crate::process) struct Recorder {
     pub commands: mpsc::UnboundedReceiver<Command>,
     pub exit: watch::Sender<Option<ProcessExited>>,
     pub gone: watch::Sender<bool>,
+    pub appended: watch::Sender<u64>,
     pub outputs: [Output; 2],
     pub state: RecorderState,
 }
@@ -42,8 +43,6 @@ pub(in crate::process) struct Output {
 }
 
 pub(in crate::process) struct RecorderState {
-    /// The position of its `process.started`.
-    pub started_at: u64,
     pub started: Instant,
     /// When it is killed because its time is up.
     pub(super) timeout: Option<Instant>,
@@ -54,6 +53,8 @@ pub(in crate::process) struct RecorderState {
     /// Signals that were sent on request.
     pub(super) sent: Vec<i32>,
     pub(super) timed_out: bool,
+    /// When it began to write nothing; `None` when that was looked at.
+    pub(super) silent_since: Option<Instant>,
     pub(super) ended: Option<Report>,
     pub(super) wall: Duration,
     pub(super) recorded: bool,
@@ -71,15 +72,15 @@ pub(in crate::process) struct RecorderState {
 }
 
 impl RecorderState {
-    pub fn new(started_at: u64, started: Instant, timeout_ms: Option<u64>) -> Self {
+    pub fn new(started: Instant, timeout_ms: Option<u64>) -> Self {
         Self {
-            started_at,
             started,
             timeout: timeout_ms.and_then(|ms| started.checked_add(Duration::from_millis(ms))),
             grace: None,
             drain: None,
             sent: Vec::new(),
             timed_out: false,
+            silent_since: Some(started),
             ended: None,
             wall: Duration::ZERO,
             recorded: false,
@@ -150,7 +151,13 @@ impl Recorder {
         let drain = state.drain.filter(|_| read && !state.recorded);
         let grace = state.grace.filter(|_| !state.gone);
         let timeout = state.timeout.filter(|_| state.ended.is_none());
-        pieces.chain(drain).chain(grace).chain(timeout).min()
+        pieces.chain(drain).chain(grace).chain(timeout).chain(self.stall_due()).min()
+    }
+
+    /// When a process that writes nothing is looked at.
+    fn stall_due(&self) -> Option<Instant> {
+        let silent_since = self.state.silent_since.filter(|_| self.state.ended.is_none())?;
+        silent_since.checked_add(Duration::from_millis(self.limits.stall_ms))
     }
 
     fn on_deadline(&mut self, read: bool) {
@@ -160,6 +167,9 @@ impl Recorder {
             self.state.timeout = None;
             self.state.timed_out = true;
             self.kill();
+        }
+        if passed(self.stall_due()) {
+            self.on_silence(now);
         }
         if passed(self.state.grace) {
             self.state.grace = None;

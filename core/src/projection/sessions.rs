@@ -1,0 +1,68 @@
+//! Sessions: those that are open, and those that were closed since the last checkpoint.
+
+use super::{SessionState, SessionStatus};
+use crate::{
+    event::{Event, EventBody, StreamId},
+    id::SessionId,
+};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+
+/// The sessions that are in memory, oldest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sessions(BTreeMap<SessionId, Arc<SessionState>>);
+
+impl Sessions {
+    pub(super) fn apply(&mut self, event: &Event) {
+        let Some(id) = event.session else { return };
+        if matches!((&event.body, &event.stream), (EventBody::SessionCreated(_), StreamId::Session(_))) {
+            // A snapshot may hold a state of this session that is newer than the rest of it.
+            if let (Some(session), false) = (SessionState::from_created(event), self.0.contains_key(&id)) {
+                self.0.insert(id, Arc::new(session));
+            }
+            return;
+        }
+        let Some(session) = self.0.get_mut(&id) else { return };
+        if event.position > session.position && !session.is_settled() {
+            Arc::make_mut(session).apply(event);
+        }
+    }
+
+    /// Puts back what [`Self::iter`] gave.
+    pub(super) fn restore(&mut self, session: SessionState) {
+        self.0.insert(session.id, Arc::new(session));
+    }
+
+    /// Lets go of the settled sessions that a checkpoint of `stored` has stored.
+    pub(super) fn forget(&mut self, stored: &Self) {
+        for session in stored.iter().filter(|session| session.is_settled()) {
+            self.0.remove(&session.id);
+        }
+    }
+
+    /// Those that are here, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<SessionState>> {
+        self.0.values()
+    }
+
+    /// Those that are open, oldest first.
+    pub fn open(&self) -> impl DoubleEndedIterator<Item = &Arc<SessionState>> {
+        self.iter().filter(|session| session.status == SessionStatus::Open)
+    }
+
+    /// The session, unless it was closed before the last checkpoint.
+    pub fn get(&self, id: &SessionId) -> Option<&Arc<SessionState>> {
+        self.0.get(id)
+    }
+
+    /// At most `limit` of those here with this status, newest first, from behind `cursor` on.
+    pub(super) fn before(
+        &self,
+        cursor: Option<SessionId>,
+        status: Option<SessionStatus>,
+        limit: usize,
+    ) -> Vec<Arc<SessionState>> {
+        let to = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let sessions = self.0.range((Bound::Unbounded, to)).rev().map(|(_, session)| session);
+        sessions.filter(|session| status.is_none_or(|status| session.status == status)).take(limit).cloned().collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! What came of a call, as callers and events take it.
+
+use super::ToolAnswer;
+use crate::{StepResult, secret::Secrets};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{FileChanged, StepOutcome},
+    json::Json,
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolOutput {
+    /// How it ended. A command that ran and failed is an `error` with an output.
+    pub outcome: StepOutcome,
+    /// What the tool gave; `{"error": {code, message, retryable}}` where it gave nothing.
+    pub output: Json,
+    /// Why it failed.
+    pub error: Option<ErrorInfo>,
+    /// What was left out of the output.
+    pub truncated: Option<Json>,
+    /// What it changed in files, as one unified diff.
+    pub diff: Option<String>,
+    /// What it changed in files, one by one.
+    pub changes: Vec<FileChanged>,
+    /// From start to end.
+    pub latency_ms: u64,
+    /// Whether `output` is the tool's own.
+    answered: bool,
+}
+
+impl ToolOutput {
+    /// What came of a call that took `latency`, without any secret's value.
+    pub(super) fn new(answered: Result<ToolAnswer, ErrorInfo>, latency: Duration, secrets: &Secrets) -> Self {
+        let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        let mut answer = match answered {
+            Ok(answer) => answer,
+            Err(mut error) => {
+                if secrets.any_value() {
+                    error.message = secrets.scrub(&error.message);
+                }
+                return Self { latency_ms, ..Self::ended(StepOutcome::Error, error) };
+            }
+        };
+        if secrets.any_value() {
+            scrub(&mut answer, secrets);
+        }
+        let diff: String = answer.changes.iter().map(|change| change.diff.as_str()).collect();
+        Self {
+            outcome: if answer.failure.is_none() { StepOutcome::Ok } else { StepOutcome::Error },
+            output: answer.output,
+            error: answer.failure,
+            truncated: answer.truncated,
+            diff: (!diff.is_empty()).then_some(diff),
+            changes: answer.changes,
+            latency_ms,
+            answered: true,
+        }
+    }
+
+    /// The end of a call that gave nothing: it failed, was cancelled, or the server died meanwhile.
+    pub fn ended(outcome: StepOutcome, error: ErrorInfo) -> Self {
+        Self {
+            outcome,
+            output: Json::from(json!({ "error": error })),
+            error: Some(error),
+            truncated: None,
+            diff: None,
+            changes: Vec::new(),
+            latency_ms: 0,
+            answered: false,
+        }
+    }
+
+    /// What a script that made the call gets.
+    pub fn step_result(&self) -> StepResult {
+        StepResult {
+            outcome: self.outcome,
+            output: self.answered.then(|| self.output.clone()),
+            error: self.error.clone(),
+        }
+    }
+}
+
+fn scrub(answer: &mut ToolAnswer, secrets: &Secrets) {
+    let mut output = answer.output.to_value();
+    scrub_value(&mut output, secrets);
+    answer.output = Json::from(output);
+    for change in &mut answer.changes {
+        change.diff = secrets.scrub(&change.diff);
+    }
+}
+
+fn scrub_value(value: &mut Value, secrets: &Secrets) {
+    match value {
+        Value::String(text) => *text = secrets.scrub(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| scrub_value(item, secrets)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| scrub_value(field, secrets)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

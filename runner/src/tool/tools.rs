@@ -1,0 +1,127 @@
+//! All tools of a server, by name.
+
+use super::{
+    Decision, Tool, ToolAnswer, ToolContext, ToolDefinition, ToolOptions, ToolOutput, delete_file::DeleteFile,
+    edit_files::EditFiles, execute::Execute, files::Files, input, list_files::ListFiles, near::nearest,
+    process_list::ProcessList, process_output::ProcessOutput, process_signal::ProcessSignal, read_file::ReadFile,
+    search_files::SearchFiles, write_file::WriteFile,
+};
+use crate::{
+    process::{ProcessTable, Processes},
+    secret::Secrets,
+};
+use futures_util::FutureExt;
+use jsonschema::Validator;
+use moonlog_core::{error_info::ErrorInfo, json::Json};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
+
+/// All tools of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Tools {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    files: Arc<Files>,
+    secrets: Arc<Secrets>,
+    by_name: RwLock<BTreeMap<String, Arc<Registered>>>,
+}
+
+/// A tool with what is needed at every call.
+struct Registered {
+    definition: ToolDefinition,
+    validator: Validator,
+    tool: Arc<dyn Tool>,
+}
+
+impl Tools {
+    /// The built-in tools.
+    pub fn new(processes: &Processes, table: &ProcessTable, options: ToolOptions) -> Self {
+        let files = Arc::new(Files::new(options));
+        let secrets = processes.secrets().clone();
+        let inner = Inner { files: files.clone(), secrets, by_name: RwLock::default() };
+        let tools = Self { inner: Arc::new(inner) };
+        let built_in: [Arc<dyn Tool>; 10] = [
+            Arc::new(Execute::new(processes.clone(), files.clone())),
+            Arc::new(ProcessOutput { table: table.clone(), limits: files.limits().clone() }),
+            Arc::new(ProcessList(table.clone())),
+            Arc::new(ProcessSignal(table.clone())),
+            Arc::new(ReadFile(files.clone())),
+            Arc::new(WriteFile(files.clone())),
+            Arc::new(EditFiles(files.clone())),
+            Arc::new(DeleteFile(files.clone())),
+            Arc::new(ListFiles(files.clone())),
+            Arc::new(SearchFiles(files)),
+        ];
+        for tool in built_in {
+            tools.register(tool);
+        }
+        tools
+    }
+
+    /// Adds a tool, or replaces the one of its name. One whose schema is no JSON Schema is left out, and logged.
+    pub fn register(&self, tool: Arc<dyn Tool>) {
+        let definition = tool.definition();
+        let name = definition.name.clone();
+        match jsonschema::validator_for(&definition.input_schema) {
+            Ok(validator) => {
+                let registered = Arc::new(Registered { definition, validator, tool });
+                self.inner.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, registered);
+            }
+            Err(error) => tracing::warn!(%name, %error, "a tool was left out: its input schema is invalid"),
+        }
+    }
+
+    /// Takes a tool away.
+    pub fn unregister(&self, name: &str) {
+        self.inner.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// All tools, by name.
+    pub fn definitions(&self) -> Vec<ToolDefinition> {
+        let all = self.inner.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        all.values().map(|registered| registered.definition.clone()).collect()
+    }
+
+    /// Whether a call may be performed, by the configuration's rules.
+    pub fn decide(&self, context: &ToolContext, name: &str, input: &Json) -> Decision {
+        self.inner.files.decide(context, name, &input.to_value())
+    }
+
+    /// Performs a call. Never panics; what goes wrong is told in the output, for a model. Calls may be performed at
+    /// once: those that change the same file take turns.
+    pub async fn perform(&self, context: &ToolContext, name: &str, input: &Json) -> ToolOutput {
+        let started = Instant::now();
+        let answered = AssertUnwindSafe(self.answer(context, name, input.to_value())).catch_unwind().await;
+        let answered = answered.unwrap_or_else(|_| {
+            Err(ErrorInfo::new("internal", format!("a fault of moonlog's: the tool `{name}` panicked")))
+        });
+        ToolOutput::new(answered, started.elapsed(), &self.inner.secrets)
+    }
+
+    async fn answer(&self, context: &ToolContext, name: &str, input: Value) -> Result<ToolAnswer, ErrorInfo> {
+        let registered = self.find(name)?;
+        input::check(name, &registered.definition.input_schema, &registered.validator, &input)?;
+        if let Decision::Deny(reason) = self.inner.files.decide(context, name, &input) {
+            return Err(ErrorInfo::new("denied", reason));
+        }
+        registered.tool.call(context, input).await
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Registered>, ErrorInfo> {
+        let all = self.inner.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = all.keys().map(String::as_str).collect();
+            let meant = nearest(name, names.iter().copied()).map(|meant| format!("did you mean `{meant}`? "));
+            let message =
+                format!("there is no tool `{name}`: {}there are {}", meant.unwrap_or_default(), names.join(", "));
+            ErrorInfo::new("unknown_tool", message)
+        })
+    }
+}
