@@ -110,6 +110,8 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Signal(options) => commands::signal::run(client, options).await,
         Command::Approve(options) => commands::approve::run(client, options).await,
         Command::Retry(options) => commands::retry::run(client, options).await,
+        Command::Fork(options) => commands::fork::run(client, options).await,
+        Command::Diff(options) => commands::diff::run(client, options).await,
         Command::Events(options) => commands::events::run(client, options).await,
         Command::Replay(options) => commands::replay::run(client, options).await,
         Command::Export(options) => commands::export::run(client, options).await,

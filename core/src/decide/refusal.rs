@@ -49,6 +49,12 @@ pub enum Refusal {
         /// How many it may have.
         max: usize,
     },
+    /// The idempotency key was used with another signal.
+    #[error("the idempotency key was used for another signal to job {job}")]
+    KeyReused {
+        /// The job.
+        job: JobId,
+    },
     /// The session is closed.
     #[error("session {session} is closed: create another one")]
     SessionClosed {
@@ -86,6 +92,7 @@ impl Refusal {
             Self::NoSuchApproval { .. } => "no_such_approval",
             Self::AlreadyDecided { .. } => "already_decided",
             Self::TooManySignals { .. } => "too_many_signals",
+            Self::KeyReused { .. } => "idempotency_key_reused",
             Self::SessionClosed { .. } => "session_closed",
             Self::SessionBusy { .. } => "session_busy",
             Self::Invalid { .. } => "invalid_request",
