@@ -10,6 +10,7 @@ mod jobs;
 mod load;
 mod memory;
 mod options;
+mod processes;
 mod report;
 mod server;
 #[cfg(feature = "sqlite")]
@@ -47,5 +48,6 @@ fn run(benchmark: Benchmark, options: &Options) -> Outcome {
         Benchmark::Jobs => jobs::run(options),
         Benchmark::Feeds => feeds::run(options),
         Benchmark::Memory => memory::run(options),
+        Benchmark::Processes => processes::run(options),
     }
 }

@@ -8,8 +8,6 @@ pub use bincode::{Decode, Encode};
 
 /// The longest stored value, in bytes. Larger data goes to blobs long before.
 const DECODE_LIMIT_BYTES: usize = 16 << 20;
-/// Room for most stored values, so that writing one does not grow its buffer step by step.
-const USUAL_BYTES: usize = 384;
 
 /// A value that cannot be stored or read back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +47,18 @@ pub enum CodecError {
 /// # Errors
 /// Where it has none.
 pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::with_capacity(USUAL_BYTES);
-    match bincode::encode_into_std_write(value, &mut bytes, bincode::config::standard()) {
-        Ok(_) => Ok(bytes),
+    let mut bytes = Vec::new();
+    encode_behind(&mut bytes, value)?;
+    Ok(bytes)
+}
+
+/// Writes the stored form of `value` behind what `out` holds.
+///
+/// # Errors
+/// Where it has none. Some bytes may have been written then.
+pub fn encode_behind<T: Encode>(out: &mut Vec<u8>, value: &T) -> Result<(), CodecError> {
+    match bincode::encode_into_std_write(value, out, bincode::config::standard()) {
+        Ok(_) => Ok(()),
         Err(error) => Err(CodecError::Encode(error.to_string())),
     }
 }

@@ -89,7 +89,9 @@ impl fmt::Debug for Json {
 }
 
 impl From<serde_json::Value> for Json {
-    fn from(value: serde_json::Value) -> Self {
+    fn from(mut value: serde_json::Value) -> Self {
+        // A dependency may have switched serde_json to maps that keep the order of insertion.
+        value.sort_all_objects();
         Self(value.to_string().into())
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod collision;
+pub mod compare;
 pub mod decide;
 pub mod diff;
 pub mod error_info;
@@ -12,6 +13,7 @@ pub mod id;
 pub mod journal;
 pub mod json;
 pub mod log;
+pub mod message;
 pub mod projection;
 pub mod schedule;
 pub mod storage;

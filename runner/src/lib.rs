@@ -2,6 +2,8 @@
 //! happened. It is one more client of the log: it reads projections and writes through commands. What the log holds
 //! decides; what is in memory here can be lost at any moment.
 
+mod again;
+pub mod agent;
 mod command;
 mod derived_id;
 mod dispatcher;
@@ -14,9 +16,12 @@ mod options;
 pub mod process;
 mod projector;
 mod request;
+mod reuse;
 mod runner;
 mod schedule;
 pub mod secret;
+mod session;
+mod sources;
 mod step_result;
 mod submit;
 pub mod tool;
@@ -24,7 +29,8 @@ mod waiters;
 pub mod workspace;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
-pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};
+pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
+pub use reuse::CacheOptions;
 pub use runner::{QueueView, Runner};
 pub use schedule::{ScheduleView, SetSchedule};
 pub use step_result::StepResult;

@@ -1,6 +1,9 @@
 //! What a runner can be told, with the defaults.
 
-use crate::{http::HttpPolicy, process::ProcessOptions, tool::ToolOptions, workspace::WorkspaceOptions};
+use crate::{
+    agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions, tool::ToolOptions,
+    workspace::WorkspaceOptions,
+};
 use moonlog_core::{json::Json, time::Timestamp};
 use moonlog_scripts::Limits;
 use std::{collections::BTreeMap, sync::Arc};
@@ -55,10 +58,14 @@ pub struct RunnerOptions {
     pub submit_max_bytes: usize,
     /// How processes are started and recorded.
     pub processes: ProcessOptions,
+    /// Agents and the models that they ask.
+    pub agents: AgentOptions,
     /// What tools may do, and where.
     pub tools: ToolOptions,
     /// Where sessions work.
     pub workspaces: WorkspaceOptions,
+    /// What scripts may share with a `cache`.
+    pub cache: CacheOptions,
     /// Where `http` may go.
     pub http: HttpPolicy,
     /// The effective configuration, secrets left out, for `runner.started`.

@@ -1,13 +1,16 @@
 //! The runner as its clients see it.
 
 use crate::{
+    agent::{LiveAgents, Meters, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
     process::{ProcessTable, Processes, lost},
     projector,
     request::StartError,
+    reuse::SharedResults,
     schedule,
+    sources::{Source, Sources},
     submit::Admission,
     tool::Tools,
     waiters::Waiters,
@@ -22,12 +25,11 @@ use moonlog_core::{
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
 use serde::Serialize;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -69,11 +71,19 @@ pub(crate) struct Inner {
     pub(crate) processes: Processes,
     pub(crate) process_table: ProcessTable,
     pub(crate) tools: Tools,
+    pub(crate) models: Models,
+    /// Agents that run.
+    pub(crate) agents: LiveAgents,
+    /// Tokens of jobs that have agents.
+    pub(crate) meters: Meters,
     pub(crate) admission: Admission,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
-    /// Sources by hash, of scripts that ran lately.
-    sources: Mutex<Sources>,
+    pub(crate) sources: Sources,
+    /// Whether a thread's other tasks can be moved to another thread.
+    pub(crate) moves_tasks: bool,
+    /// Results that scripts share.
+    pub(crate) shared: SharedResults,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
     /// Told when a schedule is set or removed.
@@ -81,16 +91,6 @@ pub(crate) struct Inner {
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
-}
-
-/// How much of sources is kept in memory, in bytes.
-const SOURCES_MAX_BYTES: usize = 16 << 20;
-
-/// Sources by hash, of scripts that were submitted or ran lately.
-#[derive(Default)]
-struct Sources {
-    all: HashMap<Hash, Arc<str>>,
-    bytes: usize,
 }
 
 /// How many waiting jobs keep their virtual machines, at about half a MiB each. Thousands that come to wait at once would
@@ -109,37 +109,15 @@ impl Inner {
     }
 
     /// The source of a script that some job was submitted with.
-    pub(crate) fn source(&self, hash: &Hash) -> Result<Arc<str>, ErrorInfo> {
-        if let Some(source) = self.sources().all.get(hash) {
-            return Ok(source.clone());
+    pub(crate) fn source(&self, hash: &Hash) -> Result<Source, ErrorInfo> {
+        if let Some(source) = self.sources.get(hash) {
+            return Ok(source);
         }
         let unreadable = |why: String| ErrorInfo::new("script_unreadable", format!("script {hash}: {why}"));
         let bytes = self.log.blob(hash).map_err(|error| unreadable(error.to_string()))?;
         let bytes = bytes.ok_or_else(|| unreadable("it is not in the log".into()))?;
-        let source: Arc<str> = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?.into();
-        self.keep_source(*hash, source.clone());
-        Ok(source)
-    }
-
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps a source that is in the log.
-    pub(crate) fn keep_source(&self, hash: Hash, source: Arc<str>) {
-        let mut sources = self.sources();
-        if sources.bytes + source.len() > SOURCES_MAX_BYTES {
-            *sources = Sources::default();
-        }
-        let bytes = source.len();
-        if sources.all.insert(hash, source).is_none() {
-            sources.bytes += bytes;
-        }
-    }
-
-    /// Whether the source is in memory, and so in the log.
-    pub(crate) fn has_source(&self, hash: &Hash) -> bool {
-        self.sources().all.contains_key(hash)
+        let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
+        Ok(self.sources.keep(*hash, text.into()))
     }
 
     /// Records that processes of a dead server are gone. Their trees were ended with it.
@@ -227,14 +205,20 @@ impl Runner {
         let waiters = Arc::new(Waiters::default());
         let process_table =
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
+        let workspaces = Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone());
         let inner = Arc::new(Inner {
-            tools: Tools::new(&processes, &process_table, options.tools.clone()),
-            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
+            models: Models::new(options.agents.models.clone()),
+            agents: LiveAgents::default(),
+            meters: Meters::default(),
+            shared: SharedResults::new(options.cache.clone(), views.applied()),
+            tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
+            workspaces,
             process_table,
             processes,
             admission: Admission::default(),
             waiters,
-            sources: Mutex::default(),
+            sources: Sources::default(),
+            moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
             schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
@@ -260,6 +244,7 @@ impl Runner {
             if events.is_empty() {
                 break;
             }
+            inner.shared.apply(&events);
             inner.views.advance(&events);
         }
         inner.waiters.advance(inner.views.applied());
@@ -267,6 +252,9 @@ impl Runner {
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
         if inner.options.concurrency > 0 && inner.options.resume_jobs {
             tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+        }
+        if inner.options.concurrency > 0 {
+            inner.workspaces.begin(stopped.clone());
         }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());

@@ -80,6 +80,11 @@ impl Engine {
         }
     }
 
+    /// Whether a script need not be compiled any more before it is run.
+    pub fn has_compiled(&self, hash: &Hash) -> bool {
+        lock(&self.shared.compiled).chunks.contains_key(hash)
+    }
+
     /// The compiled form of a source.
     pub(crate) fn compiled(&self, hash: &Hash, source: &str) -> Result<Arc<[u8]>, ErrorInfo> {
         if let Some(chunk) = lock(&self.shared.compiled).chunks.get(hash) {

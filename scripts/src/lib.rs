@@ -16,4 +16,5 @@ pub use engine::{Engine, EngineOptions};
 pub use library::{Broken, Entry, Library, Origin, Problem, SchemaError, Workflow, WorkflowInfo, check, prepare_args};
 pub use limits::Limits;
 pub use run::Run;
-pub use slice::{Input, RunError, RunSpec, RunState, Slice, StopHandle};
+pub use slice::{Earlier, Found, Input, RunError, RunSpec, RunState, Slice, StopHandle, Wanted};
+pub use vm::as_guest;

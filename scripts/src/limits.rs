@@ -15,6 +15,8 @@ pub struct Limits {
     pub branches_max: u32,
     /// A value that crosses the border, as JSON (`limit_value`).
     pub value_bytes: usize,
+    /// Agents in one run (`limit_agents`).
+    pub agents_max: u32,
     /// Items of one `pipeline` (`items_max`).
     pub items_max: u32,
     /// A script's source (`limit_source`).
@@ -32,6 +34,7 @@ impl Default for Limits {
             events_max: 1_000_000,
             branches_max: 1_000,
             value_bytes: 8 << 20,
+            agents_max: 1_000,
             items_max: 4_096,
             source_bytes: 1 << 20,
             unflushed_bytes: 1 << 20,

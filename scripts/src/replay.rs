@@ -189,6 +189,7 @@ impl Plan {
         let job = submitted.and_then(|(job, _)| job).unwrap_or(JobId::from_bytes([0; 16]));
         let spec = RunSpec {
             stop: Default::default(),
+            earlier: None,
             job,
             run,
             workflow: name.unwrap_or_else(|| "script".into()),

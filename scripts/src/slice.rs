@@ -2,7 +2,7 @@
 
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{NewEvent, StepFinished, StepStarted},
+    event::{CachedFrom, NewEvent, StepFinished, StepStarted},
     id::{Hash, JobId},
     journal::Mismatch,
     json::Json,
@@ -38,6 +38,37 @@ pub struct RunSpec {
     pub budget_total: Option<u64>,
     /// Stops it from another thread.
     pub stop: StopHandle,
+    /// Where results of earlier runs may be taken from.
+    pub earlier: Option<Arc<dyn Earlier>>,
+}
+
+/// What earlier runs have recorded. Asked as an operation begins, and answered at once, so that what is taken over stands
+/// in the script's order like everything else that it does.
+pub trait Earlier: Send + Sync + std::fmt::Debug {
+    /// The result that may stand for an operation, if there is one.
+    fn find(&self, wanted: &Wanted<'_>) -> Option<Found>;
+}
+
+/// An operation as it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its call path.
+    pub path: &'a str,
+    /// blake3 of its kind, inputs and options.
+    pub spec_hash: &'a Hash,
+    /// Whether the result of the job that this one resumes may stand for it, where path and hash are the same.
+    pub resumes: bool,
+    /// How old a result that any job has shared may be, where that may stand for it.
+    pub cache_ms: Option<u64>,
+}
+
+/// A result that was recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// What it gave.
+    pub output: Json,
+    /// Where it stands.
+    pub from: CachedFrom,
 }
 
 /// Why a run could not go on. None of these is the script's own failure, which is `RunState::Failed`.

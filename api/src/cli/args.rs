@@ -1,5 +1,6 @@
 //! What can be typed: commands, their options, and what `--help` says about them.
 
+pub use super::process_args::{Kill, Output, Ps};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -48,8 +49,12 @@ pub enum Command {
     Signal(Signal),
     /// Decide an open approval, or list them
     Approve(Approve),
-    /// Submit an ended job again
+    /// Submit an ended job again; what it has done is taken over
     Retry(Retry),
+    /// Go on from a version of a job, as a new job
+    Fork(Fork),
+    /// Show where two jobs part
+    Diff(Diff),
     /// Print events, of one job or of the whole log
     Events(Events),
     /// Run a job's script against its journal, with no side effect
@@ -60,6 +65,12 @@ pub enum Command {
     Import(Import),
     /// Walk the log's hash chain and report damage
     Verify(Verify),
+    /// List processes, running ones first
+    Ps(Ps),
+    /// Print what a process has written: its beginning and its end
+    Output(Output),
+    /// Send a signal to a process and its group
+    Kill(Kill),
     /// List the workflows that can be run
     Workflows(Workflows),
     /// Check a script without running it
@@ -216,6 +227,36 @@ pub struct Approve {
 pub struct Retry {
     /// The ended job
     pub job: String,
+    /// Run this script instead of the job's own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub script: Option<PathBuf>,
+}
+
+/// `moonlog fork`
+#[derive(Debug, Args)]
+pub struct Fork {
+    /// The job
+    pub job: String,
+    /// The last version of its stream that is shared
+    #[arg(long, value_name = "VERSION")]
+    pub at: u64,
+    /// Go on with this script instead of the job's own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub script: Option<PathBuf>,
+    /// Other arguments, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub args: Option<String>,
+}
+
+/// `moonlog diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A job
+    pub job: String,
+    /// The other job
+    pub other: String,
+    #[command(flatten)]
+    pub format: Format,
 }
 
 /// `moonlog events`

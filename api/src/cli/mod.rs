@@ -2,6 +2,7 @@
 //! they run and prints what they return. Nothing here reads or writes the log itself, but `verify` on a log that does
 //! not open.
 
+mod agent_options;
 mod args;
 mod arguments;
 mod assemble;
@@ -17,6 +18,7 @@ mod markdown;
 mod output;
 mod paint;
 mod problem;
+mod process_args;
 mod runner_options;
 mod sse;
 mod table;

@@ -1,10 +1,10 @@
 //! The configuration as the runner takes it.
 
-use super::failure::Failure;
+use super::{agent_options, failure::Failure};
 use crate::config::{Loaded, ToolsConfig};
 use moonlog_core::json::Json;
 use moonlog_runner::{
-    QueueOptions, RunnerOptions,
+    CacheOptions, QueueOptions, RunnerOptions,
     http::{AllowedNetwork, HttpOptions, HttpPolicy},
     process::{HostCommand, ProcessLimits, ProcessOptions},
     secret::{SecretSource, Secrets},
@@ -71,9 +71,11 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             branches_max: u32::try_from(limits.open_branches).unwrap_or(u32::MAX),
             value_bytes: size(limits.value_max_bytes),
             items_max: u32::try_from(limits.items_max).unwrap_or(u32::MAX),
+            agents_max: u32::try_from(limits.agents_per_job).unwrap_or(u32::MAX),
             source_bytes: size(limits.script_source_bytes),
             ..Limits::default()
         },
+        agents: agent_options::of(config),
         submit_max_bytes: size(limits.value_max_bytes),
         processes,
         tools,
@@ -84,6 +86,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             files_max: limits.workspace_files,
             diff_max_bytes: limits.workspace_diff_bytes,
         },
+        cache: CacheOptions { max_bytes: config.cache.max_bytes, max_age_ms: ms(config.cache.max_age) },
         http,
         config: Json::from(loaded.values_json()),
         repaired: None,

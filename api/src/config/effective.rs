@@ -1,8 +1,8 @@
 //! What the layers come to: defaults filled in, the token and the secrets looked up, every value of its type.
 
 use super::{
-    ApiConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig, QueueConfig,
-    RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
+    ApiConfig, CacheConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig,
+    QueueConfig, RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
     keys::{self, KEYS},
     load::{KeyPath, PREFIX, Values, unreadable},
     value::Value,
@@ -159,11 +159,24 @@ impl Values {
             },
             workspaces: WorkspacesConfig { folder: self.workspaces_folder(env) },
             defaults: DefaultsConfig { model: self.text("defaults.model"), queue: self.text("defaults.queue") },
+            models: self.models(env),
+            aliases: self
+                .names("aliases")
+                .into_iter()
+                .map(|name| (name.clone(), self.text(&format!("aliases.{name}"))))
+                .collect(),
+            agents: self.agents(),
             queues: queues.collect(),
             secrets,
+            cache: CacheConfig {
+                max_bytes: self.whole("cache.max_bytes"),
+                max_age: Duration::from_millis(self.whole("cache.max_age_ms")),
+            },
             http: HttpConfig { allow_private: self.texts("http.allow_private") },
             key_variables: self.key_variables(),
             tools: ToolsConfig {
+                approval_timeout: Duration::from_millis(self.whole("tools.approval_timeout_ms")),
+                approval_default: self.text("tools.approval_default") == "approve",
                 ask: self.texts("tools.ask"),
                 allow: self.texts("tools.allow"),
                 deny: self.texts("tools.deny"),
@@ -269,34 +282,34 @@ impl Values {
             .collect()
     }
 
-    fn names(&self, table: &str) -> BTreeSet<String> {
+    pub(super) fn names(&self, table: &str) -> BTreeSet<String> {
         self.0.keys().filter(|path| path[0] == table).filter_map(|path| path.get(1).cloned()).collect()
     }
 
-    fn get(&self, key: &str) -> Option<&(Value, Source)> {
+    pub(super) fn get(&self, key: &str) -> Option<&(Value, Source)> {
         let path: KeyPath = key.split('.').map(Into::into).collect();
         self.0.get(&path)
     }
 
-    fn whole(&self, key: &str) -> u64 {
+    pub(super) fn whole(&self, key: &str) -> u64 {
         match self.get(key) {
             Some((Value::Whole(number), _)) => *number,
             _ => 0,
         }
     }
 
-    fn size(&self, key: &str) -> usize {
+    pub(super) fn size(&self, key: &str) -> usize {
         usize::try_from(self.whole(key)).unwrap_or(usize::MAX)
     }
 
-    fn text(&self, key: &str) -> String {
+    pub(super) fn text(&self, key: &str) -> String {
         match self.get(key) {
             Some((Value::Text(text), _)) => text.clone(),
             _ => String::new(),
         }
     }
 
-    fn texts(&self, key: &str) -> Vec<String> {
+    pub(super) fn texts(&self, key: &str) -> Vec<String> {
         match self.get(key) {
             Some((Value::Texts(texts), _)) => texts.clone(),
             _ => Vec::new(),
@@ -305,7 +318,7 @@ impl Values {
 }
 
 /// A path as the user wrote it, with `~` for the home folder.
-fn resolve(path: &str, env: &BTreeMap<String, String>) -> PathBuf {
+pub(super) fn resolve(path: &str, env: &BTreeMap<String, String>) -> PathBuf {
     match (path.strip_prefix("~/"), env.get("HOME")) {
         (Some(rest), Some(home)) => Path::new(home).join(rest),
         _ => path.into(),

@@ -1,11 +1,12 @@
 //! The configuration: what can be set (`keys`), with which values (`value`), how file, environment and flags are laid
-//! over each other (`load`), what that comes to (`effective`), the typed result that the rest of moonlog gets (`settings`), and how `moonlog config`
+//! over each other (`load`), `models` what is configured of models, what that comes to (`effective`), the typed result that the rest of moonlog gets (`settings`), and how `moonlog config`
 //! prints it (`show`). Nothing here starts or opens anything but the configuration's own files.
 
 mod effective;
 mod error;
 mod keys;
 mod load;
+mod models;
 mod settings;
 mod show;
 mod value;
@@ -15,8 +16,9 @@ mod tests;
 
 pub use error::ConfigError;
 pub use load::{Flag, Loaded};
+pub use models::{AgentsConfig, ModelConfig};
 pub use settings::{
-    ApiConfig, Config, DefaultsConfig, HttpConfig, LimitsConfig, LogConfig, QueueConfig, RunnerConfig, SecretConfig,
-    Token, ToolsConfig, WorkspacesConfig,
+    ApiConfig, CacheConfig, Config, DefaultsConfig, HttpConfig, LimitsConfig, LogConfig, QueueConfig, RunnerConfig,
+    SecretConfig, Token, ToolsConfig, WorkspacesConfig,
 };
 pub use show::{Entry, Source};

@@ -1,5 +1,6 @@
 //! The configuration as the rest of moonlog gets it: every value there, of its type, within its bounds.
 
+use super::{AgentsConfig, ModelConfig};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The effective configuration.
@@ -15,10 +16,18 @@ pub struct Config {
     pub workspaces: WorkspacesConfig,
     /// What applies where a request says nothing.
     pub defaults: DefaultsConfig,
+    /// Models by name.
+    pub models: BTreeMap<String, ModelConfig>,
+    /// Other names for models.
+    pub aliases: BTreeMap<String, String>,
+    /// Agents.
+    pub agents: AgentsConfig,
     /// Queues by name; `default` and `defaults.queue` are always there.
     pub queues: BTreeMap<String, QueueConfig>,
     /// What `secret(name)` may be, by name.
     pub secrets: BTreeMap<String, SecretConfig>,
+    /// What scripts may share.
+    pub cache: CacheConfig,
     /// `http` in scripts.
     pub http: HttpConfig,
     /// What tools may do.
@@ -100,6 +109,15 @@ pub struct WorkspacesConfig {
     pub folder: PathBuf,
 }
 
+/// `[cache]`
+#[derive(Debug, Clone)]
+pub struct CacheConfig {
+    /// How large shared results may be together.
+    pub max_bytes: u64,
+    /// How old a shared result may be.
+    pub max_age: Duration,
+}
+
 /// `[defaults]`
 #[derive(Debug, Clone)]
 pub struct DefaultsConfig {
@@ -141,6 +159,10 @@ pub struct HttpConfig {
 /// `[tools]`
 #[derive(Debug, Clone)]
 pub struct ToolsConfig {
+    /// How long a call waits for approval.
+    pub approval_timeout: Duration,
+    /// Whether a call that nobody decided about is made.
+    pub approval_default: bool,
     /// Calls that need approval.
     pub ask: Vec<String>,
     /// Calls that need none.

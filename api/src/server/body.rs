@@ -55,9 +55,10 @@ impl Fields {
 
     /// All fields in canonical form: keys sorted, compact, whole numbers without a fraction or an exponent.
     pub fn canonical(&self) -> String {
-        let mut fields = self.fields.clone();
-        fields.values_mut().for_each(plain_numbers);
-        serde_json::to_string(&fields).unwrap_or_default()
+        let mut fields = Value::Object(self.fields.clone());
+        plain_numbers(&mut fields);
+        fields.sort_all_objects();
+        fields.to_string()
     }
 
     /// Whether a field is there.

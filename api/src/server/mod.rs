@@ -9,6 +9,7 @@ mod body;
 mod commands;
 mod console;
 mod descriptors;
+mod diff;
 mod events;
 mod guard;
 mod health;
@@ -32,6 +33,7 @@ mod state;
 mod submit;
 mod ticket;
 mod tickets;
+mod tools;
 mod verify;
 mod workflows;
 

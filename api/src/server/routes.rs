@@ -37,6 +37,8 @@ pub enum Endpoint {
     CancelJob,
     SignalJob,
     RetryJob,
+    ForkJob,
+    DiffJobs,
     DecideApproval,
     JobState,
     JobEvents,
@@ -52,6 +54,7 @@ pub enum Endpoint {
     ListWorkflows,
     ShowWorkflow,
     CheckWorkflow,
+    ListTools,
     Blob,
     Ticket,
     Verify,
@@ -158,8 +161,24 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "/v1/jobs/{id}/retry",
         operations: &[post(Endpoint::RetryJob, &[(201, "Job")], "Run an ended job again, with what it has done")
-            .body("Nothing")
-            .problems(&[404, 409])],
+            .body("RetryJob")
+            .problems(&[404, 409, 413, 422, 429])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/fork",
+        operations: &[post(
+            Endpoint::ForkJob,
+            &[(201, "Job")],
+            "A new job that shares a job's history up to a version",
+        )
+        .body("ForkJob")
+        .problems(&[404, 413, 422, 429])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/diff/{other}",
+        operations: &[
+            get(Endpoint::DiffJobs, &[(200, "Diff")], "Where two jobs part, and what differs").problems(&[404])
+        ],
     },
     Route {
         path: "/v1/jobs/{id}/state",
@@ -171,6 +190,10 @@ pub const ROUTES: &[Route] = &[
         path: "/v1/approvals",
         operations: &[get(Endpoint::ListApprovals, &[(200, "ApprovalPage")], "List open approvals, oldest first")
             .query(&["job", "limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/tools",
+        operations: &[get(Endpoint::ListTools, &[(200, "ToolPage")], "List tools").query(&["limit", "cursor"])],
     },
     Route {
         path: "/v1/queues",

@@ -4,6 +4,7 @@
 
 mod followed;
 mod place;
+mod processes;
 mod replayed;
 mod report;
 mod served;

@@ -3,6 +3,7 @@
 
 mod approval;
 mod cancel;
+mod fork;
 mod queue;
 mod refusal;
 mod retry;
@@ -12,6 +13,7 @@ mod signal;
 
 pub use approval::decide_approval;
 pub use cancel::{close_steps, decide_cancel};
+pub use fork::decide_fork;
 pub use queue::{decide_pause, decide_resume};
 pub use refusal::Refusal;
 pub use retry::decide_retry;

@@ -72,8 +72,18 @@ macro_rules! event_types {
             /// # Errors
             /// Where a field cannot be encoded.
             pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+                let mut bytes = Vec::new();
+                self.encode_behind(&mut bytes)?;
+                Ok(bytes)
+            }
+
+            /// Writes the stored form of the fields behind what `out` holds.
+            ///
+            /// # Errors
+            /// Where a field cannot be encoded.
+            pub fn encode_behind(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
                 match self {
-                    $(Self::$variant(fields) => codec::encode(fields),)+
+                    $(Self::$variant(fields) => codec::encode_behind(out, fields),)+
                 }
             }
 
@@ -142,7 +152,7 @@ event_types! {
     14 "job.cancelled" JobCancelled(JobCancelled),
     15 "job.timed_out" JobTimedOut(JobTimedOut),
     16 "step.started" StepStarted(StepStarted),
-    17 "step.finished" StepFinished(StepFinished),
+    17 "step.finished" StepFinished(StepFinished) schema 2 was { 1: step::StepFinishedV1 },
     18 "step.retry_scheduled" StepRetryScheduled(StepRetryScheduled),
     19 "session.created" SessionCreated(SessionCreated),
     20 "session.turn_started" SessionTurnStarted(SessionTurn),

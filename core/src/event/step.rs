@@ -66,9 +66,40 @@ pub struct StepFinished {
     pub latency_ms: u64,
     /// Whether the result was taken from an earlier run.
     pub cached: bool,
-    /// From which job.
+    /// From where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cached_from: Option<JobId>,
+    pub cached_from: Option<CachedFrom>,
+}
+
+/// Where a result was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct CachedFrom {
+    /// The job that recorded it.
+    pub job: JobId,
+    /// The position of its `step.finished`; 0 where that was not kept.
+    pub position: u64,
+}
+
+/// `step.finished` as it was stored at first.
+#[derive(Encode, Decode)]
+pub(super) struct StepFinishedV1 {
+    run: u32,
+    path: String,
+    attempt: u32,
+    outcome: StepOutcome,
+    output: Option<Json>,
+    error: Option<ErrorInfo>,
+    latency_ms: u64,
+    cached: bool,
+    cached_from: Option<JobId>,
+}
+
+impl From<StepFinishedV1> for StepFinished {
+    fn from(old: StepFinishedV1) -> Self {
+        let StepFinishedV1 { run, path, attempt, outcome, output, error, latency_ms, cached, cached_from } = old;
+        let cached_from = cached_from.map(|job| CachedFrom { job, position: 0 });
+        Self { run, path, attempt, outcome, output, error, latency_ms, cached, cached_from }
+    }
 }
 
 /// `step.retry_scheduled`: stands right behind the failed attempt's `step.finished`, in the same append. An attempt

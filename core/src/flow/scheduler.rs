@@ -175,6 +175,11 @@ impl FlowScheduler {
         self.status.get(step).copied().unwrap_or(FlowStatus::Pending)
     }
 
+    /// The steps that a step waits for: its dependencies, and the switches that name it.
+    pub fn deps(&self, step: usize) -> &[usize] {
+        self.graph.nodes.get(step).map_or(&[], |node| &node.deps)
+    }
+
     /// How the flow stands.
     pub fn standing(&self) -> FlowStanding {
         let running = self.ready.running();

@@ -154,6 +154,17 @@ impl Journal {
         }
     }
 
+    /// The recorded end of the operation `path` that the script began a moment ago, where that end is an earlier run's.
+    pub fn take_reused(&mut self, path: &str) -> Option<StepFinished> {
+        let entry = self.finishes.get(&(Arc::from(path), 1)).and_then(|index| self.entries.get_mut(*index))?;
+        let EventBody::StepFinished(finished) = &entry.event.body else { return None };
+        if entry.role != Role::Reused || entry.met != Met::Pending {
+            return None;
+        }
+        entry.met = Met::Matched;
+        Some(finished.clone())
+    }
+
     /// The script cancels a code step between two attempts, of which `attempt` would be the next. Whether its
     /// `step.started` is recorded already (by a script that was stopped before it could write the end).
     pub fn close_before(&mut self, path: &str, attempt: u32) -> bool {

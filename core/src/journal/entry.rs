@@ -19,6 +19,8 @@ pub enum Role {
     Attempt,
     /// An operation's end, written by the script: it has no more need of it.
     Close,
+    /// An operation's end, written by the script as it began the operation: the result is an earlier run's.
+    Reused,
     /// An operation's end that closes the job's history: nothing is given to the script any more.
     Closing,
 }
@@ -121,6 +123,7 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
                 let code = kind == "step";
                 is_code = code;
                 let role = match (code, finished.outcome) {
+                    (_, StepOutcome::Ok) if finished.cached => Role::Reused,
                     (true, StepOutcome::Ok | StepOutcome::Error) => Role::CodeFinish { retry },
                     (true, StepOutcome::TimedOut) => Role::CodeFinish { retry },
                     (false, _) if retry => continue,
@@ -139,6 +142,8 @@ pub(super) fn sort(run: u32, events: &[Arc<Event>]) -> Sorted {
                 }
                 (role, finished.path.as_str().into())
             }
+            // A line that names what led to it was written by the runner.
+            EventBody::JobLogged(_) if event.cause.is_some() => continue,
             EventBody::JobPhaseEntered(_) | EventBody::JobLogged(_) | EventBody::JobEmitted(_) if current == run => {
                 (Role::Intent, place_of(event.step.as_ref(), &code_attempts))
             }
@@ -197,6 +202,7 @@ fn closes(run: u32, from: &[Arc<Event>]) -> bool {
         match &event.body {
             EventBody::StepStarted(started) if started.run == run => return false,
             EventBody::StepFinished(finished) if finished.outcome != StepOutcome::Cancelled => return false,
+            EventBody::JobLogged(_) if event.cause.is_some() => {}
             EventBody::JobPhaseEntered(_) | EventBody::JobLogged(_) | EventBody::JobEmitted(_) => return false,
             body => {
                 if let Some(without_script) = ends_run(body) {

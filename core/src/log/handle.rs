@@ -4,7 +4,7 @@ use super::{
     Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Poisoned, ReadError, StreamHead, StreamWatch,
     VerifyReport,
     open::open,
-    prepare::{Prepared, check_blob_size, cut, fit_one_frame, prepare},
+    prepare::{check_blob_size, cut, fit_one_frame, prepare},
     sequencer::{Intake, Sequencer},
     shared::{Shared, lock},
     tail::Tail,
@@ -20,16 +20,12 @@ use crate::{
 };
 use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock,
+        Arc, Condvar, Mutex, OnceLock, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Instant,
 };
 use tokio::sync::{Notify, watch};
-
-/// How many times as much may wait as [`Log::ready`] lets through, before appends are refused.
-const OVERLOAD_FACTOR: usize = 4;
 
 /// How soon an append is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +65,7 @@ impl Log {
             blob_max_bytes: options.blob_max_bytes,
             index_flush_events: options.index_flush_events,
             sequencer: Mutex::new(Sequencer::new(opened.head, opened.time)),
+            queue: Mutex::default(),
             work: Condvar::new(),
             pending_bytes: AtomicUsize::new(0),
             drained: Notify::new(),
@@ -112,7 +109,7 @@ impl Log {
         let prepared = appends.into_iter().map(|append| prepare(append, max_bytes));
         let mut prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         fit_one_frame(&mut prepared, max_bytes)?;
-        self.place(&mut prepared, true, Hurry::AtOnce)
+        self.shared.place(&mut prepared, true, Hurry::AtOnce)
     }
 
     /// The same for a sequence of events that may be too large to be stored together: it is cut in pieces between
@@ -138,7 +135,7 @@ impl Log {
     fn append_pieces(&self, append: Append, hurry: Hurry) -> Result<Appended, AppendError> {
         let max_bytes = self.shared.blob_max_bytes;
         let mut pieces = cut(prepare(append, max_bytes)?, max_bytes)?;
-        whole(&self.place(&mut pieces, false, hurry)?)
+        whole(&self.shared.place(&mut pieces, false, hurry)?)
     }
 
     /// The same for those who would rather wait than be refused because too much waits to be written: never
@@ -151,7 +148,7 @@ impl Log {
         let mut pieces = cut(prepare(append, max_bytes)?, max_bytes)?;
         loop {
             self.ready().await;
-            match self.place(&mut pieces, false, hurry) {
+            match self.shared.place(&mut pieces, false, hurry) {
                 // Others were let through as well, and were quicker.
                 Err(AppendError::Overloaded { .. }) => {}
                 placed => return whole(&placed?),
@@ -184,7 +181,7 @@ impl Log {
             return Ok(());
         }
         let waiter = waiter?;
-        self.hurry();
+        self.shared.hurry();
         match waiter.await {
             Ok(answer) => answer,
             Err(_) => Err(closed()),
@@ -298,10 +295,11 @@ impl Log {
     pub fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, AppendError> {
         check_blob_size(bytes.len(), self.shared.blob_max_bytes)?;
         let hash = Hash::of(&bytes);
-        let mut sequencer = self.take_in()?;
-        let before = sequencer.pending.bytes;
-        sequencer.push_blob(hash, bytes);
-        self.hand_over(sequencer, before, Hurry::AtOnce);
+        let _sequencer = self.shared.take_in()?;
+        let mut queue = lock(&self.shared.queue);
+        let before = queue.pending.bytes;
+        queue.push_blob(hash, bytes);
+        self.shared.hand_over(queue, before, Hurry::AtOnce, false);
         Ok(hash)
     }
 
@@ -340,83 +338,6 @@ impl Log {
     pub(super) fn watched_streams(&self) -> usize {
         self.shared.watches.len()
     }
-
-    /// Gives prepared events their places, and hands them over to the writer. They stay where they are while the log takes
-    /// nothing.
-    fn place(&self, appends: &mut Vec<Prepared>, one_frame: bool, hurry: Hurry) -> Result<Vec<Appended>, AppendError> {
-        if appends.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.take_in()?.thin_out(self.head());
-        loop {
-            let mut sequencer = self.take_in()?;
-            let (unknown, mark) = sequencer.unknown(appends);
-            if unknown.is_empty() {
-                let before = sequencer.pending.bytes;
-                let appended = sequencer.place(std::mem::take(appends), one_frame, (self.shared.clock)());
-                self.hand_over(sequencer, before, hurry);
-                return appended;
-            }
-            // Reading the index may take a moment: nobody else has to wait for that.
-            drop(sequencer);
-            let look_up = |stream: StreamId| match self.shared.index.head(&stream) {
-                Ok(head) => Ok((stream, head)),
-                Err(error) => Err(AppendError::Unreadable { stream, message: error.to_string() }),
-            };
-            let heads = unknown.into_iter().map(look_up).collect::<Result<_, _>>()?;
-            lock(&self.shared.sequencer).learn(mark, heads);
-        }
-    }
-
-    /// The sequencer, where it takes more.
-    fn take_in(&self) -> Result<MutexGuard<'_, Sequencer>, AppendError> {
-        let sequencer = lock(&self.shared.sequencer);
-        sequencer.check_intake()?;
-        let pending_bytes = self.shared.pending_bytes.load(Ordering::Acquire);
-        let max_bytes = OVERLOAD_FACTOR * self.shared.pending_max_bytes;
-        if pending_bytes > max_bytes {
-            return Err(AppendError::Overloaded { pending_bytes: pending_bytes as u64, max_bytes: max_bytes as u64 });
-        }
-        Ok(sequencer)
-    }
-
-    /// Counts what was added since `before`, and wakes the writer where it wants to know.
-    fn hand_over(&self, mut sequencer: MutexGuard<'_, Sequencer>, before: usize, hurry: Hurry) {
-        self.shared.pending_bytes.fetch_add(sequencer.pending.bytes - before, Ordering::AcqRel);
-        match hurry {
-            Hurry::AtOnce => {
-                sequencer.pending.calls += 1;
-                self.wake_writer(sequencer);
-            }
-            // The writer begins to count the time.
-            Hurry::None if sequencer.pending.since.is_none() => {
-                sequencer.pending.since = Some(Instant::now());
-                drop(sequencer);
-                self.shared.work.notify_one();
-            }
-            Hurry::None => {}
-        }
-    }
-
-    /// Somebody waits for what nobody was in a hurry to have written.
-    fn hurry(&self) {
-        let mut sequencer = lock(&self.shared.sequencer);
-        if sequencer.pending.calls == 0 && sequencer.pending.since.is_some() {
-            sequencer.pending.calls = 1;
-            self.wake_writer(sequencer);
-        }
-    }
-
-    fn wake_writer(&self, mut sequencer: MutexGuard<'_, Sequencer>) {
-        let wake = sequencer.wake_at_calls.is_some_and(|calls| sequencer.pending.calls >= calls);
-        if wake {
-            sequencer.wake_at_calls = None;
-        }
-        drop(sequencer);
-        if wake {
-            self.shared.work.notify_one();
-        }
-    }
 }
 
 /// Where all pieces of an append stand together.
@@ -438,6 +359,7 @@ impl WriterThread {
         if matches!(sequencer.intake, Intake::Open) {
             sequencer.intake = Intake::Stopped;
         }
+        lock(&self.shared.queue).closed = true;
         drop(sequencer);
         self.shared.work.notify_one();
         if let Some(thread) = lock(&self.thread).take()

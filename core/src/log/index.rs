@@ -15,11 +15,12 @@ use super::{
     shared::{read_lock, write_lock},
 };
 use crate::{
-    event::StreamId,
+    event::{Event, StreamId},
     storage::{Direction, Space, Storage, StorageError, Write},
 };
 use std::{
     collections::HashMap,
+    iter,
     ops::Bound,
     sync::{
         Arc, RwLock,
@@ -113,10 +114,12 @@ impl Index {
     }
 
     /// Adds durable events, whose versions follow on what is known.
-    pub fn extend<'a>(&self, events: impl Iterator<Item = (&'a StreamId, StreamHead)>) {
+    pub fn extend(&self, events: &[Arc<Event>]) {
         let mut tails = write_lock(&self.tails);
-        for (stream, event) in events {
-            tails.push(stream, event);
+        for run in events.chunk_by(|event, next| event.stream == next.stream) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let positions = run.iter().map(|event| event.position);
+            tails.push(&first.stream, first.version, positions, last.body.is_terminal());
         }
     }
 
@@ -137,7 +140,7 @@ impl Index {
         if known.is_some_and(|head| head.closed) {
             return Err(damaged(format!("{stream} goes on behind its end at version {version}")));
         }
-        write_lock(&self.tails).push(stream, event);
+        write_lock(&self.tails).push(stream, event.version, iter::once(event.position), event.closed);
         Ok(())
     }
 
@@ -290,16 +293,21 @@ impl Index {
 }
 
 impl Tails {
-    fn push(&mut self, stream: &StreamId, event: StreamHead) {
-        self.events += 1;
+    fn push(
+        &mut self,
+        stream: &StreamId,
+        first_version: u64,
+        positions: impl ExactSizeIterator<Item = u64>,
+        closed: bool,
+    ) {
+        self.events += positions.len();
         match self.streams.get_mut(stream) {
             Some(tail) => {
-                tail.positions.push(event.position);
-                tail.closed = event.closed;
+                tail.positions.extend(positions);
+                tail.closed = closed;
             }
             None => {
-                let tail =
-                    Stretch { first_version: event.version, positions: vec![event.position], closed: event.closed };
+                let tail = Stretch { first_version, positions: positions.collect(), closed };
                 self.streams.insert(stream.clone(), tail);
             }
         }

@@ -1,5 +1,5 @@
-//! The log: one sequence of events, durable before anyone is told of it. `handle` is the way in. An append goes from
-//! `sequencer` (positions, versions, times) to `writer` (frames, write, sync, publish); reads go through `reader` over
+//! The log: one sequence of events, durable before anyone is told of it. `handle` is the way in. An append goes by
+//! `intake` from `sequencer` (positions, versions, times) through `queue` to `writer` (write, sync, publish); reads go through `reader` over
 //! `tail` and `index`. `frame` and `record` hold the stored grammar. Nothing here knows what keeps the bytes, nor what
 //! events mean, but for which of them close a stream.
 
@@ -9,9 +9,11 @@ mod error;
 mod frame;
 mod handle;
 mod index;
+mod intake;
 mod open;
 mod options;
 mod prepare;
+mod queue;
 mod reader;
 mod record;
 mod sequencer;

@@ -1,36 +1,16 @@
-//! Gives events their places: checks what an append expects, and numbers its events. All in memory, under one lock; what
-//! it makes waits here until the writer takes it.
+//! Gives events their places: checks what an append expects, and numbers its events. All in memory, under one lock.
 
 use super::{
     AppendError, Appended, Expected, Poisoned, StreamHead,
-    frame::{FRAME_OVERHEAD_BYTES, FrameBuilder},
-    prepare::{Prepared, PreparedBody},
+    prepare::{Prepared, PreparedBody, PreparedEvent},
+    queue::Queue,
     record::{StoredBody, put_event},
 };
-use crate::{
-    event::{Event, StreamId},
-    id::Hash,
-    time::Timestamp,
-};
-use std::{collections::HashMap, mem, sync::Arc, time::Instant};
+use crate::{event::StreamId, time::Timestamp};
+use std::{collections::HashMap, sync::Arc};
 
 /// How many streams' ends are remembered. Others are looked up in the index.
 const HEADS_MAX: usize = 8192;
-
-/// What waits to be written together.
-#[derive(Default)]
-pub struct Pending {
-    /// Blobs, which are written before any frame.
-    pub blobs: Vec<(Hash, Vec<u8>)>,
-    /// Frames in their order, each with its events.
-    pub frames: Vec<(FrameBuilder, Vec<Arc<Event>>)>,
-    /// What it counts for against the limit, in bytes.
-    pub bytes: usize,
-    /// How many calls made it, not counting those that are in no hurry.
-    pub calls: usize,
-    /// Since when something waits that is in no hurry.
-    pub since: Option<Instant>,
-}
 
 /// Whether the log takes events.
 #[derive(Clone)]
@@ -52,23 +32,12 @@ pub struct Sequencer {
     /// Counts how often `heads` was thinned out.
     evictions: u64,
     pub intake: Intake,
-    pub pending: Pending,
-    /// After how many calls in `pending` the sleeping writer wants to be woken; `None` while it is awake.
-    pub wake_at_calls: Option<usize>,
 }
 
 impl Sequencer {
     /// Goes on behind `head`, whose event has the time `last_time`.
     pub fn new(head: u64, last_time: Timestamp) -> Self {
-        Self {
-            next_position: head + 1,
-            last_time,
-            heads: HashMap::new(),
-            evictions: 0,
-            intake: Intake::Open,
-            pending: Pending::default(),
-            wake_at_calls: None,
-        }
+        Self { next_position: head + 1, last_time, heads: HashMap::new(), evictions: 0, intake: Intake::Open }
     }
 
     /// Whether events are taken.
@@ -103,45 +72,61 @@ impl Sequencer {
         }
     }
 
-    /// Gives the events of all appends their places, or of none. The ends of all their streams are known.
-    pub fn place(
-        &mut self,
-        appends: Vec<Prepared>,
-        one_frame: bool,
-        now: Timestamp,
-    ) -> Result<Vec<Appended>, AppendError> {
-        self.check_expectations(&appends)?;
-        let time = now.max(self.last_time);
-        self.last_time = time;
-        let together: usize = appends.iter().map(Prepared::stored_bytes).sum();
-        if one_frame {
-            self.make_room(together);
-        }
-        let mut appended = Vec::with_capacity(appends.len());
-        for append in appends {
-            if !one_frame {
-                self.make_room(append.stored_bytes());
-            }
-            appended.push(self.place_one(append, time));
-        }
-        Ok(appended)
+    /// Checks what appends that belong together expect. The ends of all their streams are known. Returns the time of their
+    /// events.
+    pub fn admit(&mut self, appends: &[Prepared], now: Timestamp) -> Result<Timestamp, AppendError> {
+        self.check_expectations(appends)?;
+        self.last_time = now.max(self.last_time);
+        Ok(self.last_time)
     }
 
-    /// Adds a blob, to be written before whatever is placed after it.
-    pub fn push_blob(&mut self, hash: Hash, bytes: Vec<u8>) {
-        self.pending.bytes += bytes.len();
-        self.pending.blobs.push((hash, bytes));
+    /// The position of the next event.
+    pub fn next_position(&self) -> u64 {
+        self.next_position
     }
 
-    /// What waits to be written.
-    pub fn take(&mut self) -> Pending {
-        mem::take(&mut self.pending)
+    /// Gives the events of an admitted append their places. There is room for them in the queue's last frame.
+    pub fn place(&mut self, append: Prepared, time: Timestamp, queue: &mut Queue) -> Appended {
+        let Prepared { stream, events, bodies, .. } = append;
+        let known = self.heads.get(&stream).copied().flatten();
+        let mut head = known.unwrap_or(StreamHead { version: 0, position: 0, closed: false });
+        let first_position = self.next_position;
+        let pending = &mut queue.pending;
+        pending.bytes += events.iter().map(PreparedEvent::stored_bytes).sum::<usize>();
+        let Some((frame, framed)) = pending.frames.last_mut() else { unreachable!("room was made") };
+        framed.reserve(events.len());
+        for PreparedEvent { mut event, cause, body } in events {
+            let Some(placed) = Arc::get_mut(&mut event) else { unreachable!("nobody else has it") };
+            head.version += 1;
+            placed.position = self.next_position;
+            placed.version = head.version;
+            placed.time = time;
+            placed.cause = cause.map(|cause| cause.position(self.next_position));
+            let body = match body {
+                PreparedBody::Inline(range) => StoredBody::Inline(&bodies[range]),
+                PreparedBody::Blob(hash, data) => {
+                    let bytes = data.len() as u64;
+                    placed.blob = Some((hash, bytes));
+                    pending.bytes += data.len();
+                    pending.blobs.push((hash, data));
+                    StoredBody::Blob(hash, bytes)
+                }
+            };
+            frame.push(|out| put_event(out, placed, body));
+            head.closed = placed.body.is_terminal();
+            framed.push(event);
+            self.next_position += 1;
+        }
+        head.position = self.next_position - 1;
+        let appended = Appended { first_position, last_position: head.position, last_version: head.version, time };
+        self.heads.insert(stream, Some(head));
+        appended
     }
 
     fn check_expectations(&self, appends: &[Prepared]) -> Result<(), AppendError> {
         // Versions and ends as the appends before in the same call leave them.
         let mut left: HashMap<&StreamId, (u64, bool)> = HashMap::new();
-        for Prepared { stream, expected, events } in appends {
+        for Prepared { stream, expected, events, .. } in appends {
             let known =
                 self.heads.get(stream).copied().flatten().map_or((0, false), |head| (head.version, head.closed));
             let (actual, closed) = left.get(stream).copied().unwrap_or(known);
@@ -165,61 +150,5 @@ impl Sequencer {
             }
         }
         Ok(())
-    }
-
-    fn make_room(&mut self, bytes: usize) {
-        if self.pending.frames.last().is_none_or(|(frame, _)| !frame.fits(bytes)) {
-            self.pending.frames.push((FrameBuilder::new(self.next_position), Vec::new()));
-            self.pending.bytes += FRAME_OVERHEAD_BYTES;
-        }
-    }
-
-    fn place_one(&mut self, append: Prepared, time: Timestamp) -> Appended {
-        self.pending.bytes += append.stored_bytes();
-        let Prepared { stream, events, .. } = append;
-        let head = self.heads.entry(stream.clone()).or_default();
-        let mut version = head.map_or(0, |head| head.version);
-        let first_position = self.next_position;
-        let Pending { blobs, frames, bytes, .. } = &mut self.pending;
-        let Some((frame, framed)) = frames.last_mut() else { unreachable!("room was made") };
-        let mut closed = false;
-        for prepared in events {
-            version += 1;
-            let (stored, blob) = match prepared.body {
-                PreparedBody::Inline(bytes) => (bytes, None),
-                PreparedBody::Blob(hash, data) => {
-                    let blob = (hash, data.len() as u64);
-                    *bytes += data.len();
-                    blobs.push((hash, data));
-                    (Vec::new(), Some(blob))
-                }
-            };
-            let event = prepared.event;
-            let event = Event {
-                position: self.next_position,
-                stream: stream.clone(),
-                version,
-                time,
-                job: event.job,
-                session: event.session,
-                process: event.process,
-                step: event.step,
-                cause: event.cause.map(|cause| cause.position(self.next_position)),
-                origin: event.origin,
-                body: event.body,
-                blob,
-            };
-            let body = match blob {
-                None => StoredBody::Inline(&stored),
-                Some((hash, bytes)) => StoredBody::Blob(hash, bytes),
-            };
-            frame.push(|out| put_event(out, &event, body));
-            closed = event.body.is_terminal();
-            framed.push(Arc::new(event));
-            self.next_position += 1;
-        }
-        let last_position = self.next_position - 1;
-        *head = Some(StreamHead { version, position: last_position, closed });
-        Appended { first_position, last_position, last_version: version, time }
     }
 }

@@ -1,7 +1,8 @@
 //! What the log's handles and its writer share.
 
 use super::{
-    Clock, Poisoned, ReadError, index::Index, sequencer::Sequencer, tail::Tail, waiters::Waiters, watches::Watches,
+    Clock, Poisoned, ReadError, index::Index, queue::Queue, sequencer::Sequencer, tail::Tail, waiters::Waiters,
+    watches::Watches,
 };
 use crate::storage::Storage;
 use std::{
@@ -27,8 +28,10 @@ pub struct Shared {
     pub blob_max_bytes: usize,
     /// Limits, as in the options.
     pub index_flush_events: usize,
-    /// Where appends get their places, and wait.
+    /// Where appends get their places.
     pub sequencer: Mutex<Sequencer>,
+    /// Where they wait. Locked behind the sequencer where both are.
+    pub queue: Mutex<Queue>,
     /// Wakes the writer.
     pub work: Condvar,
     /// How much waits to be written or is being written, in bytes.
@@ -66,7 +69,7 @@ impl Shared {
         // A later failure is a consequence of the first.
         let poisoned = self.poisoned.get_or_init(|| poisoned).clone();
         sequencer.intake = super::sequencer::Intake::Poisoned(poisoned.clone());
-        sequencer.take();
+        lock(&self.queue).take();
         self.pending_bytes.store(0, Ordering::Release);
         drop(sequencer);
         self.waiters.end(poisoned);

@@ -25,13 +25,21 @@ impl Tail {
             self.bytes += bytes;
             self.events.push_back((event.clone(), bytes));
         }
-        while self.bytes > self.max_bytes {
-            let Some((_, bytes)) = self.events.pop_front() else { break };
-            self.bytes -= bytes;
+    }
+
+    /// Takes out what is too much, oldest first: to be dropped when nobody waits for the tail.
+    pub fn trim(&mut self) -> Vec<(Arc<Event>, usize)> {
+        let (mut count, mut bytes) = (0, self.bytes);
+        while bytes > self.max_bytes && count < self.events.len() {
+            bytes -= self.events[count].1;
+            count += 1;
         }
+        self.bytes = bytes;
+        let trimmed = self.events.drain(..count).collect();
         if self.events.capacity() > 1024 && self.events.capacity() > 4 * self.events.len() {
             self.events.shrink_to(2 * self.events.len());
         }
+        trimmed
     }
 
     /// The first position that is here.

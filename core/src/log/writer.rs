@@ -4,8 +4,8 @@
 use super::{
     ReadError,
     blobs::{blob_writes, has_blob},
-    index::{Index, StreamHead},
-    sequencer::{Intake, Pending, Sequencer},
+    index::Index,
+    queue::{Pending, Queue},
     shared::{Shared, lock, write_lock},
 };
 use crate::{
@@ -35,6 +35,17 @@ pub struct Writer {
     last_commit: Duration,
     /// How far the index is being written behind the head.
     index: IndexWriting,
+}
+
+/// What was written since the last sync.
+#[derive(Default)]
+struct Group {
+    /// Each frame's events, and what they take in storage.
+    frames: Vec<(Vec<Arc<Event>>, usize)>,
+    /// What it counts for against the limit, in bytes.
+    bytes: usize,
+    /// How many calls made it.
+    calls: usize,
 }
 
 /// The index is written in small steps between groups.
@@ -68,9 +79,9 @@ impl Writer {
 
     fn write_on(&mut self) -> Result<(), ReadError> {
         loop {
-            let (pending, stopped) = self.wait();
+            let (pending, closed) = self.wait();
             self.commit(pending)?;
-            if stopped {
+            if closed {
                 return write_whole_index(&self.shared.index, &*self.shared.storage, self.shared.head());
             }
             self.write_some_index()?;
@@ -79,76 +90,113 @@ impl Writer {
 
     /// Returns what waits, as soon as something does or the log was closed.
     fn wait(&self) -> (Pending, bool) {
-        let mut sequencer = lock(&self.shared.sequencer);
+        let mut queue = lock(&self.shared.queue);
         loop {
-            let stopped = !matches!(sequencer.intake, Intake::Open);
             let index_waits = matches!(self.index, IndexWriting::Pages(..));
-            if stopped || index_waits || sequencer.pending.calls > 0 {
-                if sequencer.pending.calls > 0 && !stopped {
-                    sequencer = self.gather(sequencer);
-                }
-                return (sequencer.take(), stopped);
+            if queue.closed || index_waits || queue.has_part() {
+                return (queue.take(), queue.closed);
             }
-            let left = sequencer.pending.since.map(|since| self.shared.patience.saturating_sub(since.elapsed()));
+            if queue.pending.calls > 0 {
+                queue = self.gather(queue);
+                return (queue.take(), queue.closed);
+            }
+            let left = queue.since.map(|since| self.shared.patience.saturating_sub(since.elapsed()));
             if left.is_some_and(|left| left.is_zero()) {
-                return (sequencer.take(), false);
+                return (queue.take(), false);
             }
-            sequencer.wake_at_calls = Some(1);
-            sequencer = match left {
-                None => self.shared.work.wait(sequencer).unwrap_or_else(PoisonError::into_inner),
-                Some(left) => self.shared.work.wait_timeout(sequencer, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
-            sequencer.wake_at_calls = None;
+            queue = self.sleep(queue, 1, left);
         }
     }
 
     /// Those who were served together will come again together, but not at the same instant. Without a moment's
     /// patience, the first of them would get a sync of its own, while the others wait for the next.
-    fn gather<'a>(&self, mut sequencer: MutexGuard<'a, Sequencer>) -> MutexGuard<'a, Sequencer> {
+    fn gather<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
         let until = Instant::now() + self.last_commit / GATHER_FRACTION;
-        while sequencer.pending.calls < self.last_calls && matches!(sequencer.intake, Intake::Open) {
+        while queue.pending.calls < self.last_calls && !queue.closed {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            sequencer.wake_at_calls = Some(self.last_calls);
-            (sequencer, _) = self.shared.work.wait_timeout(sequencer, left).unwrap_or_else(PoisonError::into_inner);
-            sequencer.wake_at_calls = None;
+            queue = self.sleep(queue, self.last_calls, Some(left));
         }
-        sequencer
+        queue
+    }
+
+    /// Sleeps until so many calls wait, or a part of one, but no longer than `at_most`.
+    fn sleep<'a>(
+        &self,
+        mut queue: MutexGuard<'a, Queue>,
+        calls: usize,
+        at_most: Option<Duration>,
+    ) -> MutexGuard<'a, Queue> {
+        queue.sleep(calls);
+        let work = &self.shared.work;
+        let mut queue = match at_most {
+            None => work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            Some(at_most) => work.wait_timeout(queue, at_most).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        queue.awake();
+        queue
+    }
+
+    /// What comes behind a part of an append: its next part, or its end.
+    fn rest(&self) -> Pending {
+        let mut queue = lock(&self.shared.queue);
+        while queue.has_part() && queue.pending.frames.is_empty() {
+            queue = self.sleep(queue, 0, None);
+        }
+        queue.take()
     }
 
     fn commit(&mut self, pending: Pending) -> Result<(), ReadError> {
-        let Pending { blobs, frames, bytes, calls, since: _ } = pending;
         let begun = Instant::now();
+        let (mut part, mut group) = (pending.part, Group::default());
+        self.write(pending, &mut group)?;
+        while part {
+            let pending = self.rest();
+            part = pending.part;
+            self.write(pending, &mut group)?;
+        }
+        // Blobs alone wait for the events that name them.
+        if !group.frames.is_empty() {
+            self.shared.storage.sync()?;
+            self.publish(&group.frames);
+            self.last_commit = begun.elapsed();
+            self.last_calls = group.calls.max(1);
+            if let IndexWriting::Written(position) = self.index {
+                self.index = IndexWriting::Durable(position);
+            }
+        }
+        if group.bytes > 0 {
+            self.shared.pending_bytes.fetch_sub(group.bytes, Ordering::AcqRel);
+            self.shared.drained.notify_waiters();
+        }
+        if let Some(last) = group.frames.last().and_then(|(events, _)| events.last()) {
+            self.shared.storage.note_head(last.position);
+            self.shared.storage.tidy()?;
+            let trimmed = write_lock(&self.shared.tail).trim();
+            drop(trimmed);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, pending: Pending, group: &mut Group) -> Result<(), ReadError> {
+        let Pending { blobs, frames, bytes, calls, part: _ } = pending;
+        group.bytes += bytes;
+        group.calls += calls;
         let mut writes = self.blob_writes(blobs)?;
         if let IndexWriting::Durable(position) = self.index {
             self.index = IndexWriting::Rests;
             writes.push(Index::checkpoint_write(position));
         }
-        let mut published: Vec<(Vec<Arc<Event>>, usize)> = Vec::with_capacity(frames.len());
         for (frame, events) in frames {
-            published.push((events, frame.len_bytes()));
+            group.frames.push((events, frame.len_bytes()));
             let (key, value, hash) = frame.finish(self.chain);
             self.chain = hash;
             writes.push(Write { space: Space::Frames, key, value: Some(value) });
         }
         if !writes.is_empty() {
             self.shared.storage.write(writes)?;
-        }
-        // Blobs alone wait for the events that name them.
-        if !published.is_empty() {
-            self.shared.storage.sync()?;
-            self.publish(published);
-            self.last_commit = begun.elapsed();
-            self.last_calls = calls.max(1);
-            if let IndexWriting::Written(position) = self.index {
-                self.index = IndexWriting::Durable(position);
-            }
-        }
-        if bytes > 0 {
-            self.shared.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
-            self.shared.drained.notify_waiters();
         }
         Ok(())
     }
@@ -165,19 +213,17 @@ impl Writer {
     }
 
     /// The group is durable: now everyone may know.
-    fn publish(&self, frames: Vec<(Vec<Arc<Event>>, usize)>) {
+    fn publish(&self, frames: &[(Vec<Arc<Event>>, usize)]) {
         let shared = &self.shared;
-        let events = || frames.iter().flat_map(|(events, _)| events);
-        shared.index.extend(events().map(|event| {
-            let head =
-                StreamHead { version: event.version, position: event.position, closed: event.body.is_terminal() };
-            (&event.stream, head)
-        }));
-        let Some(head) = events().last().map(|event| event.position) else { return };
-        shared.storage.note_head(head);
         let mut tail = write_lock(&shared.tail);
-        frames.iter().for_each(|(events, bytes)| tail.extend(events, *bytes));
+        for (events, bytes) in frames {
+            shared.index.extend(events);
+            tail.extend(events, *bytes);
+        }
         drop(tail);
+        let Some(head) = frames.iter().flat_map(|(events, _)| events).last().map(|event| event.position) else {
+            return;
+        };
         shared.head.store(head, Ordering::Release);
         shared.head_watch.send_replace(head);
         shared.waiters.reached(head);

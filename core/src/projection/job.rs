@@ -216,10 +216,7 @@ impl JobState {
             EventBody::ToolApprovalDecided(decided) => self.use_up(|pending| pending.decide(decided)),
             EventBody::ToolFinished(tool) => self.use_up(|pending| pending.settle(&tool.call_id)),
             EventBody::ChatFinished(chat) => {
-                self.usage.prompt_tokens += chat.usage.prompt_tokens;
-                self.usage.completion_tokens += chat.usage.completion_tokens;
-                self.usage.cached_tokens += chat.usage.cached_tokens;
-                self.usage.reasoning_tokens += chat.usage.reasoning_tokens;
+                self.usage.add(&chat.usage);
             }
             EventBody::JobCompleted(completed) => {
                 self.result = Some(completed.result.clone());
@@ -320,7 +317,7 @@ impl JobState {
                     let signal = step.signal().unwrap_or_default();
                     self.use_up(|pending| pending.consume_signal(&signal));
                 }
-                "approve" => self.use_up(|pending| pending.settle(&path)),
+                "approve" | "tool" => self.use_up(|pending| pending.settle(&path)),
                 "workflow" => self.use_up(|pending| pending.children.retain(|c| !c.ended || *c.step != *path)),
                 _ => {}
             }

@@ -2,15 +2,16 @@
 
 use super::{Approval, JobState, JobStatus, OpenStep, Projection, Signal};
 use crate::{
-    event::JobWaiting,
+    event::{JobWaiting, WaitKind},
     id::{JobId, ProcessId},
     time::Timestamp,
 };
 
 impl JobState {
-    /// When the job has to end by its own limit: `timeout_ms` after its first start.
+    /// When the job has to end by its own limit: `timeout_ms` after its first start. A fork shares that start with a job
+    /// whose time may be long up: its own time begins when it is submitted.
     pub fn deadline(&self) -> Option<Timestamp> {
-        Some(self.started_at?.plus_ms(self.submitted.limits.timeout_ms?))
+        Some(self.started_at?.max(self.submitted_at).plus_ms(self.submitted.limits.timeout_ms?))
     }
 
     /// Before when a queued job must not start: its `run_at`, then the time of its next attempt.
@@ -37,12 +38,24 @@ impl JobState {
             if matches!(&*step.kind, "step" | "wait") && step.retry_at.is_none() {
                 continue;
             }
-            let waiting = step.waits_for(path)?;
+            let waiting = step.waits_for(path).or_else(|| self.tool_waits_for(path, step))?;
             if first.as_ref().is_none_or(|(position, _)| step.position < *position) {
                 first = Some((step.position, waiting));
             }
         }
         first.map(|(_, waiting)| waiting)
+    }
+
+    /// What a tool call waits for that was not approved yet.
+    fn tool_waits_for(&self, path: &str, step: &OpenStep) -> Option<JobWaiting> {
+        let approval = self.approval(path).filter(|approval| approval.decided.is_none() && &*step.kind == "tool")?;
+        Some(JobWaiting {
+            reason: WaitKind::Approval,
+            step: Some(path.to_owned()),
+            name: Some(approval.request.name.clone()),
+            title: None,
+            until: None,
+        })
     }
 
     /// Whether something that the waiting job waits for is there: a time has come, a signal, a decision, a child's or
@@ -66,6 +79,7 @@ impl JobState {
                 (Some(pending), Some(name)) => pending.signal(&name).is_some(),
                 _ => false,
             },
+            "tool" => self.approval(path).is_none_or(|approval| approval.decided.is_some()),
             "approve" => self.approval(path).is_some_and(|approval| approval.decided.is_some()),
             // Where there is no child, a crash came before it was submitted.
             "workflow" => self.pending.as_ref().and_then(|p| p.child_of(path)).is_none_or(|child| child.ended),

@@ -1,12 +1,15 @@
 //! What is derived from events alone. Each projection is a pure fold: it cannot fail, has no clock and does no I/O.
-//! `job` folds one job, `flow` its steps as a tree, `session` one session with its `workspace`, `queues`, `processes`,
-//! `process_places`, `schedules`, `idempotency`, `client_tokens` and `approvals` what their names say; `all` is the fold
-//! of everything a server keeps. `views` holds that for readers, and with `rows`, `job_row`, `session_row` and `snapshot`
-//! it is the one part here that stores anything: derived data, which can be deleted.
+//! `job` folds one job, `flow` its steps as a tree, `session` one session with its `workspace` and its `chat` (the
+//! `conversation` in it), `queues`, `processes`, `process_places`, `schedules`, `idempotency`, `client_tokens` and
+//! `approvals` what their names say; `all` is the fold of everything a server keeps. `views` holds that for readers, and
+//! with `rows`, `job_row`, `session_row` and `snapshot` it is the one part here that stores anything: derived data, which
+//! can be deleted.
 
 mod all;
 mod approvals;
+mod chat;
 mod client_tokens;
+mod conversation;
 mod filter;
 mod flow;
 mod idempotency;
@@ -35,7 +38,9 @@ mod workspace;
 
 pub use all::Projection;
 pub use approvals::OpenApproval;
+pub use chat::{ChatState, PendingApproval, QueuedMessage, TurnUnderWay};
 pub use client_tokens::{ClientTokens, TokenUse};
+pub use conversation::{BegunCall, Conversation, interrupted_output};
 pub use filter::{InvalidFilter, JobFilter, LabelFilter, Page};
 pub use flow::{FlowState, FlowStep, StepAttempt, StepStatus};
 pub use idempotency::{IdempotencyKeys, KeyUse};

@@ -1,6 +1,6 @@
 //! The state of one session, folded from the events that name it, in whatever stream they stand.
 
-use super::{FileOp, PendingChange, WorkspaceKind, WorkspaceState, WorkspaceStatus};
+use super::{ChatState, FileOp, PendingChange, WorkspaceKind, WorkspaceState, WorkspaceStatus};
 use crate::{
     codec::{Decode, Encode},
     collision::Proximity,
@@ -86,6 +86,8 @@ pub struct SessionState {
     pub jobs: BTreeSet<JobId>,
     /// Its processes that run.
     pub processes: BTreeSet<ProcessId>,
+    /// What is said in it.
+    pub chat: ChatState,
 }
 
 impl SessionState {
@@ -109,6 +111,7 @@ impl SessionState {
             collisions: BTreeMap::new(),
             jobs: BTreeSet::new(),
             processes: BTreeSet::new(),
+            chat: ChatState::default(),
         })
     }
 
@@ -134,6 +137,7 @@ impl SessionState {
         if event.stream == StreamId::Session(self.id) {
             self.version = event.version;
         }
+        self.chat.apply(event);
         match &event.body {
             EventBody::SessionDescribed(described) => {
                 self.title = described.title.as_deref().map(Into::into);

@@ -1,6 +1,6 @@
 //! A session's state as a row, in parts that are decoded one by one.
 
-use super::{PendingChange, SessionState, SessionStatus, WorkspaceState, job_row::Parts};
+use super::{ChatState, PendingChange, SessionState, SessionStatus, WorkspaceState, job_row::Parts};
 use crate::{
     codec::{self, CodecError, Decode, Encode},
     collision::Proximity,
@@ -50,6 +50,7 @@ pub(super) fn encode(session: &SessionState) -> Result<Vec<u8>, CodecError> {
     let mut row = codec::encode(&facts)?;
     row.extend(codec::encode(&session.agent)?);
     row.extend(codec::encode(&session.workspace)?);
+    row.extend(codec::encode(&session.chat)?);
     for (path, change) in &session.changes {
         row.extend(codec::encode(path)?);
         row.extend(codec::encode(&**change)?);
@@ -63,6 +64,7 @@ pub(super) fn decode(row: &[u8]) -> Result<SessionState, CodecError> {
     let facts: Facts = parts.next()?;
     let agent: Json = parts.next()?;
     let workspace: Option<Arc<WorkspaceState>> = parts.next()?;
+    let chat: ChatState = parts.next()?;
     let mut changes = BTreeMap::new();
     for _ in 0..facts.changes {
         let path: Arc<str> = parts.next()?;
@@ -88,5 +90,6 @@ pub(super) fn decode(row: &[u8]) -> Result<SessionState, CodecError> {
         collisions: facts.collisions,
         jobs: facts.jobs,
         processes: facts.processes,
+        chat,
     })
 }

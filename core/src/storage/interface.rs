@@ -105,6 +105,15 @@ pub trait Storage: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Entry>, StorageError>;
 
+    /// Does what need not be done while somebody waits, such as to keep caches small. It is called after each sync, when
+    /// all have been told.
+    ///
+    /// # Errors
+    /// Where something cannot be read.
+    fn tidy(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// What it takes up.
     ///
     /// # Errors

@@ -1,20 +1,22 @@
 //! The beginning of a job's task: a new attempt, or the log's end again.
 
 use super::{
-    ActiveJob, Stop, Worked,
+    ActiveJob, SMALL_BYTES, Stop, Work, Worked,
     close::End,
     history::History,
     open::{Doing, Open, OpenSteps},
     perform::child_id,
+    share::share_history,
 };
 use crate::{
+    reuse::EarlierResults,
     runner::{Inner, RUNNER},
     step_result::StepResult,
 };
 use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobResumed, JobStarted, StepOutcome},
+    event::{EventBody, JobResumed, JobStarted, JobUsage, StepOutcome},
     id::JobId,
     projection::{JobStatus, OpenStep},
     time::Timestamp,
@@ -45,7 +47,14 @@ impl ActiveJob {
         id: JobId,
         poke: watch::Receiver<super::Poke>,
     ) -> Result<Option<(Self, Begun)>, Stop> {
-        let Some(state) = inner.views.job(&id)? else { return Ok(None) };
+        let Some(mut state) = inner.views.job(&id)? else { return Ok(None) };
+        if let Some(fork) = &state.submitted.forked_from
+            && let Some(position) = share_history(&inner, &id, fork).await?
+        {
+            inner.applied(position).await?;
+            let Some(shared) = inner.views.job(&id)? else { return Ok(None) };
+            state = shared;
+        }
         // A job that was just submitted has no history worth a read.
         let history = if state.status == JobStatus::Queued && state.version == 1 {
             Some(History::of_submitted((*state).clone()))
@@ -58,6 +67,7 @@ impl ActiveJob {
         let (report, results) = mpsc::unbounded_channel();
         let state = &history.state;
         let mut job = Self {
+            pace: inner.sources.pace(&state.submitted.script_hash),
             inner,
             id,
             submitted: state.submitted.clone(),
@@ -68,7 +78,11 @@ impl ActiveJob {
             open: OpenSteps::default(),
             inbox: std::mem::take(&mut history.inbox),
             children: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            had_agents: state.usage != JobUsage::default(),
             seen_pokes: 0,
+            steps: state.steps,
+            submitted_position: state.submitted_position,
             last_position: 0,
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,
@@ -102,8 +116,10 @@ impl ActiveJob {
 
     /// Replays the run. Only when that went well does the job go on: one that cannot be replayed is left as it was.
     async fn come_back(&mut self, history: History) -> Result<Worked, Stop> {
+        let history_is_shared = history.is_shared();
         let worked = self.start_script(history.began_at, history.run).await?;
-        if self.waiting && !matches!(worked, Err(RunError::Replay(_))) {
+        // A fork begins here to go on by itself.
+        if (self.waiting || history_is_shared) && !matches!(worked, Err(RunError::Replay(_))) {
             self.append(vec![EventBody::JobResumed(JobResumed {}).into()]).await?;
             self.waiting = false;
         }
@@ -114,18 +130,22 @@ impl ActiveJob {
     /// A step that was open when the last task of this job ended. What was being performed then is recorded as
     /// interrupted before anything else happens to it; what waits goes on waiting.
     fn reopen(&mut self, path: &Arc<str>, step: &OpenStep, history: &History) -> Result<(), Stop> {
-        let Some(EventBody::StepStarted(started)) = history.at(step.position).map(|event| &event.body) else {
-            return Ok(());
-        };
-        let mut open = Open::new(started.clone(), step.position, step.started_at);
+        let Some(event) = history.at(step.position) else { return Ok(()) };
+        let EventBody::StepStarted(started) = &event.body else { return Ok(()) };
+        // Not when it happened: what a fork shares began for it when it was copied.
+        let mut open = Open::new(started.clone(), step.position, event.time);
         if step.kind == "workflow".into() {
-            let child = child_id(&self.id, step.run, path, step.attempt, step.started_at);
+            let child = child_id(&self.id, step.run, path, step.attempt, event.time);
             self.children.insert(path.clone(), child);
         }
         self.look_for(&mut open)?;
+        if open.step.kind == "tool" {
+            let asked = history.state.approval(path).is_some();
+            self.reopen_call(&mut open, history.has_call(path, step.position), asked);
+        }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
-        } else if matches!(open.doing, Doing::Performing) {
+        } else if matches!(open.doing, Doing::Performing) && !history.is_shared() {
             open.doing = Doing::Interrupted;
             let error = ErrorInfo::new(
                 "interrupted",
@@ -142,17 +162,26 @@ impl ActiveJob {
     pub(super) async fn start_script(&mut self, began_at: Timestamp, history: Vec<Arc<Event>>) -> Result<Worked, Stop> {
         let stop = StopHandle::default();
         let inner = self.inner.clone();
+        let hash = self.submitted.script_hash;
+        // Results of an earlier job are read from the log.
+        let is_small = history.is_empty()
+            && self.submitted.resume_from.is_none()
+            && self.args.as_str().len() <= SMALL_BYTES
+            && inner.sources.has(&hash)
+            && inner.engine.has_compiled(&hash);
         let (submitted, id, run, args, handle) =
             (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
-        self.slice(stop, move || {
-            let source = inner.source(&submitted.script_hash).map_err(RunError::Replay)?;
+        let run = move || {
+            let source = inner.source(&hash).map_err(RunError::Replay)?;
+            let earlier = EarlierResults::new(inner.clone(), submitted.resume_from);
             let spec = RunSpec {
                 stop: handle,
+                earlier: Some(Arc::new(earlier)),
                 job: id,
                 run,
                 workflow: submitted.workflow.clone(),
-                source,
-                script_hash: submitted.script_hash,
+                source: source.text,
+                script_hash: hash,
                 args,
                 seed: submitted.seed,
                 started_at: began_at,
@@ -160,7 +189,7 @@ impl ActiveJob {
                 budget_total: submitted.limits.budget_tokens,
             };
             Run::start(&inner.engine, spec, &history)
-        })
-        .await
+        };
+        self.slice(Work { stop, is_small, run }).await
     }
 }

@@ -5,10 +5,11 @@ use futures_util::future::join_all;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{
-        EventBody, JobCancelled, JobCompleted, JobFailed, JobRetryScheduled, JobTimedOut, NewEvent, StepFinished,
-        StepOutcome,
+        EventBody, JobCancelled, JobCompleted, JobFailed, JobLogged, JobRetryScheduled, JobTimedOut, NewEvent,
+        StepFinished, StepOutcome,
     },
     json::Json,
+    projection::StepCounts,
 };
 use std::sync::Arc;
 
@@ -25,9 +26,14 @@ impl ActiveJob {
     /// Ends what is open, and records the end. A failure may be the end of an attempt only.
     pub(super) async fn close(&mut self, end: End) -> Result<Leave, Stop> {
         self.performers.shutdown().await;
+        // What was done just now is recorded as done.
+        while let Ok(report) = self.results.try_recv() {
+            self.performed(report);
+        }
         let closing = self.cancel_open_steps();
         self.inner.processes.end_job(&self.id).await;
         self.cancel_children().await;
+        self.settle_agents().await?;
         match self.append_end(closing.clone(), end).await {
             // The result, or the error.
             Err(Stop::TooLarge(error)) => self.append_end(closing, End::Failed(error)).await,
@@ -36,15 +42,29 @@ impl ActiveJob {
     }
 
     async fn append_end(&mut self, mut events: Vec<NewEvent>, end: End) -> Result<Leave, Stop> {
+        events.extend(self.reuse_report());
         let last = self.last_event(end);
         let is_over = last.is_terminal();
         events.push(last.into());
         self.append_at_once(events).await?;
         if is_over {
+            self.inner.meters.forget(&self.id);
+            self.close_sessions();
             return Ok(Leave::Ended);
         }
         self.settle().await?;
         Ok(Leave::AttemptEnded)
+    }
+
+    /// How much of a job that could take results over was taken over.
+    fn reuse_report(&self) -> Option<NewEvent> {
+        let StepCounts { total, cached, .. } = self.steps;
+        if cached == 0 && self.submitted.resume_from.is_none() {
+            return None;
+        }
+        let message = format!("{cached} of {total} steps reused");
+        let body = EventBody::JobLogged(JobLogged { level: "info".into(), message });
+        Some(NewEvent::new(body).cause(self.submitted_position))
     }
 
     fn last_event(&mut self, end: End) -> EventBody {
@@ -53,7 +73,7 @@ impl ActiveJob {
             End::Failed(_) if self.look().is_ok() && self.inbox.cancel.is_some() => {
                 EventBody::JobCancelled(JobCancelled { reason: self.inbox.cancel.take().flatten() })
             }
-            End::Completed(result) => EventBody::JobCompleted(JobCompleted { result, usage: Default::default() }),
+            End::Completed(result) => EventBody::JobCompleted(JobCompleted { result, usage: self.usage() }),
             End::Cancelled(reason) => EventBody::JobCancelled(JobCancelled { reason }),
             End::TimedOut => EventBody::JobTimedOut(JobTimedOut { limit: "timeout_ms".into() }),
             End::Failed(error) => {
@@ -72,14 +92,19 @@ impl ActiveJob {
     /// A `step.finished` for each open step, the innermost first.
     pub(super) fn cancel_open_steps(&mut self) -> Vec<NewEvent> {
         let now = (self.inner.options.clock)();
-        let events = self
-            .open
-            .in_order()
-            .into_iter()
+        let mut events: Vec<NewEvent> = Vec::new();
+        for path in self.agents.keys().cloned().collect::<Vec<_>>() {
+            events.extend(self.cancel_agent(&path));
+        }
+        let mut open = std::mem::take(&mut self.open).into_in_order();
+        let finished = open
+            .iter_mut()
             .rev()
-            .map(|open| {
+            // The last attempt of a step that waits for its next one is closed already.
+            .filter(|open| !open.is_between_attempts())
+            .flat_map(|open| {
                 let path: Arc<str> = open.step.path.as_str().into();
-                // The last attempt of a step that waits for its next one is closed already.
+                let mut events = open.end_call(StepOutcome::Cancelled, None);
                 let finished = StepFinished {
                     run: self.run,
                     path: open.step.path.clone(),
@@ -91,21 +116,17 @@ impl ActiveJob {
                     cached: false,
                     cached_from: None,
                 };
-                (
-                    open.is_between_attempts(),
-                    self.step_event(EventBody::StepFinished(finished), &path).cause(open.position),
-                )
-            })
-            .filter_map(|(closed, event)| (!closed).then_some(event))
-            .collect();
-        self.open = Default::default();
+                events.push(self.step_event(EventBody::StepFinished(finished), &path).cause(open.position));
+                events
+            });
+        events.extend(finished);
         events
     }
 
     /// Asks the children that still run to end. Each is a job of its own, and records its end itself.
     async fn cancel_children(&mut self) {
         let children: Vec<_> = std::mem::take(&mut self.children).into_values().collect();
-        let reason = format!("its parent {} has ended", self.id);
-        join_all(children.iter().map(|child| self.inner.cancel_child(child, &reason))).await;
+        let (session, reason) = (self.submitted.session, format!("its parent {} has ended", self.id));
+        join_all(children.iter().map(|child| self.inner.cancel_child(child, session, &reason))).await;
     }
 }

@@ -3,11 +3,15 @@
 use super::{
     ActiveJob, Stop,
     open::{Doing, StepInput},
+    tool_call,
 };
 use crate::step_result::StepResult;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Decision, EventBody, NewEvent, StepFinished, StepOutcome, StepRetryScheduled, StepStarted, WaitKind},
+    event::{
+        Decision, EventBody, NewEvent, RetryPolicy, StepFinished, StepOutcome, StepRetryScheduled, StepStarted,
+        WaitKind,
+    },
     json::Json,
     projection::JobStatus,
     time::Timestamp,
@@ -21,6 +25,8 @@ pub(super) enum Delivery {
     Result { path: Arc<str>, attempt: u32, result: StepResult },
     /// The wait before its next attempt is over.
     NextAttempt { path: Arc<str> },
+    /// A tool call was approved.
+    Approved { path: Arc<str> },
 }
 
 impl ActiveJob {
@@ -29,8 +35,11 @@ impl ActiveJob {
         if let Some((path, attempt, result)) = self.finished.pop_front() {
             return Ok(Some(Delivery::Result { path, attempt, result }));
         }
-        if let Some((path, result)) = self.take_signal().or_else(|| self.take_decision()) {
+        if let Some((path, result)) = self.take_signal() {
             return Ok(Some(self.result(path, result)));
+        }
+        if let Some(delivery) = self.take_decision() {
+            return Ok(Some(delivery));
         }
         if let Some((path, result)) = self.take_child()? {
             return Ok(Some(self.result(path, result)));
@@ -52,12 +61,18 @@ impl ActiveJob {
         })
     }
 
-    fn take_decision(&mut self) -> Option<(Arc<str>, StepResult)> {
+    fn take_decision(&mut self) -> Option<Delivery> {
         self.open.waiting_for(WaitKind::Approval).into_iter().find_map(|(asked, path, _)| {
             let decided = self.inbox.take_decision(&path, asked)?;
+            if let Some(open) = self.open.get(&path).filter(|open| open.step.kind == "tool") {
+                return Some(match tool_call::refused(&open.step, &decided) {
+                    Some(refused) => self.result(path, refused),
+                    None => Delivery::Approved { path },
+                });
+            }
             let approved = decided.decision == Decision::Approved;
             let output = serde_json::json!({ "approved": approved, "by": decided.by, "note": decided.note });
-            Some((path, StepResult::ok(output)))
+            Some(self.result(path, StepResult::ok(output)))
         })
     }
 
@@ -130,6 +145,7 @@ impl ActiveJob {
         match delivery {
             Delivery::Result { path, attempt, result } => self.deliver_result(&path, attempt, result).await,
             Delivery::NextAttempt { path } => self.next_attempt(&path).await,
+            Delivery::Approved { path } => self.start_approved(&path).await.map(|()| None),
         }
     }
 
@@ -144,7 +160,7 @@ impl ActiveJob {
         let now = (self.inner.options.clock)();
         let wait_ms = match result.outcome {
             StepOutcome::Ok | StepOutcome::Cancelled | StepOutcome::Skipped => None,
-            _ => StepInput::of(&open.step).retry.and_then(|retry| retry.wait_ms_after(attempt)),
+            outcome => retry_policy(&open.step, outcome).and_then(|retry| retry.wait_ms_after(attempt)),
         };
         let finished = StepFinished {
             run: self.run,
@@ -158,7 +174,11 @@ impl ActiveJob {
             cached_from: None,
         };
         let started = open.position;
-        let mut events = vec![self.step_event(EventBody::StepFinished(finished.clone()), path).cause(started)];
+        let mut events = open.end_call(finished.outcome, finished.error.as_ref());
+        if finished.outcome == StepOutcome::Interrupted {
+            events.extend(self.close_interrupted(path)?);
+        }
+        events.push(self.step_event(EventBody::StepFinished(finished.clone()), path).cause(started));
         if let Some(wait_ms) = wait_ms {
             let error = finished.error.clone().unwrap_or_else(|| ErrorInfo::new("step_failed", "the attempt failed"));
             let retry = StepRetryScheduled { run: self.run, path: path.to_string(), attempt, wait_ms, error };
@@ -166,6 +186,12 @@ impl ActiveJob {
         }
         let appended = match self.append(events).await {
             Err(Stop::TooLarge(error)) => {
+                // Nothing of it was written: the call, too, ends with what is small enough.
+                let call =
+                    self.open.get(path).filter(|open| open.step.kind == "tool").map(|open| self.new_call(&open.step));
+                if let Some(open) = self.open.get_mut(path) {
+                    open.call = call;
+                }
                 let result = StepResult::failed(error);
                 return Box::pin(self.deliver_result(path, attempt, result)).await;
             }
@@ -179,6 +205,10 @@ impl ActiveJob {
                 }
             }
             None => {
+                if finished.outcome == StepOutcome::Interrupted {
+                    self.release_session(path);
+                }
+                self.agents.remove(path);
                 self.open.close(path);
             }
         }
@@ -193,7 +223,9 @@ impl ActiveJob {
     async fn next_attempt(&mut self, path: &Arc<str>) -> Result<Option<Input>, Stop> {
         let Some(open) = self.open.get(path) else { return Ok(None) };
         let step = StepStarted { attempt: open.step.attempt + 1, ..open.step.clone() };
-        let appended = self.append(vec![self.step_event(EventBody::StepStarted(step.clone()), path)]).await?;
+        let mut events = vec![self.step_event(EventBody::StepStarted(step.clone()), path)];
+        events.extend((step.kind == "tool").then(|| self.call_or_question(&step)));
+        let appended = self.append(events).await?;
         self.began(step.clone(), appended.first_position, appended.time)?;
         Ok((step.kind == "step").then_some(Input::Attempt { event: step, time: appended.time }))
     }
@@ -202,3 +234,11 @@ impl ActiveJob {
         NewEvent::new(body).step(Some(path.clone()))
     }
 }
+
+/// When the step is tried again. An agent that a dead server left goes on, also where nobody said so.
+fn retry_policy(step: &StepStarted, outcome: StepOutcome) -> Option<RetryPolicy> {
+    let interrupted = outcome == StepOutcome::Interrupted && step.kind == "agent";
+    StepInput::of(step).retry.or_else(|| interrupted.then_some(AGENT_RETRY))
+}
+
+const AGENT_RETRY: RetryPolicy = RetryPolicy { max: 3, backoff_ms: 500, factor: 2.0, max_backoff_ms: 10_000 };

@@ -23,12 +23,14 @@ pub(super) struct History {
     pub(super) began_at: Timestamp,
     /// Its events, in order.
     pub(super) run: Vec<Arc<Event>>,
+    /// Whether the last event is a copy of another job's.
+    shared: bool,
 }
 
 impl History {
     /// That of a job with nothing but its `job.submitted`.
     pub(super) fn of_submitted(state: JobState) -> Self {
-        Self { inbox: Inbox::default(), began_at: state.submitted_at, run: Vec::new(), state }
+        Self { inbox: Inbox::default(), began_at: state.submitted_at, run: Vec::new(), shared: false, state }
     }
 
     /// Reads it, which may take a while. `None` where there is no such job.
@@ -55,6 +57,7 @@ impl History {
 
     fn add(&mut self, event: Arc<Event>) {
         self.inbox.note(&event);
+        self.shared = event.origin.is_some();
         match &event.body {
             EventBody::JobStarted(_) | EventBody::JobContinued(_) => {
                 self.began_at = event.happened_at();
@@ -73,6 +76,19 @@ impl History {
             _ => self.run.push(event.clone()),
         }
         self.state.apply(&event);
+    }
+
+    /// Whether the call of a tool's step was begun that began at this position.
+    pub(super) fn has_call(&self, path: &str, position: u64) -> bool {
+        let behind = self.run.iter().rev().take_while(|event| event.position > position);
+        behind
+            .filter(|event| event.step.as_deref() == Some(path))
+            .any(|event| matches!(event.body, EventBody::ToolStarted(_)))
+    }
+
+    /// Whether all of it is shared with the job that this one is a fork of: nothing of it was done here.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// The event at this position, where it belongs to the run.

@@ -4,6 +4,7 @@
 //! what comes before the script is told; `perform` does what it asks for; `close` ends it. The task holds nothing that
 //! the log does not: it can be dropped at any `await`, and begun again.
 
+mod agents;
 mod begin;
 mod close;
 mod deliver;
@@ -12,11 +13,14 @@ mod inbox;
 mod open;
 mod perform;
 mod record;
+mod share;
+mod slice;
+mod tool_call;
 mod wait;
 
 pub(crate) use perform::child_id;
 
-use crate::{dispatcher::Message, runner::Inner, step_result::StepResult};
+use crate::{agent::OpenWork, dispatcher::Message, runner::Inner, sources::Pace, step_result::StepResult};
 use begin::Begun;
 use close::End;
 use futures_util::FutureExt;
@@ -27,16 +31,18 @@ use moonlog_core::{
     id::JobId,
     json::Json,
     log::{Append, AppendError, Appended, Expected, Hurry, Poisoned, ReadError},
+    projection::StepCounts,
     time::Timestamp,
 };
-use moonlog_scripts::{Input, Run, RunError, RunState, Slice, StopHandle};
+use moonlog_scripts::{Input, Run, RunError, RunState, Slice};
 use open::OpenSteps;
 use perform::Report;
+use slice::Work;
 use std::{
     collections::{BTreeMap, VecDeque},
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -66,6 +72,9 @@ pub(crate) struct Poke {
     /// The server stops.
     pub(crate) shutdown: bool,
 }
+
+/// Values up to here are converted in no time.
+const SMALL_BYTES: usize = 32 << 10;
 
 /// Why a job's task stops without an end of the job.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +112,8 @@ pub(super) struct ActiveJob {
     /// 1-based over the job's life.
     run: u32,
     args: Json,
+    /// That of its script.
+    pace: Arc<Pace>,
     /// When the job's own time is up.
     deadline: Option<Timestamp>,
     open: OpenSteps,
@@ -110,6 +121,14 @@ pub(super) struct ActiveJob {
     inbox: Inbox,
     /// Child jobs of open `workflow` steps, by the step's path.
     children: BTreeMap<Arc<str>, JobId>,
+    /// What the agents of open steps have begun and not ended, by the step's path.
+    agents: BTreeMap<Arc<str>, Arc<Mutex<OpenWork>>>,
+    /// Whether it has or had agents.
+    had_agents: bool,
+    /// How many steps it has begun, and how many of them ended with an earlier run's result.
+    steps: StepCounts,
+    /// The position of its `job.submitted`.
+    submitted_position: u64,
     /// The last position that it has appended.
     last_position: u64,
     /// Up to which version of its stream the job has looked for what came from outside.
@@ -232,42 +251,9 @@ impl ActiveJob {
                     }
                 },
             };
-            let stop = run.stop_handle();
-            worked = self.slice(stop, move || run.resume(input).map(|slice| (run, slice))).await?;
-        }
-    }
-
-    /// Runs a slice of the script on a thread where it may compute. A job that is cancelled meanwhile, or whose time is
-    /// up, has its script stopped.
-    async fn slice<F>(&mut self, stop: StopHandle, work: F) -> Result<Worked, Stop>
-    where
-        F: FnOnce() -> Worked + Send + 'static,
-    {
-        let mut working = tokio::task::spawn_blocking(work);
-        let mut stopped = None;
-        let worked = loop {
-            let until_late = wait::until(self.deadline, (self.inner.options.clock)());
-            tokio::select! {
-                worked = &mut working => break worked,
-                changed = self.poke.changed(), if stopped.is_none() => {
-                    stopped = changed.map_err(|_| Stop::Shutdown).and_then(|()| self.look()).err();
-                    if stopped.is_some() || self.inbox.cancel.is_some() {
-                        stop.stop();
-                    }
-                }
-                () = tokio::time::sleep(until_late), if !until_late.is_zero() => {}
-            }
-            if self.is_late((self.inner.options.clock)()) {
-                stop.stop();
-            }
-        };
-        match (worked, stopped) {
-            (Ok(_), Some(stop)) => Err(stop),
-            (Ok(worked), None) => Ok(worked),
-            (Err(error), _) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Stop::Shutdown),
-            },
+            let (stop, is_small) = (run.stop_handle(), is_small(&input));
+            let run = move || run.resume(input).map(|slice| (run, slice));
+            worked = self.slice(Work { stop, is_small, run }).await?;
         }
     }
 
@@ -294,7 +280,10 @@ impl ActiveJob {
         self.append_in(Hurry::AtOnce, events).await
     }
 
-    async fn append_in(&mut self, hurry: Hurry, events: Vec<NewEvent>) -> Result<Appended, Stop> {
+    async fn append_in(&mut self, hurry: Hurry, mut events: Vec<NewEvent>) -> Result<Appended, Stop> {
+        for event in &mut events {
+            event.session = event.session.or(self.submitted.session);
+        }
         let append = Append { stream: StreamId::Job(self.id), expected: Expected::Any, events };
         let appended = self.inner.log.append_when_ready(append, hurry).await.map_err(refused)?;
         self.last_position = appended.last_position;
@@ -304,6 +293,16 @@ impl ActiveJob {
     /// Returns when all that was appended can be read by the job's next task.
     async fn settle(&self) -> Result<(), Stop> {
         Ok(self.inner.applied(self.last_position).await?)
+    }
+}
+
+/// Whether it takes no time to give this to a script.
+fn is_small(input: &Input) -> bool {
+    match input {
+        Input::Finished { event, .. } => {
+            event.output.as_ref().is_none_or(|output| output.as_str().len() <= SMALL_BYTES)
+        }
+        Input::Attempt { .. } | Input::Continue => true,
     }
 }
 

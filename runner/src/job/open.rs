@@ -1,5 +1,6 @@
 //! A job's open steps: those that have started and have no last result yet. Pure.
 
+use super::tool_call::ToolCall;
 use moonlog_core::{
     event::{RetryPolicy, StepStarted, WaitKind},
     id::{JobId, ProcessId},
@@ -60,6 +61,10 @@ pub(super) struct Open {
     /// The position of its `step.started`.
     pub(super) position: u64,
     pub(super) doing: Doing,
+    /// What must be durable before anything is done for it.
+    pub(super) acts_behind: u64,
+    /// Of a step of kind `tool`: its call, from when it stands in the log to when its end does.
+    pub(super) call: Option<Box<ToolCall>>,
     /// Ends the task that performs it.
     pub(super) task: Option<AbortHandle>,
 }
@@ -97,7 +102,7 @@ impl Open {
             "workflow" | "process_wait" => Doing::Looking,
             _ => Doing::Performing,
         };
-        Self { step, started_at, position, doing, task: None }
+        Self { step, started_at, position, doing, acts_behind: position, call: None, task: None }
     }
 
     /// Whether a task has to be at it, though the job may count as waiting meanwhile.
@@ -157,6 +162,13 @@ impl OpenSteps {
     /// All of them, in the order in which they were started.
     pub(super) fn in_order(&self) -> Vec<&Open> {
         let mut all: Vec<_> = self.0.values().collect();
+        all.sort_by_key(|open| open.position);
+        all
+    }
+
+    /// The same, taken out.
+    pub(super) fn into_in_order(self) -> Vec<Open> {
+        let mut all: Vec<_> = self.0.into_values().collect();
         all.sort_by_key(|open| open.position);
         all
     }

@@ -3,8 +3,10 @@
 use super::{
     ActiveJob, Stop,
     open::{Doing, Open, StepInput, Wait},
+    tool_call::ToolInput,
 };
 use crate::{
+    agent::{self, AgentContext, OpenWork},
     derived_id::derived_id,
     http,
     process::{
@@ -14,16 +16,21 @@ use crate::{
     runner::Inner,
     step_result::StepResult,
     submit::ChildRequest,
+    tool::{ToolContext, ToolOutput},
 };
 use futures_util::FutureExt;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
-    id::{JobId, ProcessId},
+    id::{JobId, ProcessId, SessionId},
     journal::idempotency_key,
     time::Timestamp,
 };
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
@@ -31,6 +38,10 @@ impl ActiveJob {
         let path: Arc<str> = step.path.as_str().into();
         let mut open = Open::new(step, position, at);
         self.look_for(&mut open)?;
+        if open.step.kind == "tool" {
+            // The call stands in the same append.
+            self.begin_call(&mut open);
+        }
         self.open.insert(open);
         self.perform(&path);
         Ok(())
@@ -73,9 +84,10 @@ impl ActiveJob {
         }
     }
 
-    fn perform(&mut self, path: &Arc<str>) {
+    /// Begins the task that performs a step, where it needs one.
+    pub(super) fn perform(&mut self, path: &Arc<str>) {
         let Some(open) = self.open.get_mut(path).filter(|open| open.needs_task()) else { return };
-        let (step, position, started_at) = (open.step.clone(), open.position, open.started_at);
+        let (step, position, started_at) = (open.step.clone(), open.acts_behind, open.started_at);
         if step.kind == "workflow" {
             let child = child_id(&self.id, step.run, path, step.attempt, started_at);
             self.children.insert(path.clone(), child);
@@ -86,9 +98,12 @@ impl ActiveJob {
             position,
             idempotency_key: idempotency_key(&self.id, step.run, &step.path),
             child: self.children.get(path).copied(),
+            agent: (step.kind == "agent").then(|| self.begin_agent(path)),
+            session: self.submitted.session,
             nesting: self.submitted.limits.nesting,
             queue: self.submitted.queue.clone(),
             priority: self.submitted.priority,
+            tool_context: (step.kind == "tool").then(|| self.tool_context(&step)),
             step,
         };
         // What has ended is let go of.
@@ -120,6 +135,13 @@ impl ActiveJob {
     pub(super) fn performed(&mut self, Report { path, attempt, performed }: Report) {
         match performed {
             Performed::Result(result) => self.finished.push_back((path, attempt, result)),
+            Performed::Called(output) => {
+                self.finished.push_back((path.clone(), attempt, output.step_result()));
+                let open = self.open.get_mut(&path).filter(|open| open.step.attempt == attempt);
+                if let Some(call) = open.and_then(|open| open.call.as_mut()) {
+                    call.output = Some(*output);
+                }
+            }
             Performed::Submitted(child) => {
                 if let Some(open) = self.open.get_mut(&path) {
                     open.doing = Doing::Waiting(Wait::child(&child));
@@ -137,7 +159,7 @@ impl ActiveJob {
         while open.task.as_ref().is_some_and(|task| !task.is_finished()) {
             tokio::task::yield_now().await;
         }
-        self.inner.cancel_child(&child, "its branch was cancelled").await;
+        self.inner.cancel_child(&child, self.submitted.session, "its branch was cancelled").await;
     }
 }
 
@@ -145,6 +167,8 @@ impl ActiveJob {
 pub(super) enum Performed {
     /// Its result.
     Result(StepResult),
+    /// What came of a tool call.
+    Called(Box<ToolOutput>),
     /// The child job is there, and the step waits for it.
     Submitted(JobId),
 }
@@ -164,37 +188,72 @@ struct Operation {
     position: u64,
     idempotency_key: String,
     child: Option<JobId>,
+    /// What the agent that is to be performed begins and does not end.
+    agent: Option<Arc<Mutex<OpenWork>>>,
+    /// The session that the job runs in.
+    session: Option<SessionId>,
     nesting: u32,
     queue: String,
     priority: i32,
+    tool_context: Option<ToolContext>,
 }
 
 impl Operation {
     /// Acts once it is durable that it will. `None` where the result comes from elsewhere, or nothing may be done.
     async fn perform(&self) -> Option<Performed> {
         self.inner.log.durable(self.position).await.ok()?;
+        if let Some(context) = &self.tool_context {
+            let ToolInput { name, input } = ToolInput::of(&self.step);
+            let output = self.inner.tools.perform(context, &name, &input).await;
+            return Some(Performed::Called(Box::new(output)));
+        }
         let result = match self.step.kind.as_str() {
             "http" => http::perform(&self.step.input, &self.idempotency_key, &self.inner.options.http).await,
             "workflow" => match self.submit_child().await {
                 Ok(()) => return self.child.map(Performed::Submitted),
                 Err(error) => StepResult::failed(error),
             },
-            _ => {
-                let context = ExecContext {
-                    process: uuid::Uuid::now_v7().into(),
-                    workdir: None,
-                    owner: Owner {
-                        stream: StreamId::Job(self.job),
-                        job: Some(self.job),
-                        session: None,
-                        step: Some(self.step.path.as_str().into()),
-                    },
-                    idempotency_key: self.idempotency_key.clone(),
-                };
-                exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await
-            }
+            "agent" => agent::perform(self.agent_context()?, &self.step.input).await?,
+            _ => match self.workdir().await {
+                Err(error) => StepResult::failed(error),
+                Ok(workdir) => {
+                    let context = ExecContext {
+                        process: uuid::Uuid::now_v7().into(),
+                        workdir,
+                        owner: Owner {
+                            stream: StreamId::Job(self.job),
+                            job: Some(self.job),
+                            session: self.session,
+                            step: Some(self.step.path.as_str().into()),
+                        },
+                        idempotency_key: self.idempotency_key.clone(),
+                    };
+                    exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await
+                }
+            },
         };
         Some(Performed::Result(result))
+    }
+
+    /// Where its processes run: in the session's workspace, where the job is in a session that has one.
+    async fn workdir(&self) -> Result<Option<PathBuf>, ErrorInfo> {
+        match &self.session {
+            Some(session) if exec::STARTS.contains(&&*self.step.kind) => self.inner.workspaces.root(session).await,
+            _ => Ok(None),
+        }
+    }
+
+    fn agent_context(&self) -> Option<AgentContext> {
+        Some(AgentContext {
+            inner: self.inner.clone(),
+            job: self.job,
+            job_session: self.session,
+            run: self.step.run,
+            attempt: self.step.attempt,
+            step: self.step.path.as_str().into(),
+            idempotency_key: self.idempotency_key.clone(),
+            open: self.agent.clone()?,
+        })
     }
 
     /// Submits the child job, unless that was done before a restart. Its end is heard of through the projections.
@@ -211,6 +270,7 @@ impl Operation {
             nesting: self.nesting,
             queue: self.queue.clone(),
             priority: self.priority,
+            session: self.session,
         };
         self.inner.submit_child(request).await
     }

@@ -3,9 +3,10 @@
 use super::{
     ActiveJob, Stop,
     open::{Doing, Open},
+    tool_call::ToolCall,
 };
 use moonlog_core::event::{Cause, EventBody, NewEvent, StepStarted, ToolApprovalRequested};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What follows from events of a slice once they are appended.
 enum Effect {
@@ -59,17 +60,30 @@ impl Effects {
     }
 }
 
-/// The request for a decision that stands behind the start of an `approve` step.
-fn approval_request(event: &NewEvent) -> Option<NewEvent> {
-    let EventBody::StepStarted(step) = &event.body else { return None };
-    (step.kind == "approve").then(|| {
-        let request =
-            ToolApprovalRequested { call_id: step.path.clone(), name: "approve".into(), input: step.input.clone() };
-        NewEvent::new(EventBody::ToolApprovalRequested(request)).step(event.step.clone()).cause_before(1)
-    })
+/// The path of a step that ends with an earlier run's result.
+fn reused_path(event: &NewEvent) -> Option<String> {
+    match &event.body {
+        EventBody::StepFinished(step) if step.cached => Some(step.path.clone()),
+        _ => None,
+    }
 }
 
 impl ActiveJob {
+    /// What stands right behind the start of a step: of an `approve` the question, of a `tool` its call.
+    fn companion(&self, event: &NewEvent) -> Option<NewEvent> {
+        let EventBody::StepStarted(step) = &event.body else { return None };
+        match step.kind.as_str() {
+            "approve" => {
+                let (call_id, input) = (step.path.clone(), step.input.clone());
+                let request = ToolApprovalRequested { call_id, name: "approve".into(), input };
+                let request = NewEvent::new(EventBody::ToolApprovalRequested(request));
+                Some(request.step(event.step.clone()).cause_before(1))
+            }
+            "tool" => Some(self.call_or_question(step)),
+            _ => None,
+        }
+    }
+
     /// Appends what the script did, and begins what it asked for. Gives the last position that was written.
     pub(super) async fn record(&mut self, intents: Vec<NewEvent>) -> Result<Option<u64>, Stop> {
         if intents.is_empty() {
@@ -80,11 +94,25 @@ impl ActiveJob {
         let mut events = Vec::with_capacity(intents.len());
         // Steps that are started here, by path: a step of pure script may also be finished here.
         let mut started = HashMap::new();
+        // Tool calls among them that were not ended here.
+        let mut calls = HashMap::new();
+        // What is answered by an earlier run's result asks nobody.
+        let reused: HashSet<String> = intents.iter().filter_map(reused_path).collect();
         for mut event in intents {
             let mut was_open = false;
+            if let EventBody::StepFinished(step) = &event.body {
+                events.extend(self.cancel_agent(&step.path));
+            }
             match &event.body {
-                EventBody::StepStarted(step) => drop(started.insert(step.path.clone(), events.len())),
+                EventBody::StepStarted(step) => {
+                    self.steps.total += 1;
+                    started.insert(step.path.clone(), events.len());
+                }
                 EventBody::StepFinished(step) => {
+                    let (outcome, error) = (step.outcome, step.error.as_ref());
+                    let call = calls.remove(&step.path).map(|call: Box<ToolCall>| call.end(outcome, error));
+                    let open = self.open.get_mut(&step.path).map(|open| open.end_call(outcome, error));
+                    events.extend(call.into_iter().chain(open).flatten());
                     let here = started.get(&step.path).map(|at| Cause::Before((events.len() - at) as u32));
                     event.cause = here.or_else(|| Some(Cause::At(self.open.get(&step.path)?.position)));
                 }
@@ -109,10 +137,17 @@ impl ActiveJob {
                 }
             }
             effects.note(events.len() as u64, &event.body, was_open);
-            let approval = approval_request(&event);
+            let is_reused = event.step.as_deref().is_some_and(|path| reused.contains(path));
+            let companion = self.companion(&event).filter(|_| !is_reused);
+            if let (EventBody::StepStarted(step), Some(EventBody::ToolStarted(_))) =
+                (&event.body, companion.as_ref().map(|companion| &companion.body))
+            {
+                calls.insert(step.path.clone(), self.new_call(step));
+            }
             events.push(event);
-            events.extend(approval);
+            events.extend(companion);
         }
+        self.steps.cached += reused.len() as u64;
         let appended = self.append(events).await?;
         for effect in effects.all {
             match effect {

@@ -1,7 +1,7 @@
 //! All processes of a server.
 
 use super::{
-    Process, ProcessOptions, ProcessSpec,
+    Owner, Process, ProcessOptions, ProcessSpec,
     capture::Capture,
     environment,
     handle::{self, Shared},
@@ -15,7 +15,7 @@ use crate::secret::{Place, Secrets};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, NewEvent, ProcessStarted},
-    id::{JobId, ProcessId},
+    id::{JobId, ProcessId, SessionId},
     log::{Append, AppendError, Expected, Log},
 };
 use std::{
@@ -83,7 +83,7 @@ impl Processes {
         let id = spec.id;
         let command = spec.command.clone();
         let max = self.inner.options.limits.processes_max;
-        self.inner.register.starting(id, spec.owner.dies_with(), max)?;
+        self.inner.register.starting(id, &spec.owner, max)?;
         let (reply, started) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
         // A task of its own: what is begun is brought to its end, whatever becomes of who asked for it.
@@ -107,7 +107,7 @@ impl Processes {
 
     /// The processes of a job of which something runs.
     pub fn of_job(&self, job: &JobId) -> Vec<Process> {
-        self.inner.register.of_job(job)
+        self.inner.register.of(|owner| owner.dies_with() == Some(*job))
     }
 
     /// All processes of which something runs.
@@ -118,14 +118,21 @@ impl Processes {
     /// Asks a job's processes to end, and kills what is left of them after the grace period. Returns when none is
     /// left and `process.exited` of each is appended.
     pub async fn cancel_job(&self, job: &JobId) {
-        self.inner.register.end_job(job, Process::begin_cancel).await;
+        self.inner.register.end_of(|owner| owner.dies_with() == Some(*job), Process::begin_cancel).await;
     }
 
     /// Kills a job's processes with all that they started. Returns when none is left and `process.exited` of each is
     /// appended.
     pub async fn end_job(&self, job: &JobId) {
-        self.inner.register.end_job(job, Process::begin_kill).await;
+        self.inner.register.end_of(|owner| owner.dies_with() == Some(*job), Process::begin_kill).await;
         self.inner.register.forget_job(job);
+    }
+
+    /// Kills a session's processes with all that they started, but for those of jobs, which end with their jobs.
+    /// Returns when none is left and `process.exited` of each is appended.
+    pub async fn end_session(&self, session: &SessionId) {
+        let of_session = |owner: &Owner| owner.session == Some(*session) && owner.dies_with().is_none();
+        self.inner.register.end_of(of_session, Process::begin_kill).await;
     }
 
     /// Kills every process, refuses to start any more, and lets the process host end.

@@ -1,6 +1,6 @@
 //! Which processes there are: those that start, those of which something runs, and how those of running jobs ended.
 
-use super::Process;
+use super::{Owner, Process};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{ProcessExited, StreamId},
@@ -41,7 +41,7 @@ struct State {
 }
 
 struct Starting {
-    job: Option<JobId>,
+    owner: Owner,
     /// Its job has ended meanwhile.
     unwanted: bool,
 }
@@ -52,7 +52,7 @@ impl Register {
     }
 
     /// Notes that a process is being started.
-    pub fn starting(&self, id: ProcessId, job: Option<JobId>, max: usize) -> Result<(), ErrorInfo> {
+    pub fn starting(&self, id: ProcessId, owner: &Owner, max: usize) -> Result<(), ErrorInfo> {
         let mut state = self.state();
         if state.stopped {
             return Err(
@@ -67,7 +67,7 @@ impl Register {
         if state.starting.contains_key(&id) || state.running.contains_key(&id) {
             return Err(ErrorInfo::new("process_exists", format!("there is a process {id} already")));
         }
-        state.starting.insert(id, Starting { job, unwanted: false });
+        state.starting.insert(id, Starting { owner: owner.clone(), unwanted: false });
         Ok(())
     }
 
@@ -116,21 +116,21 @@ impl Register {
         self.state().running.values().cloned().collect()
     }
 
-    pub fn of_job(&self, job: &JobId) -> Vec<Process> {
-        let state = self.state();
-        state.running.values().filter(|process| process.owner().dies_with() == Some(*job)).cloned().collect()
+    /// Those of which something runs, of some owners.
+    pub fn of(&self, which: impl Fn(&Owner) -> bool) -> Vec<Process> {
+        self.state().running.values().filter(|process| which(process.owner())).cloned().collect()
     }
 
-    /// Waits until nothing of a job's processes runs, those that are being started included, which are told that
+    /// Waits until nothing of some owners' processes runs, those that are being started included, which are told that
     /// nobody wants them; `stop` is called for each that runs.
-    pub async fn end_job(&self, job: &JobId, stop: impl Fn(&Process)) {
+    pub async fn end_of(&self, which: impl Fn(&Owner) -> bool, stop: impl Fn(&Process)) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             // In this order: what is started between the two is seen as running, and stops itself.
-            let starting = self.refuse_starting(|starting| starting.job == Some(*job));
-            let running = self.of_job(job);
+            let starting = self.refuse_starting(|starting| which(&starting.owner));
+            let running = self.of(&which);
             running.iter().for_each(&stop);
             if running.is_empty() && !starting {
                 return;
@@ -164,17 +164,6 @@ impl Register {
     /// Refuses to start any more, and waits until nothing runs; `stop` is called for each that does.
     pub async fn end_all(&self, stop: impl Fn(&Process)) {
         self.state().stopped = true;
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let starting = self.refuse_starting(|_| true);
-            let running = self.running();
-            running.iter().for_each(&stop);
-            if running.is_empty() && !starting {
-                return;
-            }
-            changed.await;
-        }
+        self.end_of(|_| true, stop).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Limits of a job: each is an end with a clear error, and none leaves a job behind.
 
 use crate::place::Place;
-use moonlog_core::projection::JobStatus;
+use moonlog_core::{json::Json, projection::JobStatus};
 
 #[test]
 fn a_job_ends_in_time_though_it_never_waits() {
@@ -68,4 +68,30 @@ fn many_jobs_that_write_a_lot_wait_for_the_disk() {
     for job in &jobs {
         assert_eq!(place.result(job), "1");
     }
+}
+
+#[test]
+fn a_script_that_was_quick_holds_up_nobody_when_it_is_not() {
+    let place = Place::with(|options| options.limits.cpu_ms = 600);
+    let source = "if args.long then while true do end end return 1";
+    let submit = |long: bool, timeout_ms| {
+        place.submit_with(source, |submit| {
+            submit.args = Some(Json::of(&serde_json::json!({ "long": long })));
+            submit.timeout_ms = timeout_ms;
+        })
+    };
+    // Known to be quick by then.
+    (0..3).for_each(|_| assert_eq!(place.result(&submit(false, None)), "1"));
+    // One more of them than there are threads.
+    let long: Vec<_> = (0..3).map(|_| submit(true, None)).collect();
+    assert_eq!(place.result(&submit(false, None)), "1");
+    assert_eq!(place.result(&place.submit("return sleep(0)")), "null");
+    assert_eq!(place.ended(&submit(true, Some(100))).state, JobStatus::TimedOut);
+    place.cancel(&long[0]);
+    assert_eq!(place.ended(&long[0]).state, JobStatus::Cancelled);
+    assert_eq!(long[1..].iter().map(|job| place.status(job)).collect::<Vec<_>>(), [JobStatus::Running; 2]);
+    for job in &long[1..] {
+        assert_eq!(place.ended(job).error.unwrap().code, "limit_cpu");
+    }
+    place.check();
 }

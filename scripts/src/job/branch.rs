@@ -23,6 +23,7 @@ impl Job {
         let paths: Vec<Arc<str>> = names.iter().map(|name| scope.segment(name)).collect();
         let fiber = self.fiber()?;
         fiber.branches = paths;
+        fiber.branches_fresh = false;
         fiber.inbox.clear();
         Ok(returns(Value::Nil))
     }
@@ -60,7 +61,10 @@ impl Job {
             let path = branches.get(index as usize - 1).ok_or_else(|| Halt::fault("no such branch"))?;
             Scope::branch(Arc::clone(path))
         };
-        self.add_fiber(FiberKind::Branch(index), thread, scope)?;
+        let id = self.add_fiber(FiberKind::Branch(index), thread, scope)?;
+        if self.flows.get(&self.current).is_some_and(|flow| flow.depends_on_fresh(index as usize - 1)) {
+            self.did_anew(id);
+        }
         Ok(returns(Value::Nil))
     }
 
@@ -75,17 +79,23 @@ impl Job {
 
     /// The next branch of the running one's combinator that ended; none yet: the branch waits.
     pub fn next_child(&mut self) -> Result<Option<Parked>, Halt> {
-        let next = self.fiber()?.inbox.pop_front();
-        if next.is_none() {
+        let fiber = self.fiber()?;
+        let Some(next) = fiber.inbox.pop_front() else {
             self.block(Block::Children)?;
+            return Ok(None);
+        };
+        fiber.branches_fresh |= next.fresh;
+        if let (Some(flow), true) = (self.flows.get_mut(&self.current), next.fresh) {
+            flow.note_fresh(next.index as usize - 1);
         }
-        Ok(next)
+        Ok(Some(next))
     }
 
     pub fn close_branches(&mut self) -> Result<(), Halt> {
         let fiber = self.fiber()?;
         fiber.branches.clear();
         fiber.inbox.clear();
+        fiber.fresh |= fiber.branches_fresh;
         Ok(())
     }
 
@@ -97,6 +107,7 @@ impl Job {
             .iter()
             .filter(|(_, fiber)| fiber.parent == Some(current) && matches!(fiber.kind, FiberKind::Branch(_)));
         let roots: Vec<FiberId> = children.map(|(id, _)| *id).collect();
+        self.fiber()?.branches_fresh |= !roots.is_empty();
         self.cancel(lua, &roots)?;
         self.close_branches()
     }
@@ -129,7 +140,7 @@ impl Job {
             if fiber.kind == FiberKind::Spawn {
                 let path = fiber.scopes.first().map(|scope| Arc::clone(&scope.prefix)).unwrap_or_default();
                 let text = Value::Nil;
-                let end = SpawnEnd { result: Err(text), error: Some(error.clone()), path, observed: true };
+                let end = SpawnEnd { result: Err(text), error: Some(error.clone()), path, observed: true, fresh: true };
                 self.spawn_ends.insert(id, end);
                 ended.push(id);
             }
@@ -163,7 +174,7 @@ impl Job {
         if id == self.current {
             return Err(Halt::error("deadlock", "a spawned branch cannot wait for itself"));
         }
-        if let Some(answer) = self.spawn_answer(lua, id)? {
+        if let Some(answer) = self.spawn_answer(lua, id, self.current)? {
             return Ok(answer);
         }
         let operation = match timeout_ms {
@@ -172,15 +183,18 @@ impl Job {
                 let input = Json::from_written(format!("{{\"timeout_ms\":{ms}}}"));
                 let spec_hash = spec_hash("wait", input.as_str(), None);
                 let (kind, name, path) = ("wait", "wait", None);
-                Some(self.start(Begin { kind, name, path, input, spec_hash, check: false, retry: None })?)
+                Some(self.start(Begin { kind, name, path, input, spec_hash, check: false, retry: None })?.path)
             }
         };
         self.block(Block::Spawn(id, operation))
     }
 
-    fn spawn_answer(&mut self, lua: &Lua, id: FiberId) -> Result<Option<Answer>, Halt> {
+    fn spawn_answer(&mut self, lua: &Lua, id: FiberId, waiter: FiberId) -> Result<Option<Answer>, Halt> {
         let Some(end) = self.spawn_ends.get_mut(&id) else { return Ok(None) };
         end.observed = true;
+        if let (Some(waiter), true) = (self.fibers.get_mut(&waiter), end.fresh) {
+            waiter.fresh = true;
+        }
         Ok(Some(match &end.result {
             Ok(value) => returns(value.clone()),
             Err(Value::Nil) => {
@@ -243,7 +257,7 @@ impl Job {
                 };
                 let parent_id = parent;
                 if let Some(parent) = self.fibers.get_mut(&parent) {
-                    parent.inbox.push_back(Parked { index, result });
+                    parent.inbox.push_back(Parked { index, fresh: fiber.fresh, result });
                     if parent.state == FiberState::Blocked(Block::Children) {
                         self.wake(parent_id, answer(status::WAIT));
                     }
@@ -268,11 +282,11 @@ impl Job {
             FiberKind::Spawn => {
                 let path = fiber.scopes.first().map(|scope| Arc::clone(&scope.prefix)).unwrap_or_default();
                 let end = match result {
-                    Ok(value) => SpawnEnd { result: Ok(value), error: None, path, observed: false },
+                    Ok(value) => SpawnEnd { result: Ok(value), error: None, path, observed: false, fresh: fiber.fresh },
                     Err((thrown, traceback)) => {
                         let error = thrown::to_error(&thrown, traceback, &self.marks);
                         let caught = self.caught(lua, thrown, &error)?;
-                        SpawnEnd { result: Err(caught), error: Some(error), path, observed: false }
+                        SpawnEnd { result: Err(caught), error: Some(error), path, observed: false, fresh: fiber.fresh }
                     }
                 };
                 self.spawn_ends.insert(id, end);
@@ -309,7 +323,7 @@ impl Job {
                         let finish = self.finish(&path, 1, StepOutcome::Ok, None);
                         self.close(&path, 1, StepFinished { output: Some(Json::null()), ..finish })?;
                     }
-                    self.spawn_answer(lua, id)?.unwrap_or_else(|| answer(status::WAIT))
+                    self.spawn_answer(lua, id, waiter)?.unwrap_or_else(|| answer(status::WAIT))
                 }
                 _ => answer(status::WAIT),
             };

@@ -1,6 +1,10 @@
 //! Deliveries: what the runner says about operations, to the branches that wait for them.
 
-use super::{Block, FiberId, FiberKind, FiberState, Halt, Job, operation::error_of, status};
+use super::{
+    Block, FiberId, FiberKind, FiberState, Halt, Job,
+    operation::{error_of, tokens_of},
+    status,
+};
 use mlua::Lua;
 use moonlog_core::{
     event::{StepFinished, StepOutcome, StepStarted},
@@ -22,6 +26,10 @@ impl Job {
         let path: Arc<str> = event.path.as_str().into();
         let Some(open) = self.open.get(&path) else { return Ok(()) };
         let (id, check) = (open.fiber, open.check);
+        if open.agent {
+            self.spent = self.spent.saturating_add(tokens_of(&event));
+        }
+        let Some(open) = self.open.get(&path) else { return Ok(()) };
         if open.code {
             if open.attempt == event.attempt {
                 return self.deliver_code_end(lua, &path, &event, retry, time);
@@ -34,6 +42,7 @@ impl Job {
         self.now = time;
         self.open.remove(&path);
         let resume = self.ended(lua, &event, check)?;
+        self.did_anew(id);
         self.wake(id, resume);
         Ok(())
     }

@@ -53,6 +53,8 @@ pub(crate) enum FiberState {
 #[derive(Debug)]
 pub(crate) struct Parked {
     pub index: u32,
+    /// See [`Fiber::fresh`].
+    pub fresh: bool,
     pub result: Result<Value, (Value, Value)>,
 }
 
@@ -70,4 +72,8 @@ pub(crate) struct Fiber {
     /// The paths of its combinator's branches.
     pub branches: Vec<Arc<str>>,
     pub inbox: VecDeque<Parked>,
+    /// Whether something before was not an earlier run's result: what follows may depend on it.
+    pub fresh: bool,
+    /// The same of the branches that its combinator has joined: it counts once they all have.
+    pub branches_fresh: bool,
 }

@@ -21,11 +21,24 @@ pub(crate) struct Flow {
     ids: Vec<String>,
     /// How the code steps of its steps ended, and which attempts were their last.
     ends: HashMap<Arc<str>, (StepOutcome, u32)>,
+    /// Which steps were not, with all that they depend on, an earlier run's.
+    fresh: Vec<bool>,
 }
 
 impl Flow {
     pub fn note_end(&mut self, path: &Arc<str>, outcome: StepOutcome, attempt: u32) {
         self.ends.insert(Arc::clone(path), (outcome, attempt));
+    }
+
+    pub fn note_fresh(&mut self, step: usize) {
+        if let Some(fresh) = self.fresh.get_mut(step) {
+            *fresh = true;
+        }
+    }
+
+    /// Whether something that the step depends on was done anew.
+    pub fn depends_on_fresh(&self, step: usize) -> bool {
+        self.scheduler.deps(step).iter().any(|dep| self.fresh[*dep])
     }
 }
 
@@ -52,7 +65,7 @@ impl Job {
             .map_err(|refusal| Halt::error(refusal.code(), format!("flow: {refusal}")))?;
         let ids: Vec<String> = definition.steps.iter().map(|step| step.id.clone()).collect();
         let answer = self.open_branches(&ids, definition.max_running)?;
-        self.flows.insert(self.current, Flow { scheduler, ids, ends: HashMap::new() });
+        self.flows.insert(self.current, Flow { scheduler, fresh: vec![false; ids.len()], ids, ends: HashMap::new() });
         Ok(answer)
     }
 
@@ -143,10 +156,15 @@ impl Job {
         let open = self.open.get(&path).map(|open| open.attempt);
         self.cancel(lua, &[id])?;
         match open {
-            Some(attempt) => self.flow()?.note_end(&path, StepOutcome::Cancelled, attempt),
+            Some(attempt) => {
+                let flow = self.flow()?;
+                flow.note_end(&path, StepOutcome::Cancelled, attempt);
+                flow.note_fresh(step);
+            }
             // It was still at its condition.
             None => self.flow_cancelled(step)?,
         }
+        self.fiber()?.branches_fresh = true;
         self.flow()?.scheduler.ended(step, FlowEnd::Cancelled);
         Ok(true)
     }
@@ -170,8 +188,12 @@ impl Job {
         let name = self.flow()?.ids.get(step).cloned().unwrap_or_default();
         let input = Json::from(serde_json::json!({ "name": name }));
         let spec_hash = spec_hash("step", input.as_str(), None);
+        let flow = self.flow()?;
+        if outcome != StepOutcome::Skipped || flow.depends_on_fresh(step) {
+            flow.note_fresh(step);
+        }
         let begin = Begin { kind: "step", name: &name, path: Some(path), input, spec_hash, check: false, retry: None };
-        let path = self.start(begin)?;
+        let path = self.start(begin)?.path;
         self.open.remove(&path);
         let finish = self.finish(&path, 1, outcome, Some(error));
         self.close(&path, 1, finish)

@@ -60,20 +60,40 @@ impl From<crate::value::BadValue> for Halt {
 impl Job {
     /// The script does `body`: it must be what is recorded next, or the record has ended and it is new.
     pub fn intend(&mut self, body: EventBody, step: Option<Arc<str>>) -> Result<(), Halt> {
-        self.events += 1;
-        if self.events > self.limits.events_max {
-            let max = self.limits.events_max;
-            return Err(Halt::limit("limit_events", format!("the job has caused more than {max} events")));
-        }
+        self.count_event()?;
         match self.journal.offer(&body) {
             Offer::Matched => {}
-            Offer::New => self.push(body, step),
+            Offer::New => {
+                self.push(body, step);
+                if self.events == almost(self.limits.events_max) {
+                    let max = self.limits.events_max;
+                    self.warn(format!("the job has caused {} of at most {max} events; {CONTINUE}", self.events));
+                }
+            }
             Offer::Other(entry) => {
                 let mismatch = mismatch(entry, describe(&body), &self.spec.workflow);
                 return Err(Halt::Fatal(Fatal::Mismatch(Box::new(mismatch))));
             }
         }
         Ok(())
+    }
+
+    /// Counts one more event that the script causes.
+    pub fn count_event(&mut self) -> Result<(), Halt> {
+        self.events += 1;
+        if self.events > self.limits.events_max {
+            let max = self.limits.events_max;
+            return Err(Halt::limit("limit_events", format!("the job has caused more than {max} events; {CONTINUE}")));
+        }
+        Ok(())
+    }
+
+    /// Warns of something that the last event led to. As it names that event it is no doing of the script's, and a replay
+    /// under other limits passes it over.
+    pub fn warn(&mut self, message: String) {
+        let body = EventBody::JobLogged(JobLogged { level: "warn".into(), message });
+        self.unflushed_bytes += size_of_body(&body);
+        self.intents.push(NewEvent::new(body).cause_before(1));
     }
 
     /// A new event.
@@ -137,6 +157,14 @@ impl Job {
         self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
         error
     }
+}
+
+/// What helps a job that comes near a limit of its history.
+pub(in crate::job) const CONTINUE: &str = "continue_as starts a fresh history";
+
+/// How much of a limit is worth a warning: four fifths.
+pub(in crate::job) const fn almost(max: u64) -> u64 {
+    max - max / 5
 }
 
 /// The mismatch between a recorded entry and what is asked now.

@@ -1,6 +1,6 @@
 //! What the host knows of the job that a VM runs: its branches (`fiber`), its call paths (`path`), what it does
-//! (`intend`), its operations (`operation`), its code steps (`step`), its combinators (`branch`, `flow`), and what is
-//! delivered to it (`deliver`). It holds Luau values but never runs Luau code.
+//! (`intend`), its operations (`operation`), its code steps (`step`), its combinators (`branch`, `flow`), what it
+//! takes over from earlier runs (`reuse`), and what is delivered to it (`deliver`). It holds Luau values but never runs Luau code.
 
 mod branch;
 mod deliver;
@@ -9,6 +9,7 @@ mod flow;
 mod intend;
 mod operation;
 mod path;
+mod reuse;
 mod step;
 
 pub(crate) use fiber::{Block, Fiber, FiberId, FiberKind, FiberState, Parked};
@@ -20,6 +21,7 @@ pub(crate) use step::CodeStep;
 use crate::{Limits, RunSpec, value::Marks};
 use mlua::{Lua, Value};
 use moonlog_core::{error_info::ErrorInfo, event::NewEvent, journal::Journal, json::Json, time::Timestamp};
+pub(crate) use operation::Call;
 use operation::OpenStep;
 use rand_pcg::Pcg32;
 use std::{
@@ -65,6 +67,8 @@ pub(crate) struct SpawnEnd {
     pub error: Option<ErrorInfo>,
     pub path: Arc<str>,
     pub observed: bool,
+    /// See [`Fiber::fresh`].
+    pub fresh: bool,
 }
 
 /// The state of a job on its VM.
@@ -94,6 +98,9 @@ pub(crate) struct Job {
     pub rngs: HashMap<Arc<str>, Pcg32>,
     pub now: Timestamp,
     pub steps: u32,
+    pub agents: u32,
+    /// Tokens that its agents used, as of the last delivery.
+    pub spent: u64,
     pub events: u64,
 
     pub intents: Vec<NewEvent>,
@@ -123,6 +130,8 @@ impl Job {
             next_order: 0,
             rngs: HashMap::new(),
             steps: 0,
+            agents: 0,
+            spent: 0,
             events: 0,
             intents: Vec::new(),
             unflushed_bytes: 0,

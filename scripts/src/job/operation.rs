@@ -1,6 +1,10 @@
 //! Operations that the runner performs: registered here, ended by a delivery.
 
-use super::{Answer, Block, FiberId, Halt, Job, answer, intend, status};
+use super::{
+    Answer, Block, FiberId, Halt, Job, answer,
+    intend::{self, CONTINUE, almost},
+    status,
+};
 use mlua::{Lua, Value};
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -16,6 +20,8 @@ use std::sync::Arc;
 pub(crate) struct OpenStep {
     pub fiber: FiberId,
     pub code: bool,
+    /// What it used counts.
+    pub agent: bool,
     /// Of a code step; what the runner performs stays at 1.
     pub attempt: u32,
     /// A code step between two attempts.
@@ -33,6 +39,15 @@ pub(crate) struct OpenStep {
     pub order: u64,
 }
 
+/// An operation as a script calls it.
+pub(crate) struct Call<'a> {
+    pub kind: &'a str,
+    pub label: Option<&'a str>,
+    pub input: &'a Value,
+    pub check: bool,
+    pub cache_ms: Option<u64>,
+}
+
 /// An operation or a code step as it begins.
 pub(crate) struct Begin<'a> {
     pub kind: &'a str,
@@ -45,24 +60,38 @@ pub(crate) struct Begin<'a> {
     pub retry: Option<RetryPolicy>,
 }
 
+/// An operation or a code step that has begun.
+pub(crate) struct Started {
+    pub path: Arc<str>,
+    /// Whether nothing is recorded beyond its start: how it goes on is decided now.
+    pub undecided: bool,
+}
+
 impl Job {
-    /// Registers the operation `kind` of the running branch, which then waits for its end.
-    pub fn begin(&mut self, kind: &str, label: Option<&str>, input: &Value, check: bool) -> Result<Answer, Halt> {
+    /// Registers the operation `kind` of the running branch, which then waits for its end. `cache_ms` says how old a
+    /// result may be that another job has shared.
+    pub fn begin(&mut self, lua: &Lua, call: Call<'_>) -> Result<Answer, Halt> {
+        let Call { kind, label, input, check, cache_ms } = call;
         self.check_allowed(kind)?;
         let input = crate::value::to_json(input, kind, &self.marks, self.limits.value_bytes)?;
+        // For how long a result is good says nothing of what it is.
         let spec_hash = spec_hash(kind, input.as_str(), None);
+        let input = if let Some(ms) = cache_ms { with_cache_ms(&input, ms) } else { input };
         let begin = Begin { kind, name: label.unwrap_or(kind), path: None, input, spec_hash, check, retry: None };
-        let path = self.start(begin)?;
-        self.block(Block::Operation(path))
+        let started = self.start(begin)?;
+        if let Some(finish) = self.take_over(&started, kind, &spec_hash, true, cache_ms)? {
+            return self.taken_over(lua, &finish);
+        }
+        self.block(Block::Operation(started.path))
     }
 
     /// Emits `step.started` and keeps the step open. The answer is its call path.
-    pub fn start(&mut self, begin: Begin<'_>) -> Result<Arc<str>, Halt> {
+    pub fn start(&mut self, begin: Begin<'_>) -> Result<Started, Halt> {
         const NAME_BYTES: usize = 200;
         self.steps += 1;
         if self.steps > self.limits.steps_max {
             let max = self.limits.steps_max;
-            let message = format!("the job has begun more than {max} steps; continue_as starts a fresh history");
+            let message = format!("the job has begun more than {max} steps; {CONTINUE}");
             return Err(Halt::limit("limit_steps", message));
         }
         let Begin { kind, name, path, input, spec_hash, check, retry } = begin;
@@ -83,12 +112,19 @@ impl Job {
             input,
         };
         let begun = retry.as_ref().map(|_| Box::new(started.clone()));
+        let was_over = self.journal.is_over();
         self.intend(EventBody::StepStarted(started), Some(Arc::clone(&path)))?;
+        if was_over && u64::from(self.steps) == almost(self.limits.steps_max.into()) {
+            let max = self.limits.steps_max;
+            self.warn(format!("the job has begun {} of at most {max} steps; {CONTINUE}", self.steps));
+        }
         self.next_order += 1;
         let (fiber, order, code) = (self.current, self.next_order, kind == "step");
+        let agent = kind == "agent";
         let open = OpenStep {
             fiber,
             code,
+            agent,
             attempt: 1,
             between: false,
             begun,
@@ -99,7 +135,7 @@ impl Job {
             order,
         };
         self.open.insert(Arc::clone(&path), open);
-        Ok(path)
+        Ok(Started { path, undecided: self.journal.is_over() })
     }
 
     /// Refuses operations while a workflow is listed.
@@ -118,6 +154,26 @@ impl Job {
             return Err(Halt::error("limit_nesting", message));
         }
         Ok(())
+    }
+
+    /// Refuses agents where the job has had too many, and where its budget is used up.
+    pub fn check_agents(&mut self) -> Result<(), Halt> {
+        if self.refuse {
+            return Ok(());
+        }
+        self.agents += 1;
+        if self.agents > self.limits.agents_max {
+            let max = self.limits.agents_max;
+            return Err(Halt::error("limit_agents", format!("the job has begun more than {max} agents")));
+        }
+        match self.spec.budget_total {
+            Some(total) if self.spent >= total => {
+                let spent = self.spent;
+                let message = format!("the job's budget of {total} tokens is used up: {spent} were used");
+                Err(Halt::error("budget_exhausted", message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The script closes its own operation with `outcome`, where the log does not have its end already.
@@ -222,6 +278,30 @@ impl Job {
     }
 }
 
+/// What an agent's end says of the tokens that it used, whether it succeeded or not.
+pub(crate) fn tokens_of(finish: &StepFinished) -> u64 {
+    // What was taken over was paid for before.
+    if finish.cached {
+        return 0;
+    }
+    #[derive(serde::Deserialize)]
+    struct Usage {
+        prompt_tokens: u64,
+        completion_tokens: u64,
+    }
+    #[derive(serde::Deserialize)]
+    struct Info {
+        usage: Usage,
+    }
+    #[derive(serde::Deserialize)]
+    struct Told {
+        info: Info,
+    }
+    let told = finish.output.as_ref().or_else(|| finish.error.as_ref()?.details.as_ref());
+    let told = told.and_then(|told| told.to::<Told>().ok());
+    told.map_or(0, |told| told.info.usage.prompt_tokens + told.info.usage.completion_tokens)
+}
+
 /// Why a step failed, also where its event does not say.
 pub(crate) fn error_of(finish: &StepFinished) -> ErrorInfo {
     finish.error.clone().unwrap_or_else(|| match finish.outcome {
@@ -233,6 +313,15 @@ pub(crate) fn error_of(finish: &StepFinished) -> ErrorInfo {
         StepOutcome::Skipped => ErrorInfo::new("skipped", format!("step `{}` was skipped", finish.path)),
         StepOutcome::Ok | StepOutcome::Error => ErrorInfo::new("step_failed", format!("step `{}` failed", finish.path)),
     })
+}
+
+/// An operation's input with how long its result is good for others.
+fn with_cache_ms(input: &Json, cache_ms: u64) -> Json {
+    let mut tree = input.to_value();
+    if let Some(fields) = tree.as_object_mut() {
+        fields.insert("cache_ms".into(), cache_ms.into());
+    }
+    Json::from(tree)
 }
 
 /// blake3 of kind, inputs and options; of the script too, where the inputs do not say all.

@@ -1,7 +1,7 @@
 //! Code steps: a function of the script that is entered once per attempt, and never again once its end is recorded.
 
 use super::{
-    Answer, Block, Fiber, FiberKind, FiberState, Halt, Job, Scope, answer,
+    Answer, Block, Fiber, FiberId, FiberKind, FiberState, Halt, Job, Scope, answer,
     operation::{Begin, error_of, spec_hash},
     returns, status,
 };
@@ -28,14 +28,16 @@ pub(crate) struct CodeStep {
     pub input: Value,
     pub retry: Option<RetryPolicy>,
     pub timeout_ms: Option<u64>,
+    /// How old a result may be that another job has shared.
+    pub cache_ms: Option<u64>,
 }
 
 impl Job {
     /// The script calls `step`.
     pub fn step_begin(&mut self, lua: &Lua, code: CodeStep) -> Result<Answer, Halt> {
         self.check_allowed("step")?;
-        let CodeStep { name, path, kind, input, retry, timeout_ms } = code;
-        let mut text = String::from("{");
+        let CodeStep { name, path, kind, input, retry, timeout_ms, cache_ms } = code;
+        let mut text = String::new();
         if let Some(kind) = kind {
             let _ = write!(text, "\"flow\":{},", Json::of(&kind));
         }
@@ -44,9 +46,23 @@ impl Job {
             let _ = write!(text, "\"input\":{input},");
         }
         let _ = write!(text, "\"name\":{}", Json::of(&name));
-        // Its hash covers name and input, but not how often it is tried.
-        let script = input.is_nil().then_some(&self.spec.script_hash);
-        let spec_hash = spec_hash("step", &text, script);
+        let in_flow = path.is_some();
+        let path = match path {
+            Some(path) => path,
+            None => self.scope()?.segment(&name),
+        };
+        // Its hash covers name and input, but not how often it is tried. Without an input anything may matter: the script,
+        // its arguments, and where in it the step stands.
+        let is_told = !input.is_nil();
+        let spec_hash = if is_told {
+            spec_hash("step", &text, None)
+        } else {
+            spec_hash("step", &format!("{text}\0{path}\0{}", self.spec.args), Some(&self.spec.script_hash))
+        };
+        text.insert(0, '{');
+        if let Some(cache_ms) = cache_ms {
+            text.insert_str(1, &format!("\"cache_ms\":{cache_ms},"));
+        }
         if let Some(retry) = &retry {
             let _ = write!(text, ",\"retry\":{}", Json::parse(Json::of(retry).as_str()).unwrap_or_default());
         }
@@ -54,14 +70,17 @@ impl Job {
             let _ = write!(text, ",\"timeout_ms\":{timeout_ms}");
         }
         text.push('}');
-        let in_flow = path.is_some();
-        let input = Json::from_written(text);
-        let path = self.start(Begin { kind: "step", name: &name, path, input, spec_hash, check: false, retry })?;
-        if let Some(open) = self.open.get_mut(&path) {
+        let (input, path) = (Json::from_written(text), Some(path));
+        let resumes = is_told || self.is_all_reused()?;
+        let started = self.start(Begin { kind: "step", name: &name, path, input, spec_hash, check: false, retry })?;
+        if let Some(open) = self.open.get_mut(&started.path) {
             open.timeout = timeout_ms.is_some();
             open.in_flow = in_flow;
         }
-        let id = self.current;
+        if let Some(finish) = self.take_over(&started, "step", &spec_hash, resumes, cache_ms)? {
+            return self.taken_over(lua, &finish);
+        }
+        let (id, path) = (self.current, started.path);
         match self.attempt(lua, &path, 1)? {
             Some(answer) => Ok(answer),
             None => {
@@ -73,14 +92,23 @@ impl Job {
         }
     }
 
-    /// A code step is over: no attempt at it follows. A flow is told how its steps ended.
+    /// A code step is over that was entered: no attempt at it follows.
     pub fn step_over(&mut self, path: &Arc<str>, outcome: StepOutcome) {
-        if let Some(open) = self.open.remove(path).filter(|open| open.in_flow) {
+        if let Some(id) = self.forget_open(path, outcome) {
+            self.did_anew(id);
+        }
+    }
+
+    /// An operation or a code step is open no more. A flow is told how its steps ended.
+    pub fn forget_open(&mut self, path: &Arc<str>, outcome: StepOutcome) -> Option<FiberId> {
+        let open = self.open.remove(path)?;
+        if open.in_flow {
             let parent = self.fibers.get(&open.fiber).and_then(|fiber| fiber.parent);
             if let Some(flow) = parent.and_then(|parent| self.flows.get_mut(&parent)) {
                 flow.note_end(path, outcome, open.attempt);
             }
         }
+        Some(open.fiber)
     }
 
     /// An attempt at a code step begins: its function is entered, or its recorded end stands for it. `None` where that
@@ -266,6 +294,8 @@ impl Job {
             resume: (status::WAIT, Value::Nil, Value::Nil, Value::Nil),
             branches: Vec::new(),
             inbox: VecDeque::new(),
+            fresh: parent.and_then(|parent| self.fibers.get(&parent)).is_some_and(|parent| parent.fresh),
+            branches_fresh: false,
         };
         self.fibers.insert(id, fiber);
         self.ready.push_back(id);

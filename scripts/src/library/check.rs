@@ -71,6 +71,7 @@ fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<Work
     let fault = |error: mlua::Error| vec![Problem { line: None, message: error.to_string() }];
     let spec = RunSpec {
         stop: Default::default(),
+        earlier: None,
         job: JobId::from_bytes([0; 16]),
         run: 1,
         workflow: name.to_owned(),

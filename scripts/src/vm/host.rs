@@ -3,7 +3,7 @@
 
 use super::{Watch, sandbox::Seat, text};
 use crate::{
-    job::{Answer, CodeStep, Fatal, Halt, Job, answer, returns, status},
+    job::{Answer, Call, CodeStep, Fatal, Halt, Job, answer, returns, status},
     thrown::script_frames,
     value::{Marks, Nulls, from_json, to_json},
 };
@@ -92,12 +92,21 @@ impl Desk<'_> {
 
     fn operations(&self, host: &Table) -> mlua::Result<()> {
         let watch = Arc::clone(self.watch);
-        let begin = move |_: &Lua, job: &mut Job, args: (String, Option<String>, Value, Option<bool>)| {
+        type Perform = (String, Option<String>, Value, Option<bool>, Option<f64>);
+        let begin = move |lua: &Lua, job: &mut Job, args: Perform| {
             watch.restart();
-            let (kind, label, input, check) = args;
-            job.begin(&kind, label.as_deref(), &input, check.unwrap_or_default())
+            let (kind, label, input, check, cache_ms) = args;
+            let (check, cache_ms) = (check.unwrap_or_default(), cache_ms.map(|ms| ms as u64));
+            job.begin(lua, Call { kind: &kind, label: label.as_deref(), input: &input, check, cache_ms })
         };
         host.raw_set("begin", self.answering(begin)?)?;
+        host.raw_set(
+            "check_agents",
+            self.answering(|_, job, ()| {
+                job.check_agents()?;
+                Ok(returns(Value::Nil))
+            })?,
+        )?;
         host.raw_set(
             "check_nesting",
             self.answering(|_, job, ()| {
@@ -132,14 +141,14 @@ impl Desk<'_> {
     fn steps(&self, host: &Table) -> mlua::Result<()> {
         let watch = Arc::clone(self.watch);
         // The last argument is the kind of a flow's step, which stands at its branch's own path.
-        type Begin = (String, Value, Option<Table>, Option<f64>, Option<String>);
+        type Begin = (String, Value, Option<Table>, Option<f64>, Option<f64>, Option<String>);
         let begin = move |lua: &Lua, job: &mut Job, args: Begin| {
             watch.restart();
-            let (name, input, retry, timeout_ms, kind) = args;
+            let (name, input, retry, timeout_ms, cache_ms, kind) = args;
             let retry = retry.map(|retry| retry_policy(&retry)).transpose()?;
             let path = if kind.is_some() { Some(Arc::clone(&job.scope()?.prefix)) } else { None };
-            let timeout_ms = timeout_ms.map(|ms| ms as u64);
-            job.step_begin(lua, CodeStep { name, path, kind, input, retry, timeout_ms })
+            let (timeout_ms, cache_ms) = (timeout_ms.map(|ms| ms as u64), cache_ms.map(|ms| ms as u64));
+            job.step_begin(lua, CodeStep { name, path, kind, input, retry, timeout_ms, cache_ms })
         };
         host.raw_set("step_begin", self.answering(begin)?)?;
         host.raw_set("step_body", self.answering(|_, job, thread: Thread| job.step_body(thread))?)?;
@@ -236,10 +245,12 @@ impl Desk<'_> {
     fn readings(&self, host: &Table) -> mlua::Result<()> {
         host.raw_set("now", self.plain(|_, job, ()| Ok(job.now.as_secs_f64()))?)?;
         host.raw_set("clock", self.plain(|_, job, ()| Ok(job.now.as_secs_f64() - job.spec.started_at.as_secs_f64()))?)?;
-        host.raw_set("spent", self.plain(|_, _, ()| Ok(0.0))?)?;
+        host.raw_set("spent", self.plain(|_, job, ()| Ok(job.spent as f64))?)?;
         host.raw_set(
             "remaining",
-            self.plain(|_, job, ()| Ok(job.spec.budget_total.map_or(f64::INFINITY, |total| total as f64)))?,
+            self.plain(|_, job, ()| {
+                Ok(job.spec.budget_total.map_or(f64::INFINITY, |total| total.saturating_sub(job.spent) as f64))
+            })?,
         )?;
         host.raw_set(
             "random",

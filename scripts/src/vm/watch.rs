@@ -2,7 +2,7 @@
 //! them the time, the stop flag and the memory are looked at. Once it says stop it says so at every interrupt, so no
 //! `pcall` gets around it.
 
-use super::clock::thread_cpu_ns;
+use super::{clock::thread_cpu_ns, guest};
 use mlua::{Lua, VmState, ffi};
 use moonlog_core::error_info::ErrorInfo;
 use std::{
@@ -87,6 +87,7 @@ impl Watch {
             return Err(mlua::Error::runtime("the job was stopped"));
         }
         let now = thread_cpu_ns();
+        guest::look(now);
         match self.deadline_ns.load(Ordering::Relaxed) {
             // A virtual machine that has no job yet.
             _ if self.budget_ns.load(Ordering::Relaxed) == 0 => {}

@@ -13,5 +13,6 @@ mod hostile;
 mod library;
 mod operations;
 mod replay;
+mod resume;
 mod speed;
 mod steps;

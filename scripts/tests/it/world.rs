@@ -7,7 +7,7 @@ use moonlog_core::{
     json::Json,
     time::Timestamp,
 };
-use moonlog_scripts::{Engine, EngineOptions, Input, Limits, Run, RunError, RunSpec, RunState, Slice};
+use moonlog_scripts::{Earlier, Engine, EngineOptions, Input, Limits, Run, RunError, RunSpec, RunState, Slice};
 use std::sync::Arc;
 
 /// What the tests' world answers to an operation.
@@ -38,6 +38,8 @@ pub struct World {
     pub seed: u64,
     /// Commands that ran at the crash are recorded as interrupted before anything else.
     pub interrupts: bool,
+    /// What an earlier run has recorded.
+    pub earlier: Option<Arc<dyn Earlier>>,
 }
 
 /// How a job ended, with its log.
@@ -54,6 +56,7 @@ pub fn job() -> JobId {
 pub fn spec(source: &str, args: Json) -> RunSpec {
     RunSpec {
         stop: Default::default(),
+        earlier: None,
         job: job(),
         run: 1,
         workflow: "test".into(),
@@ -82,7 +85,7 @@ fn event(log: &[Arc<Event>], new: NewEvent) -> Arc<Event> {
         session: None,
         process: None,
         step: new.step,
-        cause: None,
+        cause: new.cause.map(|cause| cause.position(position)),
         body: new.body,
         blob: None,
         origin: None,
@@ -108,6 +111,7 @@ impl World {
             newest_first: false,
             seed: 42,
             interrupts: false,
+            earlier: None,
         }
     }
 
@@ -118,8 +122,9 @@ impl World {
             let started = JobStarted { attempt: 1, run: 1, runner: "test".into() };
             log.push(event(&log, EventBody::JobStarted(started).into()));
         }
-        let (mut run, mut slice) =
-            Run::start(&self.engine, RunSpec { seed: self.seed, ..spec(&self.source, self.args.clone()) }, &log)?;
+        let (seed, earlier) = (self.seed, self.earlier.clone());
+        let spec = RunSpec { seed, earlier, ..spec(&self.source, self.args.clone()) };
+        let (mut run, mut slice) = Run::start(&self.engine, spec, &log)?;
         loop {
             let Slice { intents, state } = slice;
             for intent in intents {

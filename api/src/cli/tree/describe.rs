@@ -17,6 +17,7 @@ pub fn operation(kind: &str, input: &Value) -> String {
             let mut lines = text("script").lines().map(str::trim).filter(|line| !line.is_empty());
             lines.next().unwrap_or_default().trim_start_matches("# ").to_owned()
         }
+        "tool" => tool_call(text("name"), &input["input"]),
         "sleep" => input["ms"].as_u64().map(duration::show).unwrap_or_default(),
         "wait_for" => format!("signal {}", text("signal")),
         "approve" => text("title").to_owned(),
@@ -28,6 +29,13 @@ pub fn operation(kind: &str, input: &Value) -> String {
         _ => String::new(),
     };
     one_line(&words)
+}
+
+/// A tool, and what it is called for: a command, a path, a pattern, a process.
+fn tool_call(name: &str, input: &Value) -> String {
+    let edited = input["edits"].as_array().into_iter().flatten().find_map(|edit| edit["path"].as_str());
+    let about = ["command", "pattern", "path", "process_id"].iter().find_map(|field| input[field].as_str()).or(edited);
+    about.map_or_else(|| name.to_owned(), |about| format!("{name} {about}"))
 }
 
 /// The first line, not too long, with a mark where something was left out.

@@ -63,6 +63,19 @@ fn appends_that_wait_are_written_as_one_group() {
     assert_eq!(storage.syncs() - before, 2);
 }
 
+#[test]
+fn the_frames_of_a_long_append_share_a_sync() {
+    let (log, storage) = empty();
+    for n in 0..20u64 {
+        let before = storage.syncs();
+        let long = Append::new(job(1), Expected::Version(400 * n), vec![said("x".repeat(1000)); 400]);
+        let appended = log.append_long(long).unwrap();
+        log.durable_blocking(appended.last_position).unwrap();
+        assert_eq!((storage.syncs() - before, appended.last_version), (1, 400 * (n + 1)));
+    }
+    assert!(log.verify().unwrap().is_sound());
+}
+
 #[tokio::test]
 async fn what_is_in_no_hurry_is_written_with_what_comes_next_or_when_somebody_waits() {
     let storage = Arc::new(MemoryStorage::new());

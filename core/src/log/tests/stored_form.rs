@@ -122,7 +122,7 @@ fn samples() -> Vec<EventBody> {
             error: Some(error()),
             latency_ms: 12,
             cached: true,
-            cached_from: Some(id(4)),
+            cached_from: Some(CachedFrom { job: id(4), position: 300 }),
         }),
         EventBody::StepRetryScheduled(StepRetryScheduled {
             run: 1,
@@ -336,7 +336,16 @@ fn older_forms() {
         ..ScheduleSet::default()
     };
     let fired = ScheduleFired { job: Some(id(6)), ..ScheduleFired::default() };
-    let older: [(u16, u8, &str, EventBody); 2] = [
+    let step = samples().into_iter().find_map(|body| match body {
+        EventBody::StepFinished(step) => Some(step),
+        _ => None,
+    });
+    let cached_from = Some(CachedFrom { job: id(4), position: 0 });
+    let step = StepFinished { cached_from, ..step.unwrap() };
+    const STEP: &str = "0105612f623a3202050105226f757422010b737465705f6661696c6564026e6f01066c696e6520310101077b2261223a\
+                        317d0c010104040404040404040404040404040404";
+    let older: [(u16, u8, &str, EventBody); 3] = [
+        (17, 1, STEP, EventBody::StepFinished(step)),
         (42, 1, "092a202a202a202a202a0177027b7d", EventBody::ScheduleSet(set)),
         (43, 1, "0106060606060606060606060606060606", EventBody::ScheduleFired(fired)),
     ];
@@ -467,7 +476,7 @@ fn what_is_left_of_a_removed_event() {
 #[test]
 fn the_chain_stays_whole_when_an_event_is_removed() {
     let (first, second) = (put_record("secret"), put_record("kept"));
-    let mut builder = FrameBuilder::new(1);
+    let mut builder = FrameBuilder::new(1, 0);
     builder.push(|out| out.extend_from_slice(&first));
     builder.push(|out| out.extend_from_slice(&second));
     let (key, mut value, hash) = builder.finish(Hash::ZERO);

@@ -1,0 +1,81 @@
+//! What `agent` is asked, as the prelude writes it.
+
+use super::schema::AnswerSchema;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use moonlog_core::{error_info::ErrorInfo, id::SessionId, json::Json, message::Part};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// The largest image, in bytes.
+const IMAGE_MAX_BYTES: u64 = 8 << 20;
+
+/// The input of the operation.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct AgentInput {
+    /// The question: a text, or parts.
+    pub(super) prompt: Prompt,
+    pub(super) model: Option<String>,
+    pub(super) backend: Option<String>,
+    pub(super) system: Option<String>,
+    /// The tools it may use; all of them where that is not said.
+    pub(super) tools: Option<Vec<String>>,
+    pub(super) schema: Option<Json>,
+    pub(super) session: Option<SessionId>,
+    pub(super) workspace: Option<Json>,
+    #[serde(default)]
+    pub(super) images: Vec<String>,
+    pub(super) max_turns: Option<u32>,
+    pub(super) max_tool_calls: Option<u32>,
+    pub(super) timeout_ms: Option<u64>,
+}
+
+/// A question.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Prompt {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+impl AgentInput {
+    pub(super) fn answer_schema(&self) -> Result<Option<AnswerSchema>, ErrorInfo> {
+        self.schema.as_ref().map(AnswerSchema::new).transpose()
+    }
+
+    /// The question's parts, with its images read from below `root`.
+    pub(super) async fn parts(&self, root: Option<&Path>) -> Result<Vec<Part>, ErrorInfo> {
+        let mut parts = match &self.prompt {
+            Prompt::Text(text) => vec![Part::text(text.as_str())],
+            Prompt::Parts(parts) => parts.clone(),
+        };
+        for image in &self.images {
+            parts.push(read_image(image, root).await?);
+        }
+        Ok(parts)
+    }
+}
+
+/// An image by address, as a data URL, or as a file.
+async fn read_image(image: &str, root: Option<&Path>) -> Result<Part, ErrorInfo> {
+    if image.starts_with("https://") || image.starts_with("http://") {
+        return Ok(Part::Image { media_type: None, data: None, url: Some(image.into()) });
+    }
+    if let Some((media_type, data)) = image.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
+        return Ok(Part::Image { media_type: Some(media_type.into()), data: Some(data.into()), url: None });
+    }
+    let path = root.map_or_else(|| PathBuf::from(image), |root| root.join(image));
+    let failed = |why: String| ErrorInfo::new("invalid_image", format!("agent: image {}: {why}", path.display()));
+    let media_type = match path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref() {
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        Some("webp") => "image/webp",
+        _ => return Err(failed("png, jpeg, gif and webp are known".into())),
+    };
+    let size = tokio::fs::metadata(&path).await.map_err(|error| failed(error.to_string()))?.len();
+    if size > IMAGE_MAX_BYTES {
+        return Err(failed(format!("it has {size} bytes, more than the limit of {IMAGE_MAX_BYTES}")));
+    }
+    let bytes = tokio::fs::read(&path).await.map_err(|error| failed(error.to_string()))?;
+    Ok(Part::Image { media_type: Some(media_type.into()), data: Some(STANDARD.encode(bytes)), url: None })
+}

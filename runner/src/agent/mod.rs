@@ -1,0 +1,36 @@
+//! Agents: a model in a loop with tools. Everything that is said, streamed, called and used is an event before the next
+//! thing happens, so a turn can be taken up again by a server that knows nothing but the log.
+//!
+//! `perform` is the loop; what comes next is decided by `turn`, which is pure, as are `guard`, `repair`, `schema`,
+//! `answer`, `deltas`, `open_work` and `system`. `chat` asks a `model`, `calls` makes tool calls, `session` says which
+//! conversation is gone on with. The conversation itself is a projection: `moonlog_core::projection::Conversation`.
+
+mod answer;
+mod approval;
+mod budget;
+mod calls;
+mod chat;
+mod deltas;
+mod guard;
+mod input;
+mod interrupt;
+mod live;
+pub mod model;
+mod open_work;
+mod options;
+mod perform;
+mod recorder;
+mod repair;
+mod schema;
+mod session;
+mod system;
+mod tokens;
+mod turn;
+
+pub(crate) use budget::Meters;
+pub use calls::ApprovalOptions;
+pub(crate) use live::LiveAgents;
+pub(crate) use open_work::OpenWork;
+pub use options::AgentOptions;
+pub(crate) use perform::{AgentContext, perform};
+pub(crate) use session::{own_session, release};

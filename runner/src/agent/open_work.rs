@@ -1,0 +1,111 @@
+//! What an agent has begun and not ended, folded from its events; and how it is ended from outside: by a crash, a
+//! cancelled branch, the end of its job. Pure.
+
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{ChatFinished, ChatUsage, Decision, EventBody, NewEvent, StepOutcome, ToolApprovalDecided, ToolFinished},
+    id::SessionId,
+    json::Json,
+    projection::interrupted_output,
+};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// A turn whose answer is arriving.
+#[derive(Debug, Default)]
+struct OpenChat {
+    turn: u32,
+    text: String,
+    reasoning: String,
+    tool_call: String,
+}
+
+/// What is open.
+#[derive(Debug, Default)]
+pub(crate) struct OpenWork {
+    chat: Option<OpenChat>,
+    tools: BTreeSet<String>,
+    approvals: BTreeSet<String>,
+    over: bool,
+    session: Option<SessionId>,
+    /// The turn of a session that was begun.
+    taken: Option<(SessionId, u32)>,
+}
+
+impl OpenWork {
+    /// Folds the agent's next event.
+    pub(crate) fn note(&mut self, session: Option<SessionId>, body: &EventBody) {
+        self.session = session.or(self.session);
+        match body {
+            EventBody::ChatStarted(started) => self.chat = Some(OpenChat { turn: started.turn, ..OpenChat::default() }),
+            EventBody::ChatDelta(delta) => {
+                if let Some(chat) = &mut self.chat {
+                    let text = match delta.channel.as_str() {
+                        "text" => &mut chat.text,
+                        "reasoning" => &mut chat.reasoning,
+                        _ => &mut chat.tool_call,
+                    };
+                    text.push_str(&delta.text);
+                }
+            }
+            EventBody::ChatRetryScheduled(_) => {
+                if let Some(chat) = &mut self.chat {
+                    *chat = OpenChat { turn: chat.turn, ..OpenChat::default() };
+                }
+            }
+            EventBody::ChatFinished(_) => self.chat = None,
+            EventBody::ToolStarted(started) => drop(self.tools.insert(started.call_id.clone())),
+            EventBody::ToolApprovalRequested(asked) => drop(self.approvals.insert(asked.call_id.clone())),
+            EventBody::ToolApprovalDecided(decided) => drop(self.approvals.remove(&decided.call_id)),
+            EventBody::ToolFinished(finished) => drop(self.tools.remove(&finished.call_id)),
+            _ => {}
+        }
+    }
+
+    /// Whether it was ended from outside.
+    pub(super) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The turn of a session that the agent has begun, or none any more.
+    pub(crate) fn take(&mut self, taken: Option<(SessionId, u32)>) -> Option<(SessionId, u32)> {
+        std::mem::replace(&mut self.taken, taken)
+    }
+
+    /// Ends all that is open, for the reason that `error` gives; nothing may be begun any more.
+    pub(crate) fn close(&mut self, outcome: StepOutcome, error: &ErrorInfo) -> Vec<NewEvent> {
+        self.over = true;
+        let mut events: Vec<EventBody> = Vec::new();
+        for call_id in std::mem::take(&mut self.tools) {
+            events.push(EventBody::ToolFinished(ToolFinished {
+                call_id,
+                outcome,
+                output: interrupted_output(),
+                truncated: None,
+                diff: None,
+                latency_ms: 0,
+            }));
+        }
+        // A question survives a restart, and nothing else that ends who asked.
+        for call_id in std::mem::take(&mut self.approvals).into_iter().filter(|_| outcome != StepOutcome::Interrupted) {
+            events.push(EventBody::ToolApprovalDecided(ToolApprovalDecided {
+                call_id,
+                decision: Decision::Denied,
+                by: None,
+                note: Some(error.message.clone()),
+            }));
+        }
+        if let Some(chat) = self.chat.take() {
+            let arrived = json!({ "text": chat.text, "reasoning": chat.reasoning, "tool_call": chat.tool_call });
+            events.push(EventBody::ChatFinished(ChatFinished {
+                turn: chat.turn,
+                finish_reason: "interrupted".into(),
+                usage: ChatUsage::default(),
+                latency_ms: 0,
+                first_token_ms: None,
+                error: Some(ErrorInfo { details: Some(Json::from(arrived)), ..error.clone() }),
+            }));
+        }
+        events.into_iter().map(|body| NewEvent { session: self.session, ..NewEvent::new(body) }).collect()
+    }
+}

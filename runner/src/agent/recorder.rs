@@ -1,0 +1,83 @@
+//! What an agent appends: events of its job's stream that name its session and its step.
+
+use super::open_work::OpenWork;
+use moonlog_core::{
+    event::{EventBody, NewEvent, StreamId},
+    id::{JobId, SessionId},
+    log::{Append, AppendError, Appended, Expected, Log},
+};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Why an agent stops without a result: nothing it would record could be read by anybody.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Halt {
+    /// Its job has ended.
+    #[error("the job has ended")]
+    Closed,
+    /// The log takes nothing more.
+    #[error("the log refuses: {0}")]
+    Log(String),
+    /// What is to be recorded is larger than the log takes.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+impl From<AppendError> for Halt {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Closed { .. } => Self::Closed,
+            AppendError::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            other => Self::Log(other.to_string()),
+        }
+    }
+}
+
+/// Appends for one agent.
+#[derive(Clone)]
+pub(super) struct Recorder {
+    pub(super) log: Log,
+    pub(super) job: JobId,
+    pub(super) session: SessionId,
+    pub(super) step: Arc<str>,
+    /// What was begun and is still to be ended: for whoever ends the agent from outside.
+    pub(super) open: Arc<Mutex<OpenWork>>,
+}
+
+impl Recorder {
+    /// An event of the agent's.
+    pub(super) fn event(&self, body: EventBody) -> NewEvent {
+        NewEvent { session: Some(self.session), step: Some(self.step.clone()), ..NewEvent::new(body) }
+    }
+
+    /// Appends events.
+    pub(super) async fn append(&self, bodies: Vec<EventBody>) -> Result<Option<Appended>, Halt> {
+        let events: Vec<NewEvent> = bodies.into_iter().map(|body| self.event(body)).collect();
+        self.append_events(events).await
+    }
+
+    /// Appends events that are made already.
+    pub(super) async fn append_events(&self, events: Vec<NewEvent>) -> Result<Option<Appended>, Halt> {
+        if events.is_empty() {
+            return Ok(None);
+        }
+        // Not between the append and the note of it may anybody end the agent, so there is no await.
+        self.log.ready().await;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_over() {
+            return Err(Halt::Closed);
+        }
+        let append = Append::new(StreamId::Job(self.job), Expected::Open, events.clone());
+        let appended = self.log.append_long(append)?;
+        events.iter().for_each(|event| open.note(event.session, &event.body));
+        Ok(Some(appended))
+    }
+
+    /// Appends events, and comes when they are durable: the next act depends on them.
+    pub(super) async fn append_durably(&self, events: Vec<NewEvent>) -> Result<Option<Appended>, Halt> {
+        let appended = self.append_events(events).await?;
+        if let Some(appended) = &appended {
+            self.log.durable(appended.last_position).await.map_err(|error| Halt::Log(error.to_string()))?;
+        }
+        Ok(appended)
+    }
+}

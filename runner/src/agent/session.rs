@@ -1,0 +1,119 @@
+//! The session that an agent speaks in: one that it is given, or one of its own that follows from its step.
+
+use super::{input::AgentInput, recorder::Halt};
+use crate::runner::Inner;
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{EventBody, NewEvent, SessionCreated, SessionTurn, StreamId},
+    id::{Hash, JobId, SessionId},
+    json::Json,
+    log::{Append, AppendError, Expected},
+    projection::{Conversation, SessionState, SessionStatus},
+};
+use serde_json::json;
+use std::sync::Arc;
+
+/// The session of an agent step that names none. It does not depend on the attempt: a later one goes on where the earlier
+/// stopped.
+pub(crate) fn own_session(job: &JobId, run: u32, path: &str) -> SessionId {
+    let hash = Hash::of(format!("agent/{job}/{run}/{path}").as_bytes());
+    let mut bytes = *job.as_bytes();
+    // The time, and the version's digit, stay the job's.
+    bytes[6] = 0x70 | (hash.as_bytes()[0] & 0x0f);
+    bytes[7] = hash.as_bytes()[1];
+    bytes[8] = 0x80 | (hash.as_bytes()[2] & 0x3f);
+    bytes[9..].copy_from_slice(&hash.as_bytes()[3..10]);
+    SessionId::from_bytes(bytes)
+}
+
+/// A session that an agent has to itself for a while.
+pub(super) struct Taken {
+    pub(super) id: SessionId,
+    pub(super) conversation: Conversation,
+}
+
+/// Why an agent does not get its session.
+pub(super) enum Refused {
+    Error(ErrorInfo),
+    Halt(Halt),
+}
+
+impl From<Halt> for Refused {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
+    }
+}
+
+/// Takes the session, and records the beginning of a turn in it. `fresh` says that it cannot be there yet.
+pub(super) async fn take(
+    inner: &Inner,
+    job: &JobId,
+    own: SessionId,
+    input: &AgentInput,
+    fresh: bool,
+) -> Result<Taken, Refused> {
+    let id = input.session.unwrap_or(own);
+    let known = if fresh && input.session.is_none() { None } else { look(inner, &id).await? };
+    let (expected, mut events, conversation) = match &known {
+        None if input.session.is_some() => {
+            return Err(Refused::Error(ErrorInfo::new("no_such_session", format!("there is no session {id}"))));
+        }
+        None => {
+            let agent = json!({ "job": job, "model": input.model, "system": input.system, "tools": input.tools });
+            let created =
+                SessionCreated { workspace: input.workspace.clone().unwrap_or_default(), agent: Json::from(agent) };
+            (Expected::NoStream, vec![event(id, job, EventBody::SessionCreated(created))], Conversation::default())
+        }
+        Some(state) => {
+            check(state, job).map_err(Refused::Error)?;
+            (Expected::Version(state.version), Vec::new(), state.chat.conversation.clone())
+        }
+    };
+    let is_mine = known.as_ref().and_then(|state| state.chat.busy).is_some_and(|(other, _)| other == *job);
+    if !is_mine {
+        let turn = SessionTurn { job: *job, turn: conversation.turns() + 1 };
+        events.push(event(id, job, EventBody::SessionTurnStarted(turn)));
+    }
+    if events.is_empty() {
+        return Ok(Taken { id, conversation });
+    }
+    match inner.log.append(Append::new(StreamId::Session(id), expected, events)) {
+        Ok(_) => Ok(Taken { id, conversation }),
+        Err(AppendError::Conflict { .. }) => Err(Refused::Error(busy(&id))),
+        Err(error) => Err(Refused::Halt(error.into())),
+    }
+}
+
+/// The session as it stands now.
+async fn look(inner: &Inner, id: &SessionId) -> Result<Option<Arc<SessionState>>, Refused> {
+    let unreadable = |error: &dyn std::fmt::Display| Refused::Halt(Halt::Log(error.to_string()));
+    inner.applied(inner.log.head()).await.map_err(|error| unreadable(&error))?;
+    inner.views.session(id).map_err(|error| unreadable(&error))
+}
+
+fn check(state: &SessionState, job: &JobId) -> Result<(), ErrorInfo> {
+    if state.status == SessionStatus::Closed {
+        return Err(ErrorInfo::new("session_closed", format!("the session {} is closed", state.id)));
+    }
+    match state.chat.busy {
+        Some((other, _)) if other != *job => Err(busy(&state.id)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn busy(id: &SessionId) -> ErrorInfo {
+    ErrorInfo::new("session_busy", format!("another turn is under way in session {id}")).retryable()
+}
+
+fn event(session: SessionId, job: &JobId, body: EventBody) -> NewEvent {
+    NewEvent { session: Some(session), ..NewEvent::new(body) }.job(*job)
+}
+
+/// Records the end of a turn.
+pub(crate) fn release(inner: &Inner, job: &JobId, id: SessionId, turn: u32) {
+    let ended = event(id, job, EventBody::SessionTurnEnded(SessionTurn { job: *job, turn }));
+    let append = Append::new(StreamId::Session(id), Expected::Open, vec![ended]);
+    if let Err(error) = inner.log.append(append) {
+        tracing::debug!(session = %id, %error, "the end of a session's turn was not recorded");
+    }
+}
