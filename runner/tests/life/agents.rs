@@ -201,7 +201,7 @@ fn a_server_killed_between_calls_runs_no_finished_call_again() {
     let stage = stage(json!([
         { "tool_calls": [
             { "name": "execute", "input": { "command": "echo ran >> log.txt" } },
-            { "name": "execute", "input": { "command": "sleep 30", "timeout": "60s" } },
+            { "name": "execute", "input": { "command": "tail -f /dev/null", "timeout": "60s" } },
         ] },
         { "text": "done" },
     ]));
