@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use std::{path::Path, sync::atomic::Ordering};
 
 fn model(provider: &str, url: &str, more: &str) -> String {
-    format!("[models.main]\nprovider = \"{provider}\"\nbase_url = \"{url}\"\nmodel = \"some-model\"\napi_key_env = \"MODEL_KEY\"\n{more}\n")
+    format!(
+        "[models.main]\nprovider = \"{provider}\"\nbase_url = \"{url}\"\nmodel = \"some-model\"\napi_key_env = \"MODEL_KEY\"\n{more}\n"
+    )
 }
 
 async fn server(folder: &Path, config: String) -> Server {
@@ -27,7 +29,8 @@ async fn events(server: &Server, job: &Value, types: &str) -> Vec<Value> {
     server.ndjson(&path).await
 }
 
-const ASK: &str = "local text, info = agent('please list the files', { tools = { 'execute', 'read_file' }, system = 'Be brief.' })
+const ASK: &str =
+    "local text, info = agent('please list the files', { tools = { 'execute', 'read_file' }, system = 'Be brief.' })
     return { text = text, turns = text and info.turns, error = not text and info or nil }";
 
 /// What each of three providers streams: two calls at once, then an answer.
@@ -59,7 +62,11 @@ async fn three_providers_stream_text_and_parallel_calls() {
         let usage = &chats[3]["data"]["usage"];
         assert!(usage["prompt_tokens"].as_u64().unwrap() > 0, "{provider}: {usage}");
         let deltas = events(&server, &job, "chat.delta").await;
-        let text: String = deltas.iter().filter(|delta| delta["data"]["turn"] == 2).filter_map(|delta| delta["data"]["text"].as_str()).collect();
+        let text: String = deltas
+            .iter()
+            .filter(|delta| delta["data"]["turn"] == 2)
+            .filter_map(|delta| delta["data"]["text"].as_str())
+            .collect();
         assert_eq!(text, "There are two files, a and b.", "{provider}");
     }
 }
@@ -138,7 +145,9 @@ async fn broken_streams_are_tried_again_and_recorded() {
 async fn what_cannot_be_an_answer_is_refused_once() {
     let mut line = stream(&[], "data: {\"choices\":[{\"delta\":{\"content\":\"");
     line.extend(vec![b'x'; 10 << 20]);
-    let unauthorised = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 41\r\n\r\n{\"error\":{\"message\":\"who? test-key-1234\"}}".to_vec();
+    let unauthorised =
+        b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 41\r\n\r\n{\"error\":{\"message\":\"who? test-key-1234\"}}"
+            .to_vec();
     for (what, answer, code) in [("line", line, "line_too_long"), ("401", unauthorised, "model_status")] {
         let raw = RawServer::start(vec![answer]);
         let place = tempfile::tempdir().unwrap();
@@ -153,7 +162,8 @@ async fn what_cannot_be_an_answer_is_refused_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_answered_over_http() {
     let folder = tempfile::tempdir().unwrap();
-    let fixtures = json!({ "fixtures": [{ "match": { "userMessage": "hello" }, "response": { "content": "Hello yourself." } }] });
+    let fixtures =
+        json!({ "fixtures": [{ "match": { "userMessage": "hello" }, "response": { "content": "Hello yourself." } }] });
     let Some(mock) = ModelServer::aimock(folder.path(), &fixtures, &[]).await else { return };
     let place = tempfile::tempdir().unwrap();
     let server = server(place.path(), model("openai", &format!("{}/v1", mock.url()), "")).await;
@@ -163,9 +173,11 @@ async fn a_session_is_answered_over_http() {
     let ended = server.get(&format!("/v1/jobs/{}?wait=30s", job["id"].as_str().unwrap())).await;
     assert_eq!(ended["result"]["text"], "Hello yourself.", "{ended}");
     let shown = server.get(&path).await;
-    let said: Vec<&str> = shown["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
+    let said: Vec<&str> =
+        shown["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(said, ["user", "system", "assistant"], "{shown}");
     let traces = server.get(&format!("/v1/jobs/{}/traces", job["id"].as_str().unwrap())).await;
-    let kinds: Vec<&str> = traces["spans"].as_array().unwrap().iter().map(|span| span["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        traces["spans"].as_array().unwrap().iter().map(|span| span["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["job", "step", "turn"]);
 }

@@ -12,7 +12,8 @@ use serde_json::json;
 use std::sync::Arc;
 
 fn session(place: &Place) -> SessionId {
-    let create = CreateSession { agent: Json::from(json!({ "model": "main", "tools": [] })), ..CreateSession::default() };
+    let create =
+        CreateSession { agent: Json::from(json!({ "model": "main", "tools": [] })), ..CreateSession::default() };
     place.block_on(place.runner.create_session(create, None)).unwrap().id
 }
 
@@ -128,7 +129,8 @@ fn a_message_that_waits_survives_a_crash() {
     let first = say(&stage.place, &session, "a", Busy::Queue).unwrap();
     let second = say(&stage.place, &session, "b", Busy::Queue).unwrap();
     stage.place.until_event(&first, "chat.delta");
-    std::fs::write(stage.folder.path().join("turns.json"), json!([{ "text": "short" }, { "text": "two" }]).to_string()).unwrap();
+    std::fs::write(stage.folder.path().join("turns.json"), json!([{ "text": "short" }, { "text": "two" }]).to_string())
+        .unwrap();
     let place = stage.place.kill(0);
     place.result(&first);
     place.result(&second);
