@@ -11,6 +11,7 @@ mod history;
 mod limits;
 mod place;
 mod poisoned;
+mod processes;
 mod queues;
 mod schedules;
 
