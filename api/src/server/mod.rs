@@ -27,6 +27,7 @@ mod router;
 mod routes;
 mod schedules;
 mod serve;
+mod sessions;
 mod state;
 mod submit;
 mod ticket;

@@ -11,7 +11,7 @@ use super::{
     reply::{self, Response},
     request::{BodyStream, Head, Request},
     routes::{Endpoint, Operation, ROUTES, Route},
-    schedules, state, tickets, verify, workflows,
+    schedules, sessions, state, tickets, verify, workflows,
 };
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
@@ -124,6 +124,13 @@ fn dispatch(
         Endpoint::ProcessOutput => processes::output(app, request).boxed(),
         Endpoint::SearchProcess => processes::search(app, request).boxed(),
         Endpoint::SignalProcess => processes::signal(app, request).boxed(),
+        Endpoint::CreateSession => sessions::create(app, request).boxed(),
+        Endpoint::ListSessions => sessions::list(app, request).boxed(),
+        Endpoint::ShowSession => sessions::show(app, request).boxed(),
+        Endpoint::CloseSession => sessions::close(app, request).boxed(),
+        Endpoint::ListChanges => sessions::changes(app, request).boxed(),
+        Endpoint::RevertChanges => sessions::revert(app, request).boxed(),
+        Endpoint::MergeChanges => sessions::merge(app, request).boxed(),
         Endpoint::Blob => blobs::show(app, request).boxed(),
         Endpoint::Ticket => tickets::give(app, request).boxed(),
         Endpoint::Import => import::run(app, request).boxed(),
