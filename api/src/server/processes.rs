@@ -31,7 +31,15 @@ const SIGNALS: [&str; 3] = ["terminate", "kill", "interrupt"];
 
 /// `POST /v1/processes`
 pub async fn start(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
-    let spec = read(request.fields(&app.options).await?)?;
+    let mut spec = read(request.fields(&app.options).await?)?;
+    // Sessions of a client's own making are a scope and no more.
+    if let Some(session) = spec.owner.session.filter(|session| matches!(app.runner.session(session), Ok(Some(_)))) {
+        let root = app.runner.workspaces().root(&session).await.map_err(super::sessions::refused)?;
+        spec.workdir = match (root, spec.workdir) {
+            (Some(root), Some(workdir)) => Some(root.join(workdir)),
+            (root, workdir) => workdir.or(root),
+        };
+    }
     let started = app.runner.process_table().start(spec).await.map_err(refused)?;
     let status = if started.started { StatusCode::CREATED } else { StatusCode::OK };
     let answer = json!({ "id": started.id, "started": started.started });
