@@ -136,7 +136,7 @@ impl Conversation {
     }
 
     /// Puts a summary in the place of `count` messages behind the first ones.
-    fn compact(&mut self, count: u64, summary: &str, turn: u32) {
+    pub fn compact(&mut self, count: u64, summary: &str, turn: u32) {
         let head = self.head();
         let end = head.saturating_add(usize::try_from(count).unwrap_or(usize::MAX)).min(self.messages.len());
         let message = Message {

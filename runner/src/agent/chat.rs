@@ -109,6 +109,7 @@ impl Chat<'_> {
             if let Some(usage) = &self.answer.usage {
                 add(&mut self.usage, usage);
             }
+            let ending = self.without_key(ending);
             let Ending::Failed(error) = &ending else { return Ok(ending) };
             let Some(wait) = self.wait_after(request.attempt, error) else { return Ok(ending) };
             let mut events = self.deltas.rest();
@@ -125,6 +126,17 @@ impl Chat<'_> {
             }
             self.answer = Answer::default();
             request.attempt += 1;
+        }
+    }
+
+    /// Servers like to repeat what they refuse: a key is never recorded.
+    fn without_key(&self, ending: Ending) -> Ending {
+        match (ending, &self.model.options.api_key) {
+            (Ending::Failed(mut error), Some(key)) => {
+                error.message = error.message.replace(key.reveal(), "***");
+                Ending::Failed(error)
+            }
+            (ending, _) => ending,
         }
     }
 

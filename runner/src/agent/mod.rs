@@ -10,6 +10,7 @@ mod approval;
 mod budget;
 mod calls;
 mod chat;
+mod compact;
 mod deltas;
 mod guard;
 mod input;

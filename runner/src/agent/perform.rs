@@ -4,10 +4,11 @@ use super::{
     budget::{self, Meter},
     calls::Caller,
     chat::{self, Ending, error_info},
+    compact,
     input::AgentInput,
     interrupt::{Interrupt, Why, interrupt},
     live::LiveAgent,
-    model::{ChatRequest, Model, ToolSpec},
+    model::{ChatRequest, Model, Provider, ToolSpec},
     open_work::OpenWork,
     recorder::{Halt, Recorder},
     session::{self, Refused, Taken, own_session},
@@ -17,7 +18,7 @@ use super::{
 use crate::{runner::Inner, step_result::StepResult, tool::ToolDefinition, workspace::WorkspaceSpec};
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome},
+    event::{ChatCompacted, ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome},
     id::{JobId, SessionId},
     json::Json,
     message::{Message, Part, Role},
@@ -124,6 +125,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         turns: Turns::new(inner.options.agents.steps(input.max_turns, input.max_tool_calls), schema),
         usage: ChatUsage::default(),
         told: String::new(),
+        seen_tokens: 0,
     };
     let ended = agent.run().await;
     if context.take(None).is_some() {
@@ -195,6 +197,8 @@ struct Agent<'a> {
     usage: ChatUsage,
     /// The system prompt that was recorded last.
     told: String,
+    /// How much of its context the last turn filled, by what the provider counted.
+    seen_tokens: u64,
 }
 
 /// How an agent's run ends.
@@ -240,6 +244,7 @@ impl Agent<'_> {
                     if let Err(error) = self.meter.check() {
                         return Ok(End::Failed(error));
                     }
+                    self.make_room().await?;
                     if let Some(end) = self.chat().await? {
                         return Ok(end);
                     }
@@ -277,6 +282,60 @@ impl Agent<'_> {
         }
     }
 
+    /// Puts a summary in the place of what was said before, where the model's context gets full.
+    async fn make_room(&mut self) -> Result<(), Halt> {
+        let (context, percent) = (self.model.options.context_tokens, self.context.inner.options.agents.compact_percent);
+        let before = compact::tokens_of(self.conversation.messages()).max(self.seen_tokens);
+        if context == 0 || percent == 0 || before < context * percent / 100 {
+            return Ok(());
+        }
+        let head = self.conversation.head();
+        let Some(range) = compact::plan(self.conversation.messages(), head, context) else { return Ok(()) };
+        let summary = match self.summary(range.end).await {
+            Some(summary) => summary,
+            None => compact::digest(&self.conversation.messages()[range.clone()]),
+        };
+        let (turn, count) = (self.conversation.turns() + 1, range.len() as u64);
+        self.conversation.compact(count, &summary, turn);
+        self.seen_tokens = 0;
+        let compacted = ChatCompacted {
+            turn,
+            summary,
+            messages_before: count,
+            tokens_before: before,
+            tokens_after: compact::tokens_of(self.conversation.messages()),
+        };
+        self.recorder.append(vec![EventBody::ChatCompacted(compacted)]).await.map(|_| ())
+    }
+
+    /// The model's own summary of its first `end` messages; a model that reads its turns from a file has none.
+    async fn summary(&mut self, end: usize) -> Option<String> {
+        if self.model.options.provider == Provider::Scripted {
+            return None;
+        }
+        let mut told = Conversation::default();
+        for message in &self.conversation.messages()[..end] {
+            told.push(Message::clone(message));
+        }
+        let mut messages = told.for_request();
+        let (role, parts) = (Role::User, vec![Part::text(compact::INSTRUCTIONS)]);
+        messages.push(Message { id: String::new(), role, parts, turn: 0 });
+        let request = ChatRequest {
+            system: self.told.clone(),
+            messages,
+            tools: Vec::new(),
+            schema: None,
+            turn: self.conversation.turns() + 1,
+            attempt: 1,
+        };
+        let chatted = chat::chat(&self.recorder, &self.model, request, &mut self.interrupt, Vec::new()).await.ok()?;
+        self.meter.add(&chatted.usage);
+        chat::add(&mut self.usage, &chatted.usage);
+        self.recorder.append_events(vec![self.recorder.event(chatted.finished)]).await.ok()?;
+        let text = chatted.answer.text.trim();
+        (chatted.ending == Ending::Whole && !text.is_empty()).then(|| text.to_owned())
+    }
+
     /// One turn of the model.
     async fn chat(&mut self) -> Result<Option<End>, Refused> {
         let turn = self.conversation.turns() + 1;
@@ -299,6 +358,7 @@ impl Agent<'_> {
         let chatted = chat::chat(&self.recorder, &self.model, request, &mut self.interrupt, before).await?;
         self.meter.add(&chatted.usage);
         chat::add(&mut self.usage, &chatted.usage);
+        self.seen_tokens = chatted.usage.prompt_tokens + chatted.usage.completion_tokens;
         let (mut events, answer) = (vec![self.recorder.event(chatted.finished)], chatted.answer);
         let end = match chatted.ending {
             Ending::Whole => {

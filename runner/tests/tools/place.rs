@@ -60,8 +60,6 @@ impl Place {
             checkpoint_events: 10_000,
             warm_vms: 1,
             limits: Limits::default(),
-            agents: moonlog_runner::agent::AgentOptions::default(),
-            cache: Default::default(),
             submit_max_bytes: 8 << 20,
             processes,
             tools: ToolOptions::default(),

@@ -60,7 +60,7 @@ impl ApiKey {
     }
 
     /// The key itself.
-    pub(super) fn reveal(&self) -> &str {
+    pub(in crate::agent) fn reveal(&self) -> &str {
         &self.0
     }
 }
