@@ -60,6 +60,8 @@ impl Place {
             checkpoint_events: 10_000,
             warm_vms: 1,
             limits: Limits::default(),
+            agents: Default::default(),
+            cache: Default::default(),
             submit_max_bytes: 8 << 20,
             processes,
             tools: ToolOptions::default(),
