@@ -4,6 +4,7 @@
 mod append;
 mod feeds;
 mod floor;
+mod flow;
 mod fold;
 mod history;
 mod jobs;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
 fn run(benchmark: Benchmark, options: &Options) -> Outcome {
     match benchmark {
         Benchmark::Append => append::run(options),
+        Benchmark::Flow => flow::run(options),
         Benchmark::Fold => fold::run(options).and_then(|()| startup::run(options)),
         Benchmark::Jobs => jobs::run(options),
         Benchmark::Feeds => feeds::run(options),

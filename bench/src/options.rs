@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const USAGE: &str =
-    "usage: moonlog-bench [append|fold|jobs|feeds|memory|processes|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
+    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
   --quick          fewer and shorter rounds
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
   --server BINARY  the moonlog that jobs, feeds, memory and processes run (default: beside this program)
@@ -15,6 +15,8 @@ const USAGE: &str =
 pub enum Benchmark {
     /// Appends, beside raw appends and SQLite.
     Append,
+    /// Graphs of steps, branches and replay, without a server.
+    Flow,
     /// The fold, and starts.
     Fold,
     /// Jobs and steps over HTTP.
@@ -28,12 +30,14 @@ pub enum Benchmark {
 }
 
 impl Benchmark {
-    const ALL: [Self; 6] = [Self::Append, Self::Fold, Self::Jobs, Self::Feeds, Self::Memory, Self::Processes];
+    const ALL: [Self; 7] =
+        [Self::Append, Self::Flow, Self::Fold, Self::Jobs, Self::Feeds, Self::Memory, Self::Processes];
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Append => "append",
+            Self::Flow => "flow",
             Self::Fold => "fold",
             Self::Jobs => "jobs",
             Self::Feeds => "feeds",

@@ -31,6 +31,7 @@ mod router;
 mod routes;
 mod schedules;
 mod serve;
+mod sessions;
 mod state;
 mod submit;
 mod ticket;

@@ -111,6 +111,7 @@ fn parameter(name: &str, place: &str) -> Value {
         "limit" => (json!({ "type": "integer", "minimum": 1 }), "How many at most."),
         "cursor" => (json!({ "type": "string" }), "`next` of the page before."),
         "state" => (reference("JobStatus"), "Jobs in this state."),
+        "status" => (reference("SessionStatus"), "Sessions with this status."),
         "workflow" => (json!({ "type": "string" }), "Jobs of this workflow."),
         "label" => (json!({ "type": "string" }), "Jobs with this label: `name` or `name=value`."),
         "parent" => (json!({ "type": "string", "format": "uuid" }), "Children of this job."),

@@ -31,7 +31,15 @@ const SIGNALS: [&str; 3] = ["terminate", "kill", "interrupt"];
 
 /// `POST /v1/processes`
 pub async fn start(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
-    let spec = read(request.fields(&app.options).await?)?;
+    let mut spec = read(request.fields(&app.options).await?)?;
+    // Sessions of a client's own making are a scope and no more.
+    if let Some(session) = spec.owner.session.filter(|session| matches!(app.runner.session(session), Ok(Some(_)))) {
+        let root = app.runner.workspaces().root(&session).await.map_err(super::sessions::refused)?;
+        spec.workdir = match (root, spec.workdir) {
+            (Some(root), Some(workdir)) => Some(root.join(workdir)),
+            (root, workdir) => workdir.or(root),
+        };
+    }
     let started = app.runner.process_table().start(spec).await.map_err(refused)?;
     let status = if started.started { StatusCode::CREATED } else { StatusCode::OK };
     let answer = json!({ "id": started.id, "started": started.started });
@@ -194,7 +202,7 @@ fn variables(fields: &mut Fields) -> BTreeMap<String, String> {
 fn refused(error: ErrorInfo) -> Problem {
     let (status, field) = match error.code.as_str() {
         "no_such_process" => (StatusCode::NOT_FOUND, None),
-        "process_exited" | "client_token_reused" => (StatusCode::CONFLICT, None),
+        "process_exited" | "client_token_reused" | "session_closed" => (StatusCode::CONFLICT, None),
         "too_many_processes" => (StatusCode::TOO_MANY_REQUESTS, None),
         "log_unreadable" | "not_recorded" | "interrupted" => (StatusCode::SERVICE_UNAVAILABLE, None),
         "invalid_pattern" => (StatusCode::BAD_REQUEST, Some("pattern")),

@@ -11,7 +11,7 @@ use super::{
     reply::{self, Response},
     request::{BodyStream, Head, Request},
     routes::{Endpoint, Operation, ROUTES, Route},
-    schedules, state, tickets, tools, traces, verify, workflows,
+    schedules, sessions, state, tickets, tools, traces, verify, workflows,
 };
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
@@ -134,6 +134,13 @@ fn dispatch(
         Endpoint::ChangeQueuedMessage => messages::change_queued(app, request).boxed(),
         Endpoint::DropQueuedMessage => messages::drop_queued(app, request).boxed(),
         Endpoint::InterruptSession => messages::interrupt(app, request).boxed(),
+        Endpoint::CreateSession => sessions::create(app, request).boxed(),
+        Endpoint::ListSessions => sessions::list(app, request).boxed(),
+        Endpoint::ShowSession => sessions::show(app, request).boxed(),
+        Endpoint::CloseSession => sessions::close(app, request).boxed(),
+        Endpoint::ListChanges => sessions::changes(app, request).boxed(),
+        Endpoint::RevertChanges => sessions::revert(app, request).boxed(),
+        Endpoint::MergeChanges => sessions::merge(app, request).boxed(),
         Endpoint::Blob => blobs::show(app, request).boxed(),
         Endpoint::Ticket => tickets::give(app, request).boxed(),
         Endpoint::Import => import::run(app, request).boxed(),

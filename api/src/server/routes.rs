@@ -72,6 +72,13 @@ pub enum Endpoint {
     ProcessOutput,
     SearchProcess,
     SignalProcess,
+    CreateSession,
+    ListSessions,
+    ShowSession,
+    CloseSession,
+    ListChanges,
+    RevertChanges,
+    MergeChanges,
 }
 
 const FEED: &[&str] = &["after", "types", "job", "session", "process", "follow", "limit", "ticket"];
@@ -329,6 +336,55 @@ pub const ROUTES: &[Route] = &[
             .query(&["session"])
             .body("SignalProcess")
             .problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/sessions",
+        operations: &[
+            post(Endpoint::CreateSession, &[(201, "Session")], "Create a session, with its workspace")
+                .body("CreateSession"),
+            get(Endpoint::ListSessions, &[(200, "SessionPage")], "List sessions, newest first")
+                .query(&["status", "limit", "cursor"]),
+        ],
+    },
+    Route {
+        path: "/v1/sessions/{id}",
+        operations: &[get(Endpoint::ShowSession, &[(200, "Session")], "Show a session as it stands").problems(&[404])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/close",
+        operations: &[post(
+            Endpoint::CloseSession,
+            &[(200, "Session")],
+            "Close a session; what its workspace holds that is not merged is kept and named",
+        )
+        .body("Nothing")
+        .problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/changes",
+        operations: &[get(Endpoint::ListChanges, &[(200, "ChangePage")], "The files that a session has changed")
+            .query(&["limit", "cursor"])
+            .problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/changes/revert",
+        operations: &[post(
+            Endpoint::RevertChanges,
+            &[(200, "Reverted")],
+            "Make files what they were before the session changed them",
+        )
+        .body("Revert")
+        .problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/changes/merge",
+        operations: &[post(
+            Endpoint::MergeChanges,
+            &[(200, "Merged")],
+            "Merge a session's worktree into the branch it began at",
+        )
+        .body("Nothing")
+        .problems(&[404, 409])],
     },
     Route {
         path: "/v1/blobs/{hash}",

@@ -9,14 +9,16 @@ use super::{
 };
 use moonlog_core::{
     event::StreamId,
-    id::JobId,
+    id::{JobId, SessionId},
     log::{Log, ReadError},
-    projection::{FlowState, JobState, JobView},
+    projection::{FlowState, JobState, JobView, SessionView, Views},
 };
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use warp::http::StatusCode;
 
+/// How many sessions are told of: each is a walk through the log.
+const SESSIONS_MAX: usize = 20;
 /// Events that are read at once.
 const PAGE: usize = 512;
 
@@ -26,14 +28,15 @@ struct State {
     position: u64,
     job: JobView,
     flow: FlowState,
-    sessions: [(); 0],
+    /// Those that the job's events name, as they stood.
+    sessions: Vec<SessionView>,
 }
 
 /// `GET /v1/jobs/{id}/state`
 pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let id: JobId = request.segment(0, "no_such_job")?;
     let at = request.query.whole("at", 1, u64::MAX)?;
-    let log = app.runner.log().clone();
+    let (log, views) = (app.runner.log().clone(), app.runner.views().clone());
     let stream = StreamId::Job(id);
     let Some(end) = log.stream_head(&stream).map_err(|error| Problem::internal(&error))? else {
         return Err(no_such_job(&id));
@@ -42,7 +45,7 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     if at > end.version {
         return Err(invalid("at", format!("is beyond the job's last version, {}", end.version)));
     }
-    let state = tokio::task::spawn_blocking(move || fold(&log, &stream, at))
+    let state = tokio::task::spawn_blocking(move || fold(&log, &views, &stream, at))
         .await
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| Problem::internal(&error))?;
@@ -52,10 +55,11 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     }
 }
 
-fn fold(log: &Log, stream: &StreamId, at: u64) -> Result<Option<State>, ReadError> {
+fn fold(log: &Log, views: &Views, stream: &StreamId, at: u64) -> Result<Option<State>, ReadError> {
     let mut job: Option<JobState> = None;
     let mut flow = FlowState::default();
     let (mut version, mut position) = (0, 0);
+    let mut named = BTreeSet::new();
     while version < at {
         let wanted = usize::try_from(at - version).unwrap_or(PAGE).min(PAGE);
         let events = log.read_stream(stream, version, wanted)?;
@@ -65,11 +69,26 @@ fn fold(log: &Log, stream: &StreamId, at: u64) -> Result<Option<State>, ReadErro
                 Some(job) => job.apply(event),
             }
             flow.apply(event);
+            named.extend(event.session);
             (version, position) = (event.version, event.position);
         }
         if events.is_empty() {
             break;
         }
     }
-    Ok(job.map(|job| State { at: version, position, job: job.view(), flow, sessions: [] }))
+    let Some(job) = job else { return Ok(None) };
+    let sessions = sessions(views, named, position)?;
+    Ok(Some(State { at: version, position, job: job.view(), flow, sessions }))
+}
+
+/// Sessions as they stood at a position; only those that are there.
+fn sessions(views: &Views, named: BTreeSet<SessionId>, position: u64) -> Result<Vec<SessionView>, ReadError> {
+    let mut sessions = Vec::new();
+    for id in named.into_iter().take(SESSIONS_MAX) {
+        if let Some(now) = views.session(&id)? {
+            let then = views.session_at(&id, now.created_position - 1, position)?;
+            sessions.extend(then.map(|session| session.view()));
+        }
+    }
+    Ok(sessions)
 }

@@ -102,7 +102,7 @@ async fn queries_and_paths() {
     let table: &[(&str, &str, u16, &str)] = &[
         ("GET", "/v1/nothing", 404, "no_such_path"),
         ("GET", "/v1/jobs/", 404, "no_such_path"),
-        ("POST", "/v1/sessions", 404, "no_such_path"),
+        ("POST", "/v1/nothing", 404, "no_such_path"),
         ("GET", "/v1", 404, "no_such_path"),
         ("GET", "/v1/jobs/%ff", 404, "no_such_path"),
         ("GET", "/v1/jobs/x", 404, "no_such_job"),

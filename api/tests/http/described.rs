@@ -103,6 +103,8 @@ async fn answers_are_what_is_described() {
     let process = format!("/v1/processes/{}", started["id"].as_str().unwrap());
     let ended = json!({ "command": "echo", "args": ["a"], "session": ID, "background": true, "client_token": "t" });
     let ended = place.post("/v1/processes", &ended).await.1;
+    let (_, session) = place.post("/v1/sessions", &json!({ "workspace": { "kind": "directory" }, "title": "t" })).await;
+    let session_path = format!("/v1/sessions/{}", session["id"].as_str().unwrap());
     let answers = [
         ("Started", started),
         ("Started", ended),
@@ -128,6 +130,11 @@ async fn answers_are_what_is_described() {
         ("CheckReport", place.post("/v1/workflows/check", &json!({ "script": "(" })).await.1),
         ("Ticket", place.post("/v1/tickets", &json!({})).await.1),
         ("VerifyReport", place.get("/v1/verify").await.1),
+        ("Session", session.clone()),
+        ("SessionPage", place.get("/v1/sessions").await.1),
+        ("ChangePage", place.get(&format!("{session_path}/changes")).await.1),
+        ("Reverted", place.post(&format!("{session_path}/changes/revert"), &json!({ "all": true })).await.1),
+        ("Session", place.post(&format!("{session_path}/close"), &json!({})).await.1),
         ("Health", place.get("/healthz").await.1),
         ("Problem", place.get("/nothing").await.1),
         ("Problem", place.post("/v1/jobs", &json!({ "script": "(" })).await.1),

@@ -11,3 +11,4 @@ mod limits;
 mod place;
 mod raw;
 mod schedules;
+mod sessions;

@@ -369,5 +369,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"e10c94a657adb974216cca5ad783a04967de06bd3cd97cd32935d00f13fb5782");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"8d4cbde663a6923a56e406733cfa9c70d7ecadb954c5607280f79332eda986cf");
 }

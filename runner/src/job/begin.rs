@@ -16,7 +16,7 @@ use crate::{
 use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobResumed, JobStarted, JobUsage, StepOutcome},
+    event::{EventBody, JobLogged, JobResumed, JobStarted, JobUsage, NewEvent, StepOutcome},
     id::JobId,
     projection::{JobStatus, OpenStep},
     time::Timestamp,
@@ -118,8 +118,13 @@ impl ActiveJob {
     async fn come_back(&mut self, history: History) -> Result<Worked, Stop> {
         let history_is_shared = history.is_shared();
         let worked = self.start_script(history.began_at, history.run).await?;
-        // A fork begins here to go on by itself.
-        if (self.waiting || history_is_shared) && !matches!(worked, Err(RunError::Replay(_))) {
+        if let (Some(fork), true) = (&self.submitted.forked_from, history_is_shared) {
+            // The first event that is the fork's own: from here on, what it begins is its own doing.
+            let message = format!("goes on from version {} of job {}", fork.at, fork.job);
+            let body = EventBody::JobLogged(JobLogged { level: "info".into(), message });
+            self.append(vec![NewEvent::new(body).cause(self.submitted_position)]).await?;
+        }
+        if self.waiting && !matches!(worked, Err(RunError::Replay(_))) {
             self.append(vec![EventBody::JobResumed(JobResumed {}).into()]).await?;
             self.waiting = false;
         }

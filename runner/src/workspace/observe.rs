@@ -63,9 +63,13 @@ impl Workspaces {
                     | EventBody::WorkspaceCreated(_)
                     | EventBody::WorkspaceScanned(_)
             );
-            if let (true, Some(session)) = (is_news, event.session) {
-                self.shared.observed.look_after(session);
+            if !is_news {
+                continue;
             }
+            // An agent has a session of its own, and works where its job does.
+            let of_job = |job| self.shared.views.with(|all| all.job(job).and_then(|job| job.submitted.session));
+            let of_job = event.job.as_ref().and_then(of_job).filter(|session| event.session != Some(*session));
+            event.session.into_iter().chain(of_job).for_each(|session| self.shared.observed.look_after(session));
         }
     }
 

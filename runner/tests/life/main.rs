@@ -18,6 +18,7 @@ mod limits;
 mod merging;
 mod place;
 mod poisoned;
+mod processes;
 mod queues;
 mod repository;
 mod schedules;

@@ -8,6 +8,7 @@ mod executing;
 mod finding;
 mod place;
 mod reading;
+mod reference;
 mod working;
 mod writing;
 

@@ -1,0 +1,186 @@
+//! Sessions: created, shown, closed, and what they have changed.
+
+use super::{
+    app::App,
+    body::{Fields, kind},
+    jobs::{PAGE_DEFAULT, PAGE_MAX, invalid_cursor, part},
+    problem::Problem,
+    reply::{self, Response},
+    request::Request,
+    submit::{self, command_refused},
+};
+use moonlog_core::{
+    decide::CreateSession,
+    error_info::ErrorInfo,
+    id::SessionId,
+    json::Json,
+    projection::{SessionState, SessionStatus},
+};
+use moonlog_runner::workspace::{Change, Revert, WorkspaceSpec};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use warp::http::StatusCode;
+
+const TITLE_MAX_BYTES: usize = 1_024;
+/// A page of changes ends early when its diffs have this many bytes.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// `POST /v1/sessions`
+pub async fn create(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    let mut fields = request.fields(&app.options).await?;
+    let workspace = workspace(&mut fields);
+    let create = CreateSession {
+        workspace: Json::null(),
+        agent: fields.object("agent", |agent| Json::from(Value::Object(agent.rest()))).unwrap_or_else(Json::null),
+        title: fields.short_text("title", TITLE_MAX_BYTES),
+        labels: submit::labels(&mut fields, app.options.limits.labels),
+    };
+    fields.finish()?;
+    let session = app.runner.create_session(create, workspace).await.map_err(|error| command_refused(error, &""))?;
+    let location = format!("/v1/sessions/{}", session.id);
+    Ok(reply::located(reply::json(StatusCode::CREATED, &session.view()), &location))
+}
+
+/// `GET /v1/sessions`
+pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let status: Option<SessionStatus> = request.query.parsed("status")?;
+    let cursor: Option<SessionId> = match request.query.text("cursor") {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| invalid_cursor())?),
+    };
+    let limit = request.query.whole("limit", 1, PAGE_MAX)?.unwrap_or(PAGE_DEFAULT) as usize;
+    let views = app.runner.views().clone();
+    let page = tokio::task::spawn_blocking(move || views.sessions(status, cursor, limit))
+        .await
+        .map_err(|error| Problem::internal(&error))?
+        .map_err(|error| Problem::internal(&error))?;
+    Ok(reply::page(&page.items, page.next.map(|next| next.to_string())))
+}
+
+/// `GET /v1/sessions/{id}`
+pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    Ok(reply::json(StatusCode::OK, &named(&app, &request)?.view()))
+}
+
+/// `POST /v1/sessions/{id}/close`
+pub async fn close(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    request.fields(&app.options).await?.finish()?;
+    let id = named(&app, &request)?.id;
+    let session = app.runner.close_session(&id).await.map_err(|error| command_refused(error, &id))?;
+    Ok(reply::json(StatusCode::OK, &session.view()))
+}
+
+/// `GET /v1/sessions/{id}/changes`
+pub async fn changes(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Page {
+        items: Vec<Change>,
+        next: Option<String>,
+        omitted: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base_commit: Option<String>,
+    }
+    let id = named(&app, &request)?.id;
+    let changes = app.runner.workspaces().changes(&id).await.map_err(refused)?;
+    let all = changes.items.len();
+    let (mut items, mut next) = part(&request, changes.items)?;
+    let mut bytes = 0;
+    let fits = |change: &&Change| {
+        bytes += change.diff.as_ref().map_or(0, String::len);
+        bytes <= PAGE_BYTES
+    };
+    let kept = items.iter().take_while(fits).count().max(1);
+    if kept < items.len() {
+        let rest = items.len() - kept;
+        let from = next.as_ref().and_then(|next| next.parse().ok()).unwrap_or(all) - rest;
+        items.truncate(kept);
+        next = Some(from.to_string());
+    }
+    Ok(reply::json(StatusCode::OK, &Page { items, next, omitted: changes.omitted, base_commit: changes.base_commit }))
+}
+
+/// `POST /v1/sessions/{id}/changes/revert`
+pub async fn revert(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    let mut fields = request.fields(&app.options).await?;
+    let which = which(&mut fields);
+    fields.finish()?;
+    let id = named(&app, &request)?.id;
+    let reverted = app.runner.workspaces().revert(&id, which).await.map_err(refused)?;
+    Ok(reply::json(StatusCode::OK, &json!({ "reverted": reverted })))
+}
+
+/// `POST /v1/sessions/{id}/changes/merge`
+pub async fn merge(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    request.fields(&app.options).await?.finish()?;
+    let id = named(&app, &request)?.id;
+    let merged = app.runner.workspaces().merge(&id).await.map_err(refused)?;
+    Ok(reply::json(StatusCode::OK, &merged))
+}
+
+fn named(app: &App, request: &Request) -> Result<Arc<SessionState>, Problem> {
+    let id: SessionId = request.segment(0, "no_such_session")?;
+    match app.runner.session(&id) {
+        Ok(Some(session)) => Ok(session),
+        Ok(None) => Err(Problem::not_found("no_such_session", format!("there is no session {id}"))),
+        Err(error) => Err(Problem::internal(&error)),
+    }
+}
+
+fn workspace(fields: &mut Fields) -> Option<WorkspaceSpec> {
+    match fields.value("workspace")? {
+        value @ Value::Object(_) => match WorkspaceSpec::read(&Json::from(value)) {
+            Ok(spec) => spec,
+            Err(error) => {
+                fields.error("workspace", error.message);
+                None
+            }
+        },
+        other => fields.wrong("workspace", "an object", &other),
+    }
+}
+
+fn which(fields: &mut Fields) -> Revert {
+    let all = fields.boolean("all");
+    let paths = match fields.value("paths") {
+        None => None,
+        Some(Value::Array(items)) => {
+            let mut paths = Vec::with_capacity(items.len());
+            for (at, item) in items.into_iter().enumerate() {
+                match item {
+                    Value::String(path) => paths.push(path),
+                    other => fields.error(&format!("paths[{at}]"), format!("must be a text, and is {}", kind(&other))),
+                }
+            }
+            Some(paths)
+        }
+        Some(other) => fields.wrong("paths", "a list of texts", &other),
+    };
+    match (all, paths) {
+        (Some(true), None) => Revert::All,
+        (Some(true), Some(_)) => {
+            fields.error("all", "cannot stand beside `paths`");
+            Revert::All
+        }
+        (_, Some(paths)) => Revert::Paths(paths),
+        (_, None) => {
+            if !fields.failed("paths") && !fields.failed("all") {
+                fields.error("paths", "is missing: name the files, or say `all`");
+            }
+            Revert::Paths(Vec::new())
+        }
+    }
+}
+
+/// The answer to what a workspace refuses.
+pub fn refused(error: ErrorInfo) -> Problem {
+    let status = match error.code.as_str() {
+        "no_such_session" => StatusCode::NOT_FOUND,
+        "stopping" | "log_unavailable" | "git_timed_out" => StatusCode::SERVICE_UNAVAILABLE,
+        "git_failed" | "git_not_found" | "git_output_too_large" | "not_reverted" | "not_created" => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        _ => StatusCode::CONFLICT,
+    };
+    Problem::of(status, &error)
+}
