@@ -38,5 +38,5 @@ pub(crate) use live::LiveAgents;
 pub(crate) use open_work::OpenWork;
 pub use options::AgentOptions;
 pub(crate) use perform::{AgentContext, perform};
-pub(crate) use tools::register as register_tools;
 pub(crate) use session::{own_session, release};
+pub(crate) use tools::register as register_tools;

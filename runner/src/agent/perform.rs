@@ -341,7 +341,8 @@ impl Agent<'_> {
     async fn chat(&mut self) -> Result<Option<End>, Refused> {
         let turn = self.conversation.turns() + 1;
         let Around { running, notices } = surroundings::look(self.context, &self.recorder.session, &self.conversation);
-        let around = Surroundings { root: self.root.as_deref(), has_tools: !self.offered.is_empty(), running: &running };
+        let around =
+            Surroundings { root: self.root.as_deref(), has_tools: !self.offered.is_empty(), running: &running };
         let system = system::prompt(self.input.system.as_deref(), self.turns.schema(), &around);
         // What is told now stands in the request that is made now, and in all that follow.
         let mut before: Vec<NewEvent> = notices.into_iter().map(|notice| self.say(notice)).collect();

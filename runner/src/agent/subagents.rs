@@ -17,11 +17,7 @@ use moonlog_core::{
     projection::{JobFilter, JobState, JobStatus},
 };
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The workflow of a spawned agent.
 const SUBAGENT: &str = include_str!("subagent.luau");
@@ -86,7 +82,9 @@ pub(super) async fn spawn(inner: &Inner, context: &ToolContext, spawn: Spawn) ->
 fn depth(inner: &Inner, job: &JobId) -> u32 {
     let (mut depth, mut at) = (0, *job);
     while let Ok(Some(state)) = inner.views.job(&at) {
-        let Some(parent) = state.submitted.parent.as_ref().filter(|_| state.submitted.workflow == WORKFLOW) else { break };
+        let Some(parent) = state.submitted.parent.as_ref().filter(|_| state.submitted.workflow == WORKFLOW) else {
+            break;
+        };
         depth += 1;
         at = parent.job;
     }
@@ -135,7 +133,12 @@ pub(super) fn describe(state: &JobState, result: bool) -> Value {
 }
 
 /// Waits for an agent's end, but not longer than `at_most`: that it still runs is no error.
-pub(super) async fn wait(inner: &Inner, context: &ToolContext, id: &str, at_most: Duration) -> Result<Value, ErrorInfo> {
+pub(super) async fn wait(
+    inner: &Inner,
+    context: &ToolContext,
+    id: &str,
+    at_most: Duration,
+) -> Result<Value, ErrorInfo> {
     let known = child(inner, context, id)?;
     // Asked for before the look, so that an end in between is not missed.
     let ended = inner.waiters.end_of(known.id);
@@ -163,10 +166,12 @@ pub(super) async fn message(inner: &Inner, context: &ToolContext, id: &str, text
     let session = session_of(&state);
     let message = format!("{MAIL}{}", uuid::Uuid::now_v7());
     let queued = ChatMessageQueued { message, parts: Json::from(json!([{ "type": "text", "text": text }])) };
-    let event = NewEvent { session: Some(session), ..NewEvent::new(EventBody::ChatMessageQueued(queued)) }.job(state.id);
-    inner.log.append(Append::new(StreamId::Session(session), Expected::Open, vec![event])).map_err(|_| {
-        ErrorInfo::new("agent_not_ready", "it has not begun yet: give it a moment").retryable()
-    })?;
+    let event =
+        NewEvent { session: Some(session), ..NewEvent::new(EventBody::ChatMessageQueued(queued)) }.job(state.id);
+    inner
+        .log
+        .append(Append::new(StreamId::Session(session), Expected::Open, vec![event]))
+        .map_err(|_| ErrorInfo::new("agent_not_ready", "it has not begun yet: give it a moment").retryable())?;
     Ok(json!({ "id": state.id, "sent": true }))
 }
 

@@ -30,9 +30,8 @@ pub(super) struct Around {
 pub(super) fn look(context: &AgentContext, session: &SessionId, conversation: &Conversation) -> Around {
     let mut around = Around::default();
     let told: BTreeSet<&str> = conversation.messages().iter().map(|message| message.id.as_str()).collect();
-    let called = |name: &str| {
-        conversation.messages().iter().any(|message| message.tool_calls().any(|call| call.name == name))
-    };
+    let called =
+        |name: &str| conversation.messages().iter().any(|message| message.tool_calls().any(|call| call.name == name));
     let turn = conversation.turns() + 1;
     let mut notice = |id: String, text: String| {
         if !told.contains(id.as_str()) {
@@ -51,7 +50,10 @@ pub(super) fn look(context: &AgentContext, session: &SessionId, conversation: &C
                 None => around.running.push(Running { kind: "process", id: process.id.to_string(), what }),
                 Some(exited) => {
                     let code = exited.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
-                    notice(format!("notice-{}", process.id), format!("Background process {} has ended{code}: {what}", process.id));
+                    notice(
+                        format!("notice-{}", process.id),
+                        format!("Background process {} has ended{code}: {what}", process.id),
+                    );
                 }
             }
         }
@@ -62,7 +64,8 @@ pub(super) fn look(context: &AgentContext, session: &SessionId, conversation: &C
             if child.ended_at.is_none() {
                 around.running.push(Running { kind: "agent", id: child.id.to_string(), what });
             } else {
-                let text = format!("Agent {} ({what}) has ended: {}. Its result: agent_result.", child.id, child.status);
+                let text =
+                    format!("Agent {} ({what}) has ended: {}. Its result: agent_result.", child.id, child.status);
                 notice(format!("notice-{}", child.id), text);
             }
         }

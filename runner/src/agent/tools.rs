@@ -87,9 +87,12 @@ impl Tool for AgentTool {
                 &["id"],
             ),
             Which::Status => ToolDefinition::new("agent_status", "How an agent stands.", json!({ "id": id }), &["id"]),
-            Which::Result => {
-                ToolDefinition::new("agent_result", "What an agent that has ended answered.", json!({ "id": id }), &["id"])
-            }
+            Which::Result => ToolDefinition::new(
+                "agent_result",
+                "What an agent that has ended answered.",
+                json!({ "id": id }),
+                &["id"],
+            ),
             Which::Message => ToolDefinition::new(
                 "message_agent",
                 "Tell a running agent something. It hears of it before its next turn.",
@@ -114,7 +117,8 @@ impl Tool for AgentTool {
 
     fn call<'a>(&'a self, context: &'a ToolContext, input: Value) -> BoxFuture<'a, Result<ToolAnswer, ErrorInfo>> {
         Box::pin(async move {
-            let inner = self.inner.upgrade().ok_or_else(|| ErrorInfo::new("stopping", "the server is stopping").retryable())?;
+            let inner =
+                self.inner.upgrade().ok_or_else(|| ErrorInfo::new("stopping", "the server is stopping").retryable())?;
             let id = input["id"].as_str().unwrap_or_default();
             let answer = match self.which {
                 Which::Spawn => {

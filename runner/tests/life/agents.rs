@@ -383,10 +383,17 @@ fn a_full_context_is_compacted_and_the_first_message_kept() {
     });
     let job = stage.place.submit("return (agent('the task', { tools = { 'execute' } }))");
     assert_eq!(stage.place.result(&job), "\"done\"");
-    let compacted: Vec<_> = stage.place.events(&job).iter().filter_map(|event| match &event.body {
-        EventBody::ChatCompacted(compacted) => Some((compacted.tokens_before > compacted.tokens_after, compacted.messages_before)),
-        _ => None,
-    }).collect();
+    let compacted: Vec<_> = stage
+        .place
+        .events(&job)
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::ChatCompacted(compacted) => {
+                Some((compacted.tokens_before > compacted.tokens_after, compacted.messages_before))
+            }
+            _ => None,
+        })
+        .collect();
     assert!(!compacted.is_empty() && compacted.iter().all(|(smaller, count)| *smaller && *count >= 3), "{compacted:?}");
     stage.place.check();
 }
@@ -400,7 +407,8 @@ fn a_question_to_the_user_survives_a_restart() {
     let job = stage.place.submit("return (agent('x'))");
     stage.place.until_event(&job, "tool.approval_requested");
     let place = stage.place.kill(0);
-    let id = place.until("the question", || place.runner.job(&job).unwrap()?.open_approvals().next().map(|open| open.id));
+    let id =
+        place.until("the question", || place.runner.job(&job).unwrap()?.open_approvals().next().map(|open| open.id));
     place.until("the second attempt", || (place.count(&job, "step.started") == 2).then_some(()));
     place.block_on(place.runner.decide(&job, &id, Decision::Approved, Some("me".into()), Some("b".into()))).unwrap();
     assert_eq!(place.result(&job), "\"thanks\"");
