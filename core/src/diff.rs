@@ -37,10 +37,20 @@ pub struct Replaced {
     pub by: u32,
 }
 
-/// Which lines a diff replaces, in the order of the file. What is no unified diff (of a binary file, say) replaces none.
+impl Replaced {
+    /// All lines of a file of which nothing more is known.
+    pub const ALL: Self = Self { lines: Lines { start: 1, count: u32::MAX }, by: u32::MAX };
+}
+
+/// Which lines a diff replaces, in the order of the file: all of them where it does not say, as for a binary file, or
+/// where it was cut.
 pub fn replaced_lines(diff: &str) -> Vec<Replaced> {
+    let Some(hunks) = hunks(diff) else { return vec![Replaced::ALL] };
+    if hunks.is_empty() && diff.lines().any(|line| line.starts_with("Binary files ") || line.starts_with("Files ")) {
+        return vec![Replaced::ALL];
+    }
     let mut all: Vec<Replaced> = Vec::new();
-    for hunk in hunks(diff) {
+    for hunk in hunks {
         // A hunk that begins with an insertion names the line before it.
         let mut next = if hunk.old_count == 0 { hunk.old_start + 1 } else { hunk.old_start };
         let mut open: Option<Replaced> = None;
@@ -67,12 +77,12 @@ pub fn replaced_lines(diff: &str) -> Vec<Replaced> {
 }
 
 /// What a file held before the edit that `diff` tells of, given what it holds after it. `None` where the diff does not
-/// fit, line for line.
+/// fit, line for line, or was cut.
 pub fn before(after: &str, diff: &str) -> Option<String> {
     let after: Vec<&str> = after.split_inclusive('\n').collect();
     let mut before = String::new();
     let mut at = 0;
-    for hunk in hunks(diff) {
+    for hunk in hunks(diff)? {
         let start = if hunk.new_count == 0 { hunk.new_start } else { hunk.new_start.checked_sub(1)? } as usize;
         for line in after.get(at..start)? {
             before.push_str(line);
@@ -101,7 +111,8 @@ pub fn before(after: &str, diff: &str) -> Option<String> {
     Some(before)
 }
 
-fn hunks(diff: &str) -> Vec<Hunk<'_>> {
+/// The hunks of a diff; `None` where one is not whole.
+fn hunks(diff: &str) -> Option<Vec<Hunk<'_>>> {
     let mut all: Vec<Hunk<'_>> = Vec::new();
     // How many lines of the hunk at hand are still to come, before and after the edit.
     let (mut old, mut new) = (0, 0);
@@ -129,13 +140,13 @@ fn hunks(diff: &str) -> Vec<Hunk<'_>> {
             Some(b'+') => Kind::Added,
             // Some writers leave out the space of an empty line.
             Some(b' ') | None => Kind::Kept,
-            Some(_) => return Vec::new(),
+            Some(_) => return None,
         };
         old -= u32::from(kind != Kind::Added && old > 0);
         new -= u32::from(kind != Kind::Removed && new > 0);
         hunk.lines.push(Line { kind, text: text.get(1..).unwrap_or_default(), unended: false });
     }
-    all
+    (old == 0 && new == 0).then_some(all)
 }
 
 /// `@@ -1,2 +3,4 @@ whatever`
@@ -168,8 +179,11 @@ mod tests {
         assert_eq!(replaced_lines("@@ -7,0 +8 @@\n+a\n"), [lines(7, 0, 1)]);
         assert_eq!(replaced_lines("@@ -1 +0,0 @@\n-a\n"), [lines(1, 1, 0)]);
         assert_eq!(replaced_lines("@@ -1,3 +1,3 @@\n--- x\n+++ y\n a\n b\n"), [lines(1, 1, 1)]);
-        for none in ["", "Binary files a/x and b/x differ\n", "@@ nonsense @@"] {
+        for none in ["", "old mode 100644\nnew mode 100755\n", "@@ nonsense @@"] {
             assert_eq!(replaced_lines(none), [], "{none}");
+        }
+        for all in ["Binary files a/x and b/x differ\n", "@@ -1,2 +1,2 @@\n-a\n... [diff truncated]\n"] {
+            assert_eq!(replaced_lines(all), [Replaced::ALL], "{all}");
         }
     }
 
@@ -187,6 +201,7 @@ mod tests {
             ("a\nx\nc\n", "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n", None),
             ("a", "@@ -1 +1 @@\n-b\n+a\n", None),
             ("a\n", "@@ -9 +9 @@\n-b\n+a\n", None),
+            ("a\n", "@@ -1,2 +1 @@\n-b\n+a\n", None),
         ];
         for (after, diff, expected) in table {
             assert_eq!(before(after, diff).as_deref(), expected, "{after:?} {diff:?}");

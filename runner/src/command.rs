@@ -2,14 +2,14 @@
 //! only if nothing has changed meanwhile.
 
 use crate::{
-    request::{CommandError, ScriptSource, Submit},
+    request::CommandError,
     runner::{Inner, Runner},
 };
 use moonlog_core::{
-    decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_retry, decide_signal},
+    decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_signal},
     error_info::ErrorInfo,
     event::{Decision, EventBody, JobCancelRequested, JobCancelled, NewEvent, StreamId},
-    id::JobId,
+    id::{JobId, SessionId},
     json::Json,
     log::{Append, AppendError, Expected},
     projection::{JobState, JobStatus},
@@ -69,33 +69,6 @@ impl Runner {
     pub async fn resume_queue(&self, name: &str) -> Result<(), CommandError> {
         self.inner().change_queue(name, false).await
     }
-
-    /// Submits an ended job again, as a new job with the same script, arguments and options.
-    ///
-    /// # Errors
-    /// Where there is no such job, or it has not ended.
-    pub async fn retry(&self, job: &JobId) -> Result<JobId, CommandError> {
-        let inner = self.inner();
-        let Some(state) = inner.views.job(job)? else { return Err(CommandError::NoSuchJob) };
-        let first = decide_retry(&state, 0)?;
-        let submit = Submit {
-            args: Some(first.args),
-            queue: Some(first.queue),
-            priority: first.priority,
-            timeout_ms: first.limits.timeout_ms,
-            retry: first.retry,
-            budget_tokens: first.limits.budget_tokens,
-            concurrency_key: first.concurrency_key,
-            resume_from: first.resume_from,
-            labels: first.labels,
-            session: first.session,
-            ..Submit::new(ScriptSource::Script {
-                source: inner.source(&first.script_hash).map_err(CommandError::Unavailable)?.text.to_string(),
-                name: Some(first.workflow),
-            })
-        };
-        Ok(self.submit(submit).await?.job)
-    }
 }
 
 /// The longest wait before a command is decided again on a job that has moved on.
@@ -111,7 +84,7 @@ impl Inner {
 
     /// Cancels a child of a job, also where it was submitted a moment ago and nobody knows of it yet. A child that is
     /// not there, or has ended, is left alone.
-    pub(crate) async fn cancel_child(&self, child: &JobId, reason: &str) {
+    pub(crate) async fn cancel_child(&self, child: &JobId, session: Option<SessionId>, reason: &str) {
         loop {
             match self.cancel(child, Some(reason.to_owned())).await {
                 Err(CommandError::NoSuchJob) => {}
@@ -120,7 +93,7 @@ impl Inner {
             }
             let request = EventBody::JobCancelRequested(JobCancelRequested { reason: Some(reason.to_owned()) });
             let cancelled = EventBody::JobCancelled(JobCancelled { reason: Some(reason.to_owned()) });
-            let events = vec![request.into(), cancelled.into()];
+            let events = [request, cancelled].into_iter().map(|body| NewEvent::new(body).session(session)).collect();
             match self.log.append(Append::new(StreamId::Job(*child), Expected::Version(1), events)) {
                 // It has moved on, and will be known in a moment.
                 Err(AppendError::Conflict { actual: 1.., .. }) => {
@@ -152,7 +125,8 @@ impl Inner {
             let strict = state.status == JobStatus::Queued || tries < STRICT_TRIES;
             let expected = if strict { Expected::Version(state.version) } else { Expected::Open };
             tries += 1;
-            let events = events.into_iter().map(Into::into).collect();
+            let in_session = |event: E| event.into().session(state.submitted.session);
+            let events = events.into_iter().map(in_session).collect();
             self.log.ready().await;
             match self.log.append(Append::new(StreamId::Job(*job), expected, events)) {
                 Ok(appended) => {

@@ -31,6 +31,7 @@ async fn follow(inner: &Arc<Inner>, mut stop: watch::Receiver<bool>) {
             inner.shared.apply(&events);
             inner.views.advance(&events);
             inner.waiters.wake(&events);
+            inner.workspaces.hear(&events);
             inner.tell(Message::Applied(events));
         }
         if inner.views.checkpoint_due() && checkpoint.as_ref().is_none_or(JoinHandle::is_finished) {

@@ -253,6 +253,9 @@ impl Runner {
         if inner.options.concurrency > 0 && inner.options.resume_jobs {
             tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
         }
+        if inner.options.concurrency > 0 {
+            inner.workspaces.begin(stopped.clone());
+        }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         Ok(Self { inner, stop: Arc::new(stop) })

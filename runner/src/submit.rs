@@ -8,8 +8,8 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobLimits, JobSubmitted, ParentRef, RetryPolicy, StreamId},
-    id::{Hash, JobId},
+    event::{EventBody, JobLimits, JobSubmitted, NewEvent, ParentRef, RetryPolicy, StreamId},
+    id::{Hash, JobId, SessionId},
     json::Json,
     log::{Append, AppendError, Expected},
 };
@@ -42,6 +42,10 @@ const CHECKED: usize = 1_024;
 const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Admission {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Takes nothing any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
@@ -65,6 +69,7 @@ pub(crate) struct ChildRequest {
     pub(crate) nesting: u32,
     pub(crate) queue: String,
     pub(crate) priority: i32,
+    pub(crate) session: Option<SessionId>,
 }
 
 /// The input of a `workflow` step.
@@ -131,6 +136,7 @@ impl Inner {
             timeout_ms: input.opts.timeout_ms,
             retry: input.opts.retry,
             labels: input.opts.labels,
+            session: request.session,
             ..Submit::new(ScriptSource::Workflow(input.name))
         };
         let parent = Parent { job: request.parent, step: request.step, nesting: request.nesting - 1 };
@@ -147,7 +153,7 @@ impl Inner {
         parent: Option<Parent>,
         bounded: bool,
     ) -> Result<Submitted, SubmitError> {
-        if self.admission.closed.load(Ordering::Relaxed) {
+        if self.admission.is_closed() {
             return Err(SubmitError::Unavailable(stopping()));
         }
         let queue = request.queue.unwrap_or_else(|| "default".into());
@@ -176,10 +182,10 @@ impl Inner {
             priority: request.priority,
             run_at: request.run_at,
             limits: JobLimits { timeout_ms: request.timeout_ms, budget_tokens: request.budget_tokens, nesting },
-            seed: seed_of(&job),
+            seed: request.forked_from.as_ref().map_or_else(|| seed_of(&job), |(_, seed)| *seed),
             parent: parent.map(|parent| ParentRef { job: parent.job, step: parent.step }),
             resume_from: request.resume_from,
-            forked_from: None,
+            forked_from: request.forked_from.map(|(fork, _)| fork),
             concurrency_key: request.concurrency_key,
             retry: request.retry,
             labels: request.labels,
@@ -188,11 +194,12 @@ impl Inner {
         };
         self.keep_script(script.hash, &script.source)?;
         self.log.ready().await;
-        let append = Append::new(
-            StreamId::Job(job),
-            Expected::NoStream,
-            vec![EventBody::JobSubmitted(Arc::new(submitted)).into()],
-        );
+        let _in_session = match &request.session {
+            Some(session) => Some(self.enter_session(session).await?),
+            None => None,
+        };
+        let event = NewEvent::new(EventBody::JobSubmitted(Arc::new(submitted))).session(request.session);
+        let append = Append::new(StreamId::Job(job), Expected::NoStream, vec![event]);
         let position = match self.log.append(append) {
             Ok(appended) => appended.last_position,
             // A child that its parent asked for before a restart.
@@ -333,10 +340,11 @@ impl Drop for UnderWay {
     }
 }
 
-/// The seed of a job's randomness: it follows from the id, which is random.
+/// The seed of a job's randomness: it follows from the id, which is random. It has 53 bits, since readers of JSON may keep
+/// numbers as doubles.
 fn seed_of(job: &JobId) -> u64 {
     let hash = Hash::of(job.as_bytes());
     let mut seed = [0; 8];
     seed.copy_from_slice(&hash.as_bytes()[..8]);
-    u64::from_le_bytes(seed)
+    u64::from_le_bytes(seed) >> 11
 }

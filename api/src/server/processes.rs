@@ -194,7 +194,7 @@ fn variables(fields: &mut Fields) -> BTreeMap<String, String> {
 fn refused(error: ErrorInfo) -> Problem {
     let (status, field) = match error.code.as_str() {
         "no_such_process" => (StatusCode::NOT_FOUND, None),
-        "process_exited" | "client_token_reused" => (StatusCode::CONFLICT, None),
+        "process_exited" | "client_token_reused" | "session_closed" => (StatusCode::CONFLICT, None),
         "too_many_processes" => (StatusCode::TOO_MANY_REQUESTS, None),
         "log_unreadable" | "not_recorded" | "interrupted" => (StatusCode::SERVICE_UNAVAILABLE, None),
         "invalid_pattern" => (StatusCode::BAD_REQUEST, Some("pattern")),

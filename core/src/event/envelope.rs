@@ -79,6 +79,13 @@ impl NewEvent {
         self
     }
 
+    /// The same, in a session, where it is in one.
+    #[must_use]
+    pub const fn session(mut self, session: Option<SessionId>) -> Self {
+        self.session = session;
+        self
+    }
+
     /// The same, about a step.
     #[must_use]
     pub fn step(mut self, step: Option<Arc<str>>) -> Self {

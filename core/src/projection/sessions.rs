@@ -13,7 +13,8 @@ pub struct Sessions(BTreeMap<SessionId, Arc<SessionState>>);
 
 impl Sessions {
     pub(super) fn apply(&mut self, event: &Event) {
-        let Some(id) = event.session else { return };
+        // Imported events tell of sessions elsewhere.
+        let Some(id) = event.session.filter(|_| event.origin.is_none()) else { return };
         if matches!((&event.body, &event.stream), (EventBody::SessionCreated(_), StreamId::Session(_))) {
             // A snapshot may hold a state of this session that is newer than the rest of it.
             if let (Some(session), false) = (SessionState::from_created(event), self.0.contains_key(&id)) {

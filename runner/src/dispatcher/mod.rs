@@ -99,7 +99,7 @@ impl Dispatcher {
             if let Some(parent) = &job.submitted.parent {
                 self.parents.insert(job.id, parent.job);
                 if self.is_orphan(job, &parent.job) {
-                    orphans.push(job.id);
+                    orphans.push((job.id, job.submitted.session));
                 }
             }
             match job.status {
@@ -113,8 +113,8 @@ impl Dispatcher {
         if !orphans.is_empty() && self.inner.options.concurrency > 0 {
             let inner = self.inner.clone();
             tokio::spawn(async move {
-                for child in orphans {
-                    inner.cancel_child(&child, "the step that started it has ended").await;
+                for (child, session) in orphans {
+                    inner.cancel_child(&child, session, "the step that started it has ended").await;
                 }
             });
         }

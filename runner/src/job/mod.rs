@@ -13,6 +13,7 @@ mod inbox;
 mod open;
 mod perform;
 mod record;
+mod share;
 mod slice;
 mod tool_call;
 mod wait;
@@ -279,7 +280,10 @@ impl ActiveJob {
         self.append_in(Hurry::AtOnce, events).await
     }
 
-    async fn append_in(&mut self, hurry: Hurry, events: Vec<NewEvent>) -> Result<Appended, Stop> {
+    async fn append_in(&mut self, hurry: Hurry, mut events: Vec<NewEvent>) -> Result<Appended, Stop> {
+        for event in &mut events {
+            event.session = event.session.or(self.submitted.session);
+        }
         let append = Append { stream: StreamId::Job(self.id), expected: Expected::Any, events };
         let appended = self.inner.log.append_when_ready(append, hurry).await.map_err(refused)?;
         self.last_position = appended.last_position;

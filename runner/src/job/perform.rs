@@ -28,6 +28,7 @@ use moonlog_core::{
 };
 use std::{
     panic::AssertUnwindSafe,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -158,7 +159,7 @@ impl ActiveJob {
         while open.task.as_ref().is_some_and(|task| !task.is_finished()) {
             tokio::task::yield_now().await;
         }
-        self.inner.cancel_child(&child, "its branch was cancelled").await;
+        self.inner.cancel_child(&child, self.submitted.session, "its branch was cancelled").await;
     }
 }
 
@@ -213,22 +214,33 @@ impl Operation {
                 Err(error) => StepResult::failed(error),
             },
             "agent" => agent::perform(self.agent_context()?, &self.step.input).await?,
-            _ => {
-                let context = ExecContext {
-                    process: uuid::Uuid::now_v7().into(),
-                    workdir: None,
-                    owner: Owner {
-                        stream: StreamId::Job(self.job),
-                        job: Some(self.job),
-                        session: None,
-                        step: Some(self.step.path.as_str().into()),
-                    },
-                    idempotency_key: self.idempotency_key.clone(),
-                };
-                exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await
-            }
+            _ => match self.workdir().await {
+                Err(error) => StepResult::failed(error),
+                Ok(workdir) => {
+                    let context = ExecContext {
+                        process: uuid::Uuid::now_v7().into(),
+                        workdir,
+                        owner: Owner {
+                            stream: StreamId::Job(self.job),
+                            job: Some(self.job),
+                            session: self.session,
+                            step: Some(self.step.path.as_str().into()),
+                        },
+                        idempotency_key: self.idempotency_key.clone(),
+                    };
+                    exec::perform(&self.inner.processes, &self.step.kind, &self.step.input, context).await
+                }
+            },
         };
         Some(Performed::Result(result))
+    }
+
+    /// Where its processes run: in the session's workspace, where the job is in a session that has one.
+    async fn workdir(&self) -> Result<Option<PathBuf>, ErrorInfo> {
+        match &self.session {
+            Some(session) if exec::STARTS.contains(&&*self.step.kind) => self.inner.workspaces.root(session).await,
+            _ => Ok(None),
+        }
     }
 
     fn agent_context(&self) -> Option<AgentContext> {
@@ -258,6 +270,7 @@ impl Operation {
             nesting: self.nesting,
             queue: self.queue.clone(),
             priority: self.priority,
+            session: self.session,
         };
         self.inner.submit_child(request).await
     }

@@ -41,6 +41,9 @@ pub struct ExecContext {
 pub const KINDS: [&str; 7] =
     ["exec", "sh", "process", "process_wait", "process_output", "process_search", "process_signal"];
 
+/// Those of [`KINDS`] that start a process.
+pub const STARTS: [&str; 3] = ["exec", "sh", "process"];
+
 /// Performs an operation of one of [`KINDS`].
 ///
 /// Where the returned future is dropped, the process that `exec` or `sh` waits for is cancelled.

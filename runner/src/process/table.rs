@@ -10,14 +10,19 @@ use super::{
 };
 use crate::{locks::Locks, waiters::Waiters};
 use moonlog_core::{
+    decide::decide_in_session,
     error_info::ErrorInfo,
     event::{ProcessExited, StreamId},
     id::{JobId, ProcessId, SessionId},
     json::Json,
-    projection::{ProcessState, Views},
+    projection::{ProcessState, Views, WorkspaceStatus},
 };
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::timeout;
 
 /// Whose processes are seen. What is not set does not matter.
@@ -79,7 +84,7 @@ impl ProcessTable {
     /// returns. Nothing happens to it where the returned future is dropped.
     ///
     /// # Errors
-    /// As [`Processes::start`], or `client_token_reused` where the token was used for another request.
+    /// As [`Processes::start`]; `client_token_reused` where the token was used for another request; `session_closed`.
     pub async fn start(&self, spec: ProcessSpec) -> Result<StartedProcess, ErrorInfo> {
         let table = self.clone();
         let begun = tokio::spawn(async move { table.begin(spec).await });
@@ -106,11 +111,27 @@ impl ProcessTable {
         }
     }
 
-    async fn begin_new(&self, spec: ProcessSpec) -> Result<StartedProcess, ErrorInfo> {
+    async fn begin_new(&self, mut spec: ProcessSpec) -> Result<StartedProcess, ErrorInfo> {
+        if let Some(session) = &spec.owner.session {
+            spec.workdir = self.workdir_in(session, spec.workdir)?;
+        }
         let claims = u64::from(spec.claim.is_some());
         let process = self.inner.processes.start(spec).await?;
         self.applied(process.started_position() + claims).await?;
         Ok(StartedProcess { id: process.id(), started: true })
+    }
+
+    /// Where a session's process runs: in its workspace, where it has one.
+    fn workdir_in(&self, session: &SessionId, given: Option<PathBuf>) -> Result<Option<PathBuf>, ErrorInfo> {
+        let Some(state) = self.inner.views.session(session).map_err(|error| unreadable(&error))? else {
+            return Ok(given);
+        };
+        decide_in_session(&state)?;
+        let workspace = state.workspace.as_ref().filter(|workspace| workspace.status == WorkspaceStatus::Ready);
+        Ok(match workspace.map(|workspace| Path::new(&workspace.requested.path)) {
+            Some(path) => Some(given.map_or_else(|| path.to_path_buf(), |given| path.join(given))),
+            None => given,
+        })
     }
 
     /// The processes of a scope: those that run, then the last that have ended, the newest of each first.

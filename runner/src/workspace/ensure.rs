@@ -1,6 +1,6 @@
 //! Making a session's workspace once, however often and by however many it is asked for.
 
-use super::{WorkspaceSpec, Workspaces, directory, plan::plan, worktree};
+use super::{WorkspaceSpec, Workspaces, directory, worktree};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, WorkspaceCreated, WorkspaceFailed, WorkspaceRequested},
@@ -74,7 +74,7 @@ impl Workspaces {
         let state = self.open_session(session)?;
         let Some(bound) = &state.workspace else {
             let spec = spec.unwrap_or(WorkspaceSpec::Directory { path: None });
-            let planned = plan(session, &spec, &self.shared.options).await?;
+            let planned = self.plan(session, &spec).await?;
             self.record(session, vec![EventBody::WorkspaceRequested(planned.clone())]).await?;
             return self.make(session, planned).await;
         };
@@ -104,9 +104,9 @@ impl Workspaces {
             WorkspaceSpec::Directory { path: None } => true,
             // One that was deleted is still the same.
             WorkspaceSpec::Directory { path: Some(path) } if *path == Path::new(&is.path) => true,
-            WorkspaceSpec::Directory { .. } => plan(&state.id, spec, &self.shared.options).await?.path == is.path,
+            WorkspaceSpec::Directory { .. } => self.plan(&state.id, spec).await?.path == is.path,
             WorkspaceSpec::Worktree { base, .. } => {
-                let planned = plan(&state.id, spec, &self.shared.options).await?;
+                let planned = self.plan(&state.id, spec).await?;
                 planned.repository == is.repository && (base.is_none() || planned.base == is.base)
             }
         };

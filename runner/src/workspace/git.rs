@@ -19,7 +19,7 @@ use tokio::{
 const MESSAGE_MAX_BYTES: usize = 4_096;
 
 /// Settings that hold for every command.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.quotePath=false",
@@ -27,6 +27,7 @@ const SETTINGS: [&str; 7] = [
     "gc.auto=0",
     "maintenance.auto=false",
     "submodule.recurse=false",
+    "safe.bareRepository=all",
 ];
 
 /// Git in a folder.

@@ -1,11 +1,11 @@
 //! All workspaces of a server.
 
-use super::{WorkspaceOptions, git::Git, turns::Turns};
+use super::{WorkspaceOptions, WorkspaceSpec, git::Git, observe::Observed, plan::plan, turns::Turns};
 use crate::waiters::Waiters;
 use moonlog_core::{
     decide::decide_in_session,
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, StreamId},
+    event::{EventBody, NewEvent, StreamId, WorkspaceRequested},
     id::SessionId,
     log::{Append, Expected, Log},
     projection::{SessionState, Views, WorkspaceState},
@@ -28,19 +28,37 @@ pub(super) struct Shared {
     pub(super) options: WorkspaceOptions,
     /// What is done to a session's workspace takes turns.
     pub(super) sessions: Turns<SessionId>,
+    pub(super) observed: Observed,
     /// And so does what moves a repository's branches.
     pub(super) repositories: Turns<PathBuf>,
 }
 
 impl Workspaces {
     pub(crate) fn new(log: Log, views: Views, waiters: Arc<Waiters>, options: WorkspaceOptions) -> Self {
-        let (sessions, repositories) = (Turns::default(), Turns::default());
-        Self { shared: Arc::new(Shared { log, views, waiters, options, sessions, repositories }) }
+        let shared = Shared {
+            log,
+            views,
+            waiters,
+            options,
+            sessions: Turns::default(),
+            observed: Observed::default(),
+            repositories: Turns::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The options.
     pub fn options(&self) -> &WorkspaceOptions {
         &self.shared.options
+    }
+
+    /// What a spec comes to for a session: everything that can be refused is refused here.
+    pub(crate) async fn plan(
+        &self,
+        session: &SessionId,
+        spec: &WorkspaceSpec,
+    ) -> Result<WorkspaceRequested, ErrorInfo> {
+        plan(session, spec, &self.shared.options).await
     }
 
     pub(super) fn git(&self, folder: &Path) -> Git {

@@ -1,19 +1,29 @@
-//! The life of jobs: a real runner on a log in memory, scripts as text, and what the log says of them in the end.
+//! The life of jobs and sessions: a real runner on a log in memory, scripts as text, real git repositories, and what
+//! the log says of them in the end.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod again;
+mod agents;
 mod attempts;
 mod cancelling;
 mod chance;
 mod children;
+mod closing;
+mod collisions;
+mod conversations;
 mod eviction;
 mod history;
 mod limits;
+mod merging;
 mod place;
 mod poisoned;
+mod processes;
 mod queues;
+mod repository;
 mod schedules;
 mod tools;
+mod workspaces;
 
 #[test]
 #[ignore = "the process host; the other tests start it"]
