@@ -4,12 +4,14 @@
 mod append;
 mod feeds;
 mod floor;
+mod flow;
 mod fold;
 mod history;
 mod jobs;
 mod load;
 mod memory;
 mod options;
+mod processes;
 mod report;
 mod server;
 #[cfg(feature = "sqlite")]
@@ -43,9 +45,11 @@ fn main() -> ExitCode {
 fn run(benchmark: Benchmark, options: &Options) -> Outcome {
     match benchmark {
         Benchmark::Append => append::run(options),
+        Benchmark::Flow => flow::run(options),
         Benchmark::Fold => fold::run(options).and_then(|()| startup::run(options)),
         Benchmark::Jobs => jobs::run(options),
         Benchmark::Feeds => feeds::run(options),
         Benchmark::Memory => memory::run(options),
+        Benchmark::Processes => processes::run(options),
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const USAGE: &str =
-    "usage: moonlog-bench [append|fold|jobs|feeds|memory|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
+    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
   --quick          fewer and shorter rounds
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
-  --server BINARY  the moonlog that jobs, feeds and memory run (default: beside this program)
+  --server BINARY  the moonlog that jobs, feeds, memory and processes run (default: beside this program)
   --only TEXT      of the jobs, those whose name has this in it";
 
 /// One group of measurements.
@@ -15,6 +15,8 @@ const USAGE: &str =
 pub enum Benchmark {
     /// Appends, beside raw appends and SQLite.
     Append,
+    /// Graphs of steps, branches and replay, without a server.
+    Flow,
     /// The fold, and starts.
     Fold,
     /// Jobs and steps over HTTP.
@@ -23,19 +25,24 @@ pub enum Benchmark {
     Feeds,
     /// Resident memory.
     Memory,
+    /// Processes, what they write, and searches in that.
+    Processes,
 }
 
 impl Benchmark {
-    const ALL: [Self; 5] = [Self::Append, Self::Fold, Self::Jobs, Self::Feeds, Self::Memory];
+    const ALL: [Self; 7] =
+        [Self::Append, Self::Flow, Self::Fold, Self::Jobs, Self::Feeds, Self::Memory, Self::Processes];
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Append => "append",
+            Self::Flow => "flow",
             Self::Fold => "fold",
             Self::Jobs => "jobs",
             Self::Feeds => "feeds",
             Self::Memory => "memory",
+            Self::Processes => "processes",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod collision;
+pub mod compare;
 pub mod decide;
 pub mod diff;
 pub mod error_info;

@@ -2,11 +2,11 @@
 //! only if nothing has changed meanwhile.
 
 use crate::{
-    request::{CommandError, ScriptSource, Submit},
+    request::CommandError,
     runner::{Inner, Runner},
 };
 use moonlog_core::{
-    decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_retry, decide_signal},
+    decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_signal},
     error_info::ErrorInfo,
     event::{Decision, EventBody, JobCancelRequested, JobCancelled, NewEvent, StreamId},
     id::{JobId, SessionId},
@@ -68,33 +68,6 @@ impl Runner {
     /// Where there is no such queue.
     pub async fn resume_queue(&self, name: &str) -> Result<(), CommandError> {
         self.inner().change_queue(name, false).await
-    }
-
-    /// Submits an ended job again, as a new job with the same script, arguments and options.
-    ///
-    /// # Errors
-    /// Where there is no such job, or it has not ended.
-    pub async fn retry(&self, job: &JobId) -> Result<JobId, CommandError> {
-        let inner = self.inner();
-        let Some(state) = inner.views.job(job)? else { return Err(CommandError::NoSuchJob) };
-        let first = decide_retry(&state, 0)?;
-        let submit = Submit {
-            args: Some(first.args),
-            queue: Some(first.queue),
-            priority: first.priority,
-            timeout_ms: first.limits.timeout_ms,
-            retry: first.retry,
-            budget_tokens: first.limits.budget_tokens,
-            concurrency_key: first.concurrency_key,
-            resume_from: first.resume_from,
-            labels: first.labels,
-            session: first.session,
-            ..Submit::new(ScriptSource::Script {
-                source: inner.source(&first.script_hash).map_err(CommandError::Unavailable)?.text.to_string(),
-                name: Some(first.workflow),
-            })
-        };
-        Ok(self.submit(submit).await?.job)
     }
 }
 

@@ -2,6 +2,7 @@
 //! happened. It is one more client of the log: it reads projections and writes through commands. What the log holds
 //! decides; what is in memory here can be lost at any moment.
 
+mod again;
 pub mod agent;
 mod command;
 mod derived_id;
@@ -28,7 +29,7 @@ mod waiters;
 pub mod workspace;
 
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
-pub use request::{CommandError, ScriptSource, StartError, Submit, SubmitError, Submitted};
+pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use reuse::CacheOptions;
 pub use runner::{QueueView, Runner};
 pub use schedule::{ScheduleView, SetSchedule};

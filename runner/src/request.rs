@@ -3,7 +3,7 @@
 use moonlog_core::{
     decide::Refusal,
     error_info::ErrorInfo,
-    event::RetryPolicy,
+    event::{ForkRef, RetryPolicy},
     id::{Hash, JobId, SessionId},
     json::Json,
     log::{AppendError, Poisoned, ReadError},
@@ -57,6 +57,28 @@ pub struct Submit {
     pub resume_from: Option<JobId>,
     /// The submitter's own marks.
     pub labels: BTreeMap<String, String>,
+    /// The job whose history it shares, which decides its randomness too.
+    pub forked_from: Option<(ForkRef, u64)>,
+}
+
+/// How an ended job is run again.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Retry {
+    /// Another script; the job's own where absent.
+    pub script: Option<ScriptSource>,
+    /// Other arguments; the job's own where absent.
+    pub args: Option<Json>,
+}
+
+/// How a job is forked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fork {
+    /// The last version of its stream that is shared.
+    pub at: u64,
+    /// Another script, which has to do as the history says up to there; the job's own where absent.
+    pub script: Option<ScriptSource>,
+    /// Other arguments; the job's own where absent.
+    pub args: Option<Json>,
 }
 
 impl Submit {
@@ -77,6 +99,7 @@ impl Submit {
             session: None,
             resume_from: None,
             labels: BTreeMap::new(),
+            forked_from: None,
         }
     }
 }
@@ -243,7 +266,7 @@ impl From<ReadError> for SubmitError {
 impl From<Refusal> for CommandError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NoSuchApproval { .. } => Self::NotFound(refusal.into()),
+            Refusal::NoSuchApproval { .. } | Refusal::NoSuchMessage { .. } => Self::NotFound(refusal.into()),
             Refusal::Invalid { .. } => Self::Invalid(refusal.into()),
             _ => Self::Conflict(refusal.into()),
         }

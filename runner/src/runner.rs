@@ -205,13 +205,14 @@ impl Runner {
         let waiters = Arc::new(Waiters::default());
         let process_table =
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
+        let workspaces = Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone());
         let inner = Arc::new(Inner {
             models: Models::new(options.agents.models.clone()),
             agents: LiveAgents::default(),
             meters: Meters::default(),
             shared: SharedResults::new(options.cache.clone(), views.applied()),
-            tools: Tools::new(&processes, &process_table, options.tools.clone()),
-            workspaces: Workspaces::new(log.clone(), views.clone(), waiters.clone(), options.workspaces.clone()),
+            tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
+            workspaces,
             process_table,
             processes,
             admission: Admission::default(),

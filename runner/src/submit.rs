@@ -182,10 +182,10 @@ impl Inner {
             priority: request.priority,
             run_at: request.run_at,
             limits: JobLimits { timeout_ms: request.timeout_ms, budget_tokens: request.budget_tokens, nesting },
-            seed: seed_of(&job),
+            seed: request.forked_from.as_ref().map_or_else(|| seed_of(&job), |(_, seed)| *seed),
             parent: parent.map(|parent| ParentRef { job: parent.job, step: parent.step }),
             resume_from: request.resume_from,
-            forked_from: None,
+            forked_from: request.forked_from.map(|(fork, _)| fork),
             concurrency_key: request.concurrency_key,
             retry: request.retry,
             labels: request.labels,
@@ -340,10 +340,11 @@ impl Drop for UnderWay {
     }
 }
 
-/// The seed of a job's randomness: it follows from the id, which is random.
+/// The seed of a job's randomness: it follows from the id, which is random. It has 53 bits, since readers of JSON may keep
+/// numbers as doubles.
 fn seed_of(job: &JobId) -> u64 {
     let hash = Hash::of(job.as_bytes());
     let mut seed = [0; 8];
     seed.copy_from_slice(&hash.as_bytes()[..8]);
-    u64::from_le_bytes(seed)
+    u64::from_le_bytes(seed) >> 11
 }

@@ -252,6 +252,14 @@ async fn secrets_reach_their_commands_and_never_the_log() {
     assert_eq!(output(&given)["stdout"], "a *** b");
     let refused = run(&world, "exec", json!({ "command": "env", "env": { "T": "⟦secret:TOKEN⟧" } })).await;
     assert_eq!(code(&refused), "secret_not_allowed");
+    for (kind, input) in [
+        ("exec", json!({ "command": "sh", "args": ["-c", "echo ⟦secret:TOKEN⟧"] })),
+        ("exec", json!({ "command": "⟦secret:TOKEN⟧" })),
+        ("sh", json!({ "script": "echo ⟦secret:TOKEN⟧" })),
+    ] {
+        let refused = run(&world, kind, input).await;
+        assert_eq!(code(&refused), "secret_not_allowed_here", "{refused:?}");
+    }
     let named = run(&world, "exec", json!({ "command": "echo", "args": ["hunter2-hunter2"] })).await;
     assert_eq!(output(&named)["stdout"], "***\n");
     for event in world.events().await {

@@ -148,6 +148,12 @@ async fn secrets_go_to_their_host_alone() {
     }
     let elsewhere = request(&policy, json!({ "url": "http://127.0.0.2/", "headers": headers })).await;
     assert_eq!(code(&elsewhere), "secret_not_allowed");
+    let url = format!("{}/⟦secret:TOKEN⟧", first.uri());
+    let in_body = json!({ "url": first.uri(), "body": { "token": "⟦secret:TOKEN⟧" } });
+    for input in [json!({ "url": url }), in_body] {
+        let refused = request(&policy, input).await;
+        assert_eq!(code(&refused), "secret_not_allowed_here", "{refused:?}");
+    }
 }
 
 #[tokio::test]

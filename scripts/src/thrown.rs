@@ -107,13 +107,14 @@ pub(crate) fn to_table(lua: &Lua, error: &ErrorInfo, marks: &Marks) -> mlua::Res
     Ok(Value::Table(table))
 }
 
-/// A traceback without the frames that are not the script's.
+/// The script's own frames of a traceback.
 pub(crate) fn script_frames(traceback: &str) -> String {
     const FRAMES_MAX: usize = 50;
     let frames: Vec<&str> = traceback
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("[moonlog]") && !line.starts_with("[C]"))
+        .filter(|line| !["[moonlog]", "[C]", "stack traceback:"].iter().any(|other| line.starts_with(other)))
+        .filter(|line| !line.is_empty())
         .take(FRAMES_MAX)
         .collect();
     frames.join("\n")

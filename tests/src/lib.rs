@@ -2,6 +2,7 @@
 //! here knows more of moonlog than its users do.
 
 mod binary;
+mod models;
 mod process;
 mod random;
 mod readers;
@@ -10,6 +11,7 @@ mod server;
 mod wait;
 
 pub use binary::moonlog;
+pub use models::{ModelServer, RawServer, STALL};
 pub use process::{command, printed, resident_kib, tree_resident_kib};
 pub use random::{Random, from_env};
 pub use readers::{Kind, Reader};

@@ -11,7 +11,8 @@ use std::{
 };
 
 /// What npm is asked for.
-const NPM: [&str; 2] = ["eventsource@4.1.1", "eventsource-parser@3.1.1"];
+const NPM: [&str; 4] =
+    ["eventsource@4.1.1", "eventsource-parser@3.1.1", "@copilotkit/aimock@1.43.0", "openai-mock-api@0.4.0"];
 /// What pip is asked for.
 const PYPI: [&str; 2] = ["httpx-sse==0.4.3", "httpx==0.28.1"];
 
@@ -182,7 +183,7 @@ fn curl(url: &str) -> Option<Reader> {
 }
 
 /// The folder with npm's packages, and the scripts that import them.
-fn npm() -> Option<PathBuf> {
+pub(crate) fn npm() -> Option<PathBuf> {
     let folder = installed("npm", |folder| {
         std::fs::write(folder.join("package.json"), r#"{ "private": true, "type": "module" }"#).ok()?;
         let mut install = Command::new("npm");

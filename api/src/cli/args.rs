@@ -43,14 +43,20 @@ pub enum Command {
     Jobs(Jobs),
     /// Show one job
     Show(Show),
+    /// Show what took how long in a job, and what its agents used
+    Trace(Trace),
     /// Ask a job to stop
     Cancel(Cancel),
     /// Send a signal to a job
     Signal(Signal),
     /// Decide an open approval, or list them
     Approve(Approve),
-    /// Submit an ended job again
+    /// Submit an ended job again; what it has done is taken over
     Retry(Retry),
+    /// Go on from a version of a job, as a new job
+    Fork(Fork),
+    /// Show where two jobs part
+    Diff(Diff),
     /// Print events, of one job or of the whole log
     Events(Events),
     /// Run a job's script against its journal, with no side effect
@@ -173,6 +179,15 @@ pub struct Show {
     pub format: Format,
 }
 
+/// `moonlog trace`
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// The job
+    pub job: String,
+    #[command(flatten)]
+    pub format: Format,
+}
+
 /// `moonlog cancel`
 #[derive(Debug, Args)]
 pub struct Cancel {
@@ -223,6 +238,36 @@ pub struct Approve {
 pub struct Retry {
     /// The ended job
     pub job: String,
+    /// Run this script instead of the job's own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub script: Option<PathBuf>,
+}
+
+/// `moonlog fork`
+#[derive(Debug, Args)]
+pub struct Fork {
+    /// The job
+    pub job: String,
+    /// The last version of its stream that is shared
+    #[arg(long, value_name = "VERSION")]
+    pub at: u64,
+    /// Go on with this script instead of the job's own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub script: Option<PathBuf>,
+    /// Other arguments, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub args: Option<String>,
+}
+
+/// `moonlog diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A job
+    pub job: String,
+    /// The other job
+    pub other: String,
+    #[command(flatten)]
+    pub format: Format,
 }
 
 /// `moonlog events`

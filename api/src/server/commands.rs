@@ -1,4 +1,4 @@
-//! What can be asked of a job: cancel, signal, retry.
+//! What can be asked of a job: cancel, signal, retry, fork.
 
 use super::{
     app::App,
@@ -9,6 +9,7 @@ use super::{
     submit::{self, command_refused},
 };
 use moonlog_core::{id::JobId, json::Json};
+use moonlog_runner::{Fork, Retry};
 use std::sync::Arc;
 use warp::http::StatusCode;
 
@@ -40,7 +41,21 @@ pub async fn signal(app: Arc<App>, mut request: Request) -> Result<Response, Pro
 /// `POST /v1/jobs/{id}/retry`
 pub async fn retry(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let id: JobId = request.segment(0, "no_such_job")?;
-    request.fields(&app.options).await?.finish()?;
-    let retried = app.runner.retry(&id).await.map_err(|error| command_refused(error, &id))?;
+    let mut fields = request.fields(&app.options).await?;
+    let retry = Retry { script: submit::other_script(&mut fields), args: fields.json("args") };
+    fields.finish()?;
+    let retried = app.runner.retry(&id, retry).await.map_err(|error| command_refused(error, &id))?;
     Ok(located(reply::json(StatusCode::CREATED, &app.job(&retried)?.view()), &retried))
+}
+
+/// `POST /v1/jobs/{id}/fork`
+pub async fn fork(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    let id: JobId = request.segment(0, "no_such_job")?;
+    let mut fields = request.fields(&app.options).await?;
+    let at = fields.whole("at", 1..=i64::MAX).and_then(|at| u64::try_from(at).ok());
+    let at = fields.required("at", at);
+    let fork = Fork { at, script: submit::other_script(&mut fields), args: fields.json("args") };
+    fields.finish()?;
+    let forked = app.runner.fork(&id, fork).await.map_err(|error| command_refused(error, &id))?;
+    Ok(located(reply::json(StatusCode::CREATED, &app.job(&forked)?.view()), &forked))
 }

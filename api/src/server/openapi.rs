@@ -131,6 +131,8 @@ fn parameter(name: &str, place: &str) -> Value {
         "approval" => (json!({ "type": "string" }), "The step's call path or the tool's call id, percent-encoded."),
         "pattern" => (json!({ "type": "string" }), "A regular expression, of the kind that takes linear time."),
         "context" => (json!({ "type": "integer", "minimum": 0 }), "How many lines before and after each."),
+        "format" => (json!({ "enum": ["json", "otlp"] }), "`otlp` for OTLP/JSON."),
+        "message" => (json!({ "type": "string" }), "The message's id."),
         "id" => (json!({ "type": "string", "format": "uuid" }), "Its id."),
         _ => (json!({ "type": "string" }), "Its name."),
     };

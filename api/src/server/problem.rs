@@ -105,8 +105,43 @@ impl Problem {
         self.header(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000).max(1)))
     }
 
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
     /// The answer.
     pub fn into_response(self) -> Response {
+        let mut response = reply::bytes(self.0.status, MEDIA_TYPE, self.body().into());
+        response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+        response.headers_mut().extend(self.0.headers);
+        response
+    }
+
+    /// The answer as bytes of HTTP/1.1, after which the connection is closed.
+    pub fn to_http1(&self) -> Vec<u8> {
+        let (status, body) = (self.0.status, self.body());
+        let mut answer = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), reason(status)).into_bytes();
+        let length = HeaderValue::from(body.len());
+        let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        for (name, value) in [
+            (header::CONTENT_TYPE, MEDIA_TYPE.as_bytes()),
+            (header::CONTENT_LENGTH, length.as_bytes()),
+            (header::CACHE_CONTROL, NO_STORE.as_bytes()),
+            (header::X_CONTENT_TYPE_OPTIONS, b"nosniff"),
+            (header::CONNECTION, b"close"),
+            (header::DATE, date.as_bytes()),
+        ] {
+            for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+                answer.extend_from_slice(part);
+            }
+        }
+        answer.extend_from_slice(b"\r\n");
+        answer.extend_from_slice(&body);
+        answer
+    }
+
+    fn body(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
             r#type: String,
@@ -119,23 +154,23 @@ impl Problem {
             #[serde(flatten)]
             members: &'a serde_json::Map<String, serde_json::Value>,
         }
-        let inner = *self.0;
+        let inner = &*self.0;
         let body = Body {
             r#type: format!("urn:moonlog:problem:{}", inner.code),
-            title: inner.status.canonical_reason().unwrap_or("Error"),
+            title: reason(inner.status),
             status: inner.status.as_u16(),
             detail: &inner.detail,
             code: &inner.code,
             errors: &inner.errors,
             members: &inner.members,
         };
-        let mut response = reply::bytes(
-            inner.status,
-            HeaderValue::from_static("application/problem+json"),
-            serde_json::to_vec(&body).unwrap_or_default().into(),
-        );
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().extend(inner.headers);
-        response
+        serde_json::to_vec(&body).unwrap_or_default()
     }
+}
+
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Error")
 }

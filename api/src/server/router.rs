@@ -3,7 +3,7 @@
 
 use super::{
     app::App,
-    approvals, blobs, commands, console, events, health, import, jobs, openapi,
+    approvals, blobs, commands, console, diff, events, health, import, jobs, messages, openapi,
     problem::Problem,
     processes,
     query::Query,
@@ -11,7 +11,7 @@ use super::{
     reply::{self, Response},
     request::{BodyStream, Head, Request},
     routes::{Endpoint, Operation, ROUTES, Route},
-    schedules, sessions, state, tickets, verify, workflows,
+    schedules, sessions, state, tickets, tools, traces, verify, workflows,
 };
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
@@ -103,11 +103,14 @@ fn dispatch(
         Endpoint::CancelJob => commands::cancel(app, request).boxed(),
         Endpoint::SignalJob => commands::signal(app, request).boxed(),
         Endpoint::RetryJob => commands::retry(app, request).boxed(),
+        Endpoint::ForkJob => commands::fork(app, request).boxed(),
+        Endpoint::DiffJobs => diff::show(app, request).boxed(),
         Endpoint::DecideApproval => approvals::decide(app, request).boxed(),
         Endpoint::ListApprovals => approvals::list(app, request).boxed(),
         Endpoint::JobState => state::show(app, request).boxed(),
         Endpoint::JobEvents => events::of_job(app, request).boxed(),
         Endpoint::Events => events::all(app, request).boxed(),
+        Endpoint::ListTools => tools::list(app, request).boxed(),
         Endpoint::ListQueues => queues::list(app, request).boxed(),
         Endpoint::PauseQueue => queues::pause(app, request).boxed(),
         Endpoint::ResumeQueue => queues::resume(app, request).boxed(),
@@ -131,6 +134,13 @@ fn dispatch(
         Endpoint::ListChanges => sessions::changes(app, request).boxed(),
         Endpoint::RevertChanges => sessions::revert(app, request).boxed(),
         Endpoint::MergeChanges => sessions::merge(app, request).boxed(),
+        Endpoint::JobTraces => traces::show(app, request).boxed(),
+        Endpoint::SayMessage => messages::say(app, request).boxed(),
+        Endpoint::EditMessage => messages::edit(app, request).boxed(),
+        Endpoint::ShowQueuedMessage => messages::show_queued(app, request).boxed(),
+        Endpoint::ChangeQueuedMessage => messages::change_queued(app, request).boxed(),
+        Endpoint::DropQueuedMessage => messages::drop_queued(app, request).boxed(),
+        Endpoint::InterruptSession => messages::interrupt(app, request).boxed(),
         Endpoint::Blob => blobs::show(app, request).boxed(),
         Endpoint::Ticket => tickets::give(app, request).boxed(),
         Endpoint::Import => import::run(app, request).boxed(),

@@ -37,9 +37,18 @@ pub enum Endpoint {
     CancelJob,
     SignalJob,
     RetryJob,
+    ForkJob,
+    DiffJobs,
     DecideApproval,
     JobState,
     JobEvents,
+    JobTraces,
+    SayMessage,
+    EditMessage,
+    ShowQueuedMessage,
+    ChangeQueuedMessage,
+    DropQueuedMessage,
+    InterruptSession,
     ListApprovals,
     Events,
     ListQueues,
@@ -52,6 +61,7 @@ pub enum Endpoint {
     ListWorkflows,
     ShowWorkflow,
     CheckWorkflow,
+    ListTools,
     Blob,
     Ticket,
     Verify,
@@ -86,6 +96,10 @@ const fn post(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summa
 
 const fn put(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
     Operation { method: Method::PUT, endpoint, query: &[], body: None, answers, problems: &[], summary }
+}
+
+const fn patch(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
+    Operation { method: Method::PATCH, endpoint, query: &[], body: None, answers, problems: &[], summary }
 }
 
 const fn delete(endpoint: Endpoint, summary: &'static str) -> Operation {
@@ -143,6 +157,43 @@ pub const ROUTES: &[Route] = &[
             .problems(&[404, 406, 410])],
     },
     Route {
+        path: "/v1/jobs/{id}/traces",
+        operations: &[get(
+            Endpoint::JobTraces,
+            &[(200, "Trace")],
+            "What took how long in a job, and what its agents used",
+        )
+        .query(&["format"])
+        .problems(&[404])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/messages",
+        operations: &[post(Endpoint::SayMessage, &[(202, "Job")], "Say something; a job answers")
+            .body("SayMessage")
+            .problems(&[404, 409, 429])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/messages/{message}/edit",
+        operations: &[post(Endpoint::EditMessage, &[(202, "Job")], "Say something else in the place of a message")
+            .body("MessageParts")
+            .problems(&[404, 409, 429])],
+    },
+    Route {
+        path: "/v1/sessions/{id}/queue/{message}",
+        operations: &[
+            get(Endpoint::ShowQueuedMessage, &[(200, "QueuedMessage")], "Show a message that waits").problems(&[404]),
+            patch(Endpoint::ChangeQueuedMessage, &[(200, "QueuedMessage")], "Change a message that waits")
+                .body("MessageParts")
+                .problems(&[404, 409]),
+            delete(Endpoint::DropQueuedMessage, "Take back a message that waits").problems(&[404, 409]),
+        ],
+    },
+    Route {
+        path: "/v1/sessions/{id}/interrupt",
+        operations: &[post(Endpoint::InterruptSession, &[(202, "Interrupted")], "End the turn that is under way")
+            .problems(&[404, 409])],
+    },
+    Route {
         path: "/v1/events",
         operations: &[get(Endpoint::Events, FEED_ANSWERS, "All events").query(FEED).problems(&[406, 410])],
     },
@@ -165,8 +216,24 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "/v1/jobs/{id}/retry",
         operations: &[post(Endpoint::RetryJob, &[(201, "Job")], "Run an ended job again, with what it has done")
-            .body("Nothing")
-            .problems(&[404, 409])],
+            .body("RetryJob")
+            .problems(&[404, 409, 413, 422, 429])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/fork",
+        operations: &[post(
+            Endpoint::ForkJob,
+            &[(201, "Job")],
+            "A new job that shares a job's history up to a version",
+        )
+        .body("ForkJob")
+        .problems(&[404, 413, 422, 429])],
+    },
+    Route {
+        path: "/v1/jobs/{id}/diff/{other}",
+        operations: &[
+            get(Endpoint::DiffJobs, &[(200, "Diff")], "Where two jobs part, and what differs").problems(&[404])
+        ],
     },
     Route {
         path: "/v1/jobs/{id}/state",
@@ -178,6 +245,10 @@ pub const ROUTES: &[Route] = &[
         path: "/v1/approvals",
         operations: &[get(Endpoint::ListApprovals, &[(200, "ApprovalPage")], "List open approvals, oldest first")
             .query(&["job", "limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/tools",
+        operations: &[get(Endpoint::ListTools, &[(200, "ToolPage")], "List tools").query(&["limit", "cursor"])],
     },
     Route {
         path: "/v1/queues",

@@ -7,6 +7,7 @@ use super::{
     guard::Guard,
     metrics::Metrics,
     options::is_loopback,
+    refusal::Watched,
     reply::Response,
     request::{BodyStream, Head},
     router,
@@ -172,16 +173,22 @@ async fn connection(stream: TcpStream, _place: OwnedSemaphorePermit, app: Arc<Ap
         .max_header_size(limits.header_max_bytes)
         // What a slow reader may hold, and the unit in which bodies are read.
         .max_buf_size(limits.header_max_bytes.max(64 << 10));
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = &mut serving => ended,
-        () = stopped(&mut stop) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let mut watched = Watched::new(stream);
+    let ended = {
+        let mut serving = pin!(builder.serve_connection(TokioIo::new(&mut watched), service));
+        tokio::select! {
+            ended = &mut serving => ended,
+            () = stopped(&mut stop) => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
         }
     };
-    if let Err(error) = ended {
+    if let Err(error) = &ended {
         tracing::debug!(%error, "a connection ended");
+    }
+    if let Some(status) = watched.end(ended).await {
+        app.metrics.answered("other", "", status, Duration::ZERO);
     }
     app.metrics.disconnected();
 }

@@ -57,12 +57,11 @@ pub fn key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
     }
 }
 
-fn what(fields: &mut Fields) -> ScriptSource {
-    let workflow = fields.short_text("workflow", NAME_MAX_BYTES);
-    let script = match fields.value("script") {
+/// A script that is brought along: its source, and its name where it is given one.
+fn brought(fields: &mut Fields) -> Option<(String, Option<String>)> {
+    match fields.value("script") {
         None => None,
         Some(Value::String(source)) => Some((source, None)),
-        Some(Value::Object(_)) if workflow.is_some() => Some((String::new(), None)),
         Some(value @ Value::Object(_)) => {
             let mut inner = Fields::of("script", value);
             let source = inner.text("source");
@@ -72,6 +71,21 @@ fn what(fields: &mut Fields) -> ScriptSource {
             Some((source, name))
         }
         Some(other) => fields.wrong("script", "a script's source", &other),
+    }
+}
+
+/// The script that stands in for a job's own, where one is given.
+pub fn other_script(fields: &mut Fields) -> Option<ScriptSource> {
+    brought(fields).map(|(source, name)| ScriptSource::Script { source, name })
+}
+
+fn what(fields: &mut Fields) -> ScriptSource {
+    let workflow = fields.short_text("workflow", NAME_MAX_BYTES);
+    let script = if workflow.is_some() && fields.has("script") {
+        let _ = fields.value("script");
+        Some((String::new(), None))
+    } else {
+        brought(fields)
     };
     match (workflow, script) {
         (Some(name), None) => ScriptSource::Workflow(name),

@@ -118,6 +118,8 @@ async fn answers_are_what_is_described() {
         ("Job", place.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await.1),
         ("Job", place.get(&format!("/v1/jobs/{id}?wait=30s")).await.1),
         ("Job", place.post(&format!("/v1/jobs/{id}/retry"), &json!({})).await.1),
+        ("Job", place.post(&format!("/v1/jobs/{id}/fork"), &json!({ "at": 1 })).await.1),
+        ("Diff", place.get(&format!("/v1/jobs/{id}/diff/{id}")).await.1),
         ("JobPage", place.get("/v1/jobs").await.1),
         ("State", place.get(&format!("/v1/jobs/{id}/state")).await.1),
         ("EventPage", place.get("/v1/events?limit=1000").await.1),

@@ -41,17 +41,83 @@ async fn heads_are_limited_in_size_and_time() {
     .await;
     let long = "x".repeat(20_000);
     let answer = raw::exchange(&place, raw::request("GET", "/healthz", &[("X-Long", &long)], "").as_bytes()).await;
-    assert_eq!(raw::status(&answer), 431, "{answer}");
+    check_refused(&answer, 431, "head_too_large");
+    let answer = raw::exchange(&place, raw::request("GET", &format!("/{long}"), &[], "").as_bytes()).await;
+    check_refused(&answer, 414, "uri_too_long");
     let mut slow = TcpStream::connect(place.served.addr()).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: local").await.unwrap();
     let begun = Instant::now();
-    read_all(&mut slow).await;
+    check_refused(&read_all(&mut slow).await, 408, "head_timeout");
     assert!(begun.elapsed() < Duration::from_secs(4), "a head that does not come is not waited for");
     let mut idle = TcpStream::connect(place.served.addr()).await.unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let begun = Instant::now();
-    assert_eq!(raw::status(&read_all(&mut idle).await), 200);
+    let answer = read_all(&mut idle).await;
+    assert!(raw::status(&answer) == 200 && answer.matches("HTTP/1.1").count() == 1, "{answer}");
     assert!(begun.elapsed() < Duration::from_secs(4), "a connection that asks nothing more is closed");
+}
+
+/// A problem like any other, after which the connection is closed.
+fn check_refused(answer: &str, status: u16, code: &str) {
+    let end = answer.rfind("HTTP/1.1 ").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let answer = &answer[end..];
+    assert_eq!(raw::status(answer), status, "{answer}");
+    for (name, value) in [
+        ("content-type", "application/problem+json"),
+        ("connection", "close"),
+        ("x-content-type-options", "nosniff"),
+        ("content-length", &raw::body(answer).len().to_string()),
+    ] {
+        assert_eq!(raw::header(answer, name), Some(value), "{name}: {answer}");
+    }
+    assert!(raw::header(answer, "date").is_some_and(|date| date.ends_with(" GMT")), "{answer}");
+    let problem: serde_json::Value = serde_json::from_str(raw::body(answer)).unwrap();
+    assert_eq!((&problem["code"], &problem["status"]), (&code.into(), &status.into()), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{problem}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_gets_a_problem_too() {
+    let place = Place::start().await;
+    let whole = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (bytes, status, code) in [
+        ("nonsense\r\n\r\n", 400, "malformed_request"),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n", 400, "malformed_request"),
+        ("GET /healthz HTTP/7.1\r\nHost: localhost\r\n\r\n", 400, "malformed_request"),
+        ("G@T /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed_request"),
+        (
+            "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
+        ("POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400, "malformed_request"),
+        (
+            "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "http_version_not_supported"),
+        // Also behind one that is sound.
+        (&format!("{whole}nonsense\r\n\r\n"), 400, "malformed_request"),
+        (&format!("{whole}GET /{} HTTP/1.1\r\n\r\n", "x".repeat(300_000)), 414, "uri_too_long"),
+        // An old client's request without a host is one, but says not whom it is for.
+        ("GET /healthz HTTP/1.0\r\nConnection: close\r\n\r\n", 400, "invalid_host"),
+    ] {
+        let answer = raw::exchange(&place, bytes.as_bytes()).await;
+        let sound = if bytes.starts_with(whole) { 1 } else { 0 };
+        assert_eq!(answer.matches("200 OK").count(), sound, "{answer}");
+        if code == "invalid_host" {
+            assert!(answer.contains(code), "{answer}");
+        } else {
+            check_refused(&answer, status, code);
+        }
+    }
+    // A client that ends in the middle of a head, and still listens.
+    let mut half = TcpStream::connect(place.served.addr()).await.unwrap();
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: loc").await.unwrap();
+    half.shutdown().await.unwrap();
+    check_refused(&read_all(&mut half).await, 400, "malformed_request");
+    assert_eq!(place.get("/healthz").await.0, 200);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 mod approval;
 mod cancel;
+mod fork;
+mod message;
 mod queue;
 mod refusal;
 mod retry;
@@ -12,6 +14,8 @@ mod signal;
 
 pub use approval::decide_approval;
 pub use cancel::{close_steps, decide_cancel};
+pub use fork::decide_fork;
+pub use message::{Busy, decide_change_queued, decide_drop_queued, decide_edit, decide_message};
 pub use queue::{decide_pause, decide_resume};
 pub use refusal::Refusal;
 pub use retry::decide_retry;

@@ -49,6 +49,12 @@ pub enum Refusal {
         /// How many it may have.
         max: usize,
     },
+    /// The idempotency key was used with another signal.
+    #[error("the idempotency key was used for another signal to job {job}")]
+    KeyReused {
+        /// The job.
+        job: JobId,
+    },
     /// The session is closed.
     #[error("session {session} is closed: create another one")]
     SessionClosed {
@@ -66,6 +72,28 @@ pub enum Refusal {
         jobs: usize,
         /// One of them.
         job: JobId,
+    },
+    /// No turn is under way.
+    #[error("session {session} is idle: there is no turn to interrupt")]
+    SessionIdle {
+        /// The session.
+        session: SessionId,
+    },
+    /// There is no such message.
+    #[error("session {session} has no message `{message}` that this can be done to")]
+    NoSuchMessage {
+        /// The session.
+        session: SessionId,
+        /// The message.
+        message: String,
+    },
+    /// The message does not wait any more.
+    #[error("message `{message}` of session {session} does not wait any more: its turn has begun")]
+    MessageSaid {
+        /// The session.
+        session: SessionId,
+        /// The message.
+        message: String,
     },
     /// A field of the command is no good.
     #[error("{field}: {message}")]
@@ -86,8 +114,12 @@ impl Refusal {
             Self::NoSuchApproval { .. } => "no_such_approval",
             Self::AlreadyDecided { .. } => "already_decided",
             Self::TooManySignals { .. } => "too_many_signals",
+            Self::KeyReused { .. } => "idempotency_key_reused",
             Self::SessionClosed { .. } => "session_closed",
             Self::SessionBusy { .. } => "session_busy",
+            Self::SessionIdle { .. } => "session_idle",
+            Self::NoSuchMessage { .. } => "no_such_message",
+            Self::MessageSaid { .. } => "message_said",
             Self::Invalid { .. } => "invalid_request",
         }
     }

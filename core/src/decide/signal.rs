@@ -12,10 +12,11 @@ const NAME_MAX_BYTES: usize = 256;
 /// How many signals a job may have that it did not consume.
 const SIGNALS_MAX: usize = 10_000;
 
-/// Sends a signal to a job that has not ended; a queued one keeps it. A key that was used before sends nothing.
+/// Sends a signal to a job that has not ended; a queued one keeps it. The same signal under a key that was used before
+/// sends nothing, also when the job has ended.
 ///
 /// # Errors
-/// Where the job has ended or consumes none, or the name is none.
+/// Where the job has ended or consumes none, the name is none, or the key was used with another signal.
 pub fn decide_signal(
     job: &JobState,
     name: &str,
@@ -26,17 +27,17 @@ pub fn decide_signal(
         let message = format!("a signal's name has 1 to {NAME_MAX_BYTES} bytes, not {}", name.len());
         return Err(Refusal::Invalid { field: "name", message });
     }
-    // Before the job's end is looked at there is nothing to compare a repeated key with: the keys end with the job.
+    let keys = job.signal_keys.as_deref();
+    match idempotency_key.as_deref().and_then(|key| keys?.was_this(key, name, &payload)) {
+        Some(true) => return Ok(Vec::new()),
+        Some(false) => return Err(Refusal::KeyReused { job: job.id }),
+        None => {}
+    }
     if job.status.is_ended() {
         return Err(Refusal::Ended { job: job.id, status: job.status });
     }
-    if let Some(pending) = &job.pending {
-        if idempotency_key.as_deref().is_some_and(|key| pending.has_signal_key(key)) {
-            return Ok(Vec::new());
-        }
-        if pending.signals.len() >= SIGNALS_MAX {
-            return Err(Refusal::TooManySignals { job: job.id, max: SIGNALS_MAX });
-        }
+    if job.pending.as_ref().is_some_and(|pending| pending.signals.len() >= SIGNALS_MAX) {
+        return Err(Refusal::TooManySignals { job: job.id, max: SIGNALS_MAX });
     }
     Ok(vec![EventBody::JobSignalled(JobSignalled { name: name.to_owned(), payload, idempotency_key })])
 }

@@ -42,12 +42,17 @@ pub struct FrameBuilder {
     first_position: u64,
     count: u32,
     bytes: Vec<u8>,
+    /// The hashes of the records up to this place.
+    hashes: Vec<u8>,
+    hashed: usize,
 }
 
 impl FrameBuilder {
-    /// An empty frame whose first event will be at `first_position`.
-    pub fn new(first_position: u64) -> Self {
-        Self { first_position, count: 0, bytes: vec![0; HEADER_BYTES] }
+    /// An empty frame whose first event will be at `first_position`, and which will take about `bytes`.
+    pub fn new(first_position: u64, bytes: usize) -> Self {
+        let mut frame = Vec::with_capacity(HEADER_BYTES + bytes);
+        frame.resize(HEADER_BYTES, 0);
+        Self { first_position, count: 0, bytes: frame, hashes: Vec::new(), hashed: HEADER_BYTES }
     }
 
     /// Whether `bytes` more still fit.
@@ -71,16 +76,19 @@ impl FrameBuilder {
         self.count += 1;
     }
 
+    /// Hashes the records that are not hashed yet. Who has the time may do it; else it is done in the end.
+    pub fn hash(&mut self) {
+        while let Some(&length) = self.bytes[self.hashed..].first_chunk() {
+            let record = self.hashed + RECORD_LENGTH_BYTES;
+            self.hashed = record + u32::from_le_bytes(length) as usize;
+            self.hashes.extend_from_slice(blake3::hash(&self.bytes[record..self.hashed]).as_bytes());
+        }
+    }
+
     /// Chains the frame to the one whose hash is `previous`: key, value and hash.
     pub fn finish(mut self, previous: Hash) -> (Vec<u8>, Vec<u8>, Hash) {
-        let mut hashes = Vec::with_capacity(32 * self.count as usize);
-        let mut at = HEADER_BYTES;
-        while let Some(&length) = self.bytes[at..].first_chunk() {
-            let record = at + RECORD_LENGTH_BYTES;
-            at = record + u32::from_le_bytes(length) as usize;
-            hashes.extend_from_slice(blake3::hash(&self.bytes[record..at]).as_bytes());
-        }
-        let hash = chain(previous, self.first_position, self.count, &hashes);
+        self.hash();
+        let hash = chain(previous, self.first_position, self.count, &self.hashes);
         let length = (self.bytes.len() - HEADER_BYTES) as u32;
         self.bytes[0] = FORMAT;
         self.bytes[1..5].copy_from_slice(&length.to_le_bytes());

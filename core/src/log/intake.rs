@@ -72,11 +72,16 @@ impl Shared {
         let mut appended = Vec::with_capacity(appends.len());
         let mut appends = appends.into_iter();
         while appends.len() > 0 {
+            let first = appended.is_empty();
             let bytes = appends.as_slice()[..at_once].iter().map(Prepared::stored_bytes).sum();
             let mut queue = lock(&self.queue);
             let before = queue.pending.bytes;
             queue.make_room(sequencer.next_position(), bytes);
             appended.extend(appends.by_ref().take(at_once).map(|append| sequencer.place(append, time, &mut queue)));
+            if !first {
+                // The writer is busy with the first.
+                queue.hash();
+            }
             self.hand_over(queue, before, hurry, appends.len() > 0);
         }
         Ok(appended)

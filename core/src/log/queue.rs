@@ -45,8 +45,15 @@ impl Queue {
     pub fn make_room(&mut self, next_position: u64, bytes: usize) {
         let Pending { frames, bytes: counted, .. } = &mut self.pending;
         if frames.last().is_none_or(|(frame, _)| !frame.fits(bytes)) {
-            frames.push((FrameBuilder::new(next_position), Vec::new()));
+            frames.push((FrameBuilder::new(next_position, bytes), Vec::new()));
             *counted += FRAME_OVERHEAD_BYTES;
+        }
+    }
+
+    /// Hashes what is in the last frame, so that the writer need not.
+    pub fn hash(&mut self) {
+        if let Some((frame, _)) = self.pending.frames.last_mut() {
+            frame.hash();
         }
     }
 

@@ -1,11 +1,11 @@
 //! The state of one job, folded from its stream, and from the first and the last event of its children's.
 
-use super::{Child, JobStatus, OpenStep, Pending, Signal};
+use super::{Child, JobStatus, OpenStep, Pending, Signal, SignalKeys};
 use crate::{
     codec::{Decode, Encode},
     error_info::ErrorInfo,
     event::{Event, EventBody, JobCancelRequested, JobSubmitted, JobUsage, JobWaiting, StepFinished, StepOutcome},
-    id::{Hash, JobId},
+    id::JobId,
     json::Json,
     time::Timestamp,
 };
@@ -76,6 +76,8 @@ pub struct JobState {
     pub open_steps: BTreeMap<Arc<str>, Arc<OpenStep>>,
     /// What waits to be used; `None` where nothing does.
     pub pending: Option<Box<Pending>>,
+    /// The keys it was signalled under; `None` where there are none.
+    pub signal_keys: Option<Box<SignalKeys>>,
     /// The step that the last event closed, in case the next one schedules its next attempt.
     pub(super) closing: Option<Box<(Arc<str>, Arc<OpenStep>)>>,
 }
@@ -110,6 +112,7 @@ impl JobState {
             continued_args: None,
             open_steps: BTreeMap::new(),
             pending: None,
+            signal_keys: None,
             closing: None,
         })
     }
@@ -198,10 +201,10 @@ impl JobState {
             EventBody::JobPhaseEntered(phase) => self.phase = Some(phase.title.as_str().into()),
             EventBody::JobSignalled(signalled) => {
                 let signal = Signal { name: signalled.name.as_str().into(), position: event.position };
-                let key = signalled.idempotency_key.as_ref().map(|key| Hash::of(key.as_bytes()));
-                let pending = self.pending_mut();
-                pending.signals.push_back(signal);
-                pending.signal_keys.extend(key);
+                self.pending_mut().signals.push_back(signal);
+                if let Some(key) = &signalled.idempotency_key {
+                    self.signal_keys.get_or_insert_default().signalled(key, signalled);
+                }
             }
             EventBody::JobCancelRequested(request) => {
                 self.cancel_requested.get_or_insert_with(|| Box::new(request.clone()));

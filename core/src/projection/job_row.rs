@@ -68,6 +68,7 @@ pub(super) fn encode(job: &JobState) -> Result<Vec<u8>, CodecError> {
     row.extend(codec::encode(&job.result)?);
     row.extend(codec::encode(&job.error)?);
     row.extend(codec::encode(&job.pending)?);
+    row.extend(codec::encode(&job.signal_keys)?);
     row.extend(codec::encode(&job.closing)?);
     for (path, step) in &job.open_steps {
         row.extend(codec::encode(path)?);
@@ -91,6 +92,7 @@ pub(super) fn decode(row: &[u8]) -> Result<JobState, CodecError> {
     let result: Option<Json> = parts.next()?;
     let error: Option<Box<ErrorInfo>> = parts.next()?;
     let pending: Option<Box<Pending>> = parts.next()?;
+    let signal_keys = parts.next()?;
     let closing = parts.next()?;
     let mut open_steps = BTreeMap::new();
     for _ in 0..facts.open_steps {
@@ -127,6 +129,7 @@ pub(super) fn decode(row: &[u8]) -> Result<JobState, CodecError> {
         continued_args,
         open_steps,
         pending,
+        signal_keys,
         closing,
     })
 }

@@ -8,9 +8,10 @@ use crate::{
 };
 
 impl JobState {
-    /// When the job has to end by its own limit: `timeout_ms` after its first start.
+    /// When the job has to end by its own limit: `timeout_ms` after its first start. A fork shares that start with a job
+    /// whose time may be long up: its own time begins when it is submitted.
     pub fn deadline(&self) -> Option<Timestamp> {
-        Some(self.started_at?.plus_ms(self.submitted.limits.timeout_ms?))
+        Some(self.started_at?.max(self.submitted_at).plus_ms(self.submitted.limits.timeout_ms?))
     }
 
     /// Before when a queued job must not start: its `run_at`, then the time of its next attempt.

@@ -1,5 +1,5 @@
 //! What is derived from events alone. Each projection is a pure fold: it cannot fail, has no clock and does no I/O.
-//! `job` folds one job, `flow` its steps as a tree, `session` one session with its `workspace` and its `chat` (the
+//! `job` folds one job, `flow` its steps as a tree, `trace` what took how long in it, `session` one session with its `workspace` and its `chat` (the
 //! `conversation` in it), `queues`, `processes`, `process_places`, `schedules`, `idempotency`, `client_tokens` and
 //! `approvals` what their names say; `all` is the fold of everything a server keeps. `views` holds that for readers, and
 //! with `rows`, `job_row`, `session_row` and `snapshot` it is the one part here that stores anything: derived data, which
@@ -8,6 +8,7 @@
 mod all;
 mod approvals;
 mod chat;
+mod chat_view;
 mod client_tokens;
 mod conversation;
 mod filter;
@@ -31,13 +32,16 @@ mod session_row;
 mod session_view;
 mod session_views;
 mod sessions;
+mod signal_keys;
 mod snapshot;
+mod trace;
 mod views;
 mod workspace;
 
 pub use all::Projection;
 pub use approvals::OpenApproval;
 pub use chat::{ChatState, PendingApproval, QueuedMessage, TurnUnderWay};
+pub use chat_view::{ChatStatus, ChatView, PendingCall};
 pub use client_tokens::{ClientTokens, TokenUse};
 pub use conversation::{BegunCall, Conversation, interrupted_output};
 pub use filter::{InvalidFilter, JobFilter, LabelFilter, Page};
@@ -56,5 +60,7 @@ pub use schedules::{ScheduleState, Schedules};
 pub use session::{InvalidSessionStatus, SessionState, SessionStatus};
 pub use session_view::{ChangeView, CollisionView, SessionView, WorkspaceView};
 pub use sessions::Sessions;
+pub use signal_keys::SignalKeys;
+pub use trace::{Span, SpanKind, Trace};
 pub use views::{Views, ViewsOptions};
 pub use workspace::{Edit, FileOp, PendingChange, WorkspaceKind, WorkspaceState, WorkspaceStatus};

@@ -4,7 +4,7 @@
 use crate::{
     codec::{Decode, Encode},
     event::{ToolApprovalDecided, ToolApprovalRequested},
-    id::{Hash, JobId, ProcessId},
+    id::{JobId, ProcessId},
     json::Json,
     time::Timestamp,
 };
@@ -50,8 +50,6 @@ pub struct Child {
 pub struct Pending {
     /// In the order of the log.
     pub signals: VecDeque<Signal>,
-    /// Hashes of the idempotency keys of all signals so far.
-    pub signal_keys: BTreeSet<Hash>,
     /// Asked for, in the order of the log.
     pub approvals: Vec<Approval>,
     /// The ids of the approvals that are settled.
@@ -76,11 +74,6 @@ impl Pending {
     /// The child that the open step at `path` started last.
     pub fn child_of(&self, path: &str) -> Option<&Child> {
         self.children.iter().rev().find(|child| &*child.step == path)
-    }
-
-    /// Whether a signal with this idempotency key was taken.
-    pub fn has_signal_key(&self, key: &str) -> bool {
-        self.signal_keys.contains(&Hash::of(key.as_bytes()))
     }
 
     pub(super) fn consume_signal(&mut self, name: &str) {

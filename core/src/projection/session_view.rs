@@ -1,6 +1,6 @@
 //! A session as answers show it: what a client that comes back needs to show it as it stands.
 
-use super::{FileOp, SessionState, SessionStatus, WorkspaceKind, WorkspaceState, WorkspaceStatus};
+use super::{ChatView, FileOp, SessionState, SessionStatus, WorkspaceKind, WorkspaceState, WorkspaceStatus};
 use crate::{
     collision::Proximity,
     error_info::ErrorInfo,
@@ -27,6 +27,9 @@ pub struct SessionView {
     pub agent: Json,
     /// Where it works.
     pub workspace: Option<WorkspaceView>,
+    /// What is said in it, where it is shown whole.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatView>,
     /// The files that it has changed and that were neither merged nor reverted.
     pub changes: Vec<ChangeView>,
     /// What other sessions have changed in the same files, as it was told.
@@ -106,7 +109,13 @@ pub struct CollisionView {
 impl SessionState {
     /// The session as answers show it.
     pub fn view(&self) -> SessionView {
+        SessionView { chat: Some(self.chat.view()), ..self.summary() }
+    }
+
+    /// The session as lists show it, without what is said in it.
+    pub fn summary(&self) -> SessionView {
         SessionView {
+            chat: None,
             id: self.id,
             status: self.status,
             title: self.title.clone(),

@@ -17,7 +17,8 @@ impl Views {
         if let Some(session) = self.with(|all| all.sessions().get(id).cloned()) {
             return Ok(Some(session));
         }
-        match snapshot::closed_session(self.storage(), id) {
+        let Some(rows) = self.rows() else { return Ok(None) };
+        match snapshot::closed_session(rows, id) {
             Ok(session) => Ok(session.map(Arc::new)),
             Err(RowError::Storage(error)) => Err(error.into()),
             Err(RowError::Damaged) => Ok(self.session_at(id, 0, self.applied())?.map(Arc::new)),
@@ -37,8 +38,10 @@ impl Views {
         // One more than asked for tells whether there is a next page.
         let wanted = limit.max(1).saturating_add(1);
         let mut found = self.with(|all| all.sessions().before(cursor, status, wanted));
-        if status != Some(SessionStatus::Open) {
-            for id in snapshot::closed_sessions(self.storage(), cursor, wanted)? {
+        if status != Some(SessionStatus::Open)
+            && let Some(rows) = self.rows()
+        {
+            for id in snapshot::closed_sessions(rows, cursor, wanted)? {
                 found.extend(self.session(&id)?);
             }
             found.sort_by_key(|session| std::cmp::Reverse(session.id));
@@ -48,7 +51,7 @@ impl Views {
         let more = found.len() == wanted;
         found.truncate(wanted - 1);
         let next = if more { found.last().map(|session| session.id) } else { None };
-        Ok(Page { items: found.iter().map(|session| session.view()).collect(), next })
+        Ok(Page { items: found.iter().map(|session| session.summary()).collect(), next })
     }
 
     /// The session as of `position`, folded from the log's events behind `after` that name it. `None` where it was

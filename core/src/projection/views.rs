@@ -2,7 +2,7 @@
 
 use super::{
     JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, TokenUse, job_row,
-    rows::{self, RowError},
+    rows::{RowError, beginning},
     snapshot::{self, SaveError, Stored},
 };
 use crate::{
@@ -146,10 +146,8 @@ impl Views {
         if let Some(job) = self.with(|all| all.job(id).cloned()) {
             return Ok(Some(job));
         }
-        if !self.shared.has_rows {
-            return Ok(None);
-        }
-        match snapshot::ended_job(self.storage(), id) {
+        let Some(rows) = self.rows() else { return Ok(None) };
+        match snapshot::ended_job(rows, id) {
             Ok(job) => Ok(job.map(Arc::new)),
             Err(RowError::Storage(error @ StorageError::Io { .. })) => Err(error.into()),
             Err(_) => self.job_from_log(id),
@@ -180,13 +178,11 @@ impl Views {
         wanted: usize,
     ) -> Result<(), ReadError> {
         let oldest_wanted = if found.len() == wanted { found.last().map(|job| job.id) } else { None };
+        let Some(rows) = self.rows() else { return Ok(()) };
         let mut stored = Vec::new();
         let mut before = cursor;
-        if !self.shared.has_rows {
-            return Ok(());
-        }
         'pages: loop {
-            let entries = snapshot::ended_entries(self.storage(), before, READ_JOBS)?;
+            let entries = snapshot::ended_entries(rows, before, READ_JOBS)?;
             let Some((last, _)) = entries.last() else { break };
             before = Some(*last);
             for (id, first) in entries {
@@ -194,7 +190,7 @@ impl Views {
                     break 'pages;
                 }
                 // What cannot be told from the beginning of a row is told from all of it.
-                if job_row::filter_parts(rows::beginning(&first)).is_ok_and(|parts| !filter.fits_stored(&parts)) {
+                if job_row::filter_parts(beginning(&first)).is_ok_and(|parts| !filter.fits_stored(&parts)) {
                     continue;
                 }
                 stored.extend(self.job(&id)?.filter(|job| filter.fits(job)));
@@ -247,7 +243,7 @@ impl Views {
         let is_due = || {
             events >= options.checkpoint_events || self.with(|all| all.ended_bytes) >= options.checkpoint_ended_bytes
         };
-        self.shared.has_rows && is_due()
+        self.rows().is_some() && is_due()
     }
 
     /// Stores the projection as it is now, so that the next start folds only what comes after, and lets go of the
@@ -256,12 +252,13 @@ impl Views {
     /// # Errors
     /// Where the storage fails; then the last checkpoint stays.
     pub fn checkpoint(&self) -> Result<(), ReadError> {
+        let Some(rows) = self.rows() else { return Ok(()) };
         let mut stored = self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.with(Projection::clone);
-        if now.applied() == stored.position || !self.shared.has_rows {
+        if now.applied() == stored.position {
             return Ok(());
         }
-        snapshot::save(self.storage(), &now, &mut stored).map_err(|error| match error {
+        snapshot::save(rows, &now, &mut stored).map_err(|error| match error {
             SaveError::Storage(error) => ReadError::Storage(error),
             SaveError::Codec(source) => ReadError::Event { position: now.applied(), source },
         })?;
@@ -298,10 +295,8 @@ impl Views {
         read: impl FnOnce(&dyn Storage) -> Result<Option<T>, RowError>,
         what: &str,
     ) -> Result<Option<T>, ReadError> {
-        if !self.shared.has_rows {
-            return Ok(None);
-        }
-        read(self.storage()).map_err(|error| match error {
+        let Some(rows) = self.rows() else { return Ok(None) };
+        read(rows).map_err(|error| match error {
             RowError::Storage(error) => error.into(),
             error @ RowError::Damaged => StorageError::Damaged(format!("{what}: {error}")).into(),
         })
@@ -311,8 +306,9 @@ impl Views {
         &self.shared.log
     }
 
-    pub(super) fn storage(&self) -> &dyn Storage {
-        storage_of(&self.shared.log)
+    /// What is stored, where it counts.
+    pub(super) fn rows(&self) -> Option<&dyn Storage> {
+        self.shared.has_rows.then(|| storage_of(&self.shared.log))
     }
 }
 

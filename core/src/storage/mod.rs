@@ -3,9 +3,11 @@
 
 mod ballast;
 mod folder;
+mod idle_threads;
 mod interface;
 mod memory;
 mod page_table;
+mod room;
 mod sled;
 
 #[cfg(test)]

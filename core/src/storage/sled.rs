@@ -1,4 +1,4 @@
-//! Storage on sled. The only file that names it.
+//! Storage on sled. The only file that names it; the parts in `sled/` know a tree from here.
 //!
 //! What was learned about sled 0.34, and is heeded here:
 //! - `flush()` ends in `sync_file_range` on Linux, which outlives no power cut: `sync` calls `sync_data` on sled's file
@@ -16,43 +16,37 @@
 //! - A leaf that is written larger than a quarter of a segment becomes a file of its own. Hence the segments of 4 MiB for
 //!   values of up to 56 KiB.
 //! - Its cache evicts nothing before each of its 256 shards was accessed 64 times, whatever the pages take: with pages of
-//!   300 KB, reading a log through once would keep all of it in memory. So for every bit that is read or written a page
-//!   of the otherwise useless tree `turnover` is accessed, in turns; its pages are spread over all shards.
+//!   300 KB, reading a log through once would keep all of it in memory. So it is made to, see [`Turnover`].
 
+mod apart;
+mod turnover;
+
+use self::{apart::Apart, turnover::Turnover};
 use super::{
-    Direction, Entry, Space, Storage, StorageError, Write, ballast::Ballast, folder::Folder, interface::is_empty,
-    page_table,
+    Direction, Entry, Space, Storage, StorageError, Write, ballast::Ballast, folder::Folder,
+    idle_threads::send_to_rest, interface::is_empty, page_table, room::Room,
 };
+use ::sled::{Error, IVec, Result as StoreResult, Tree};
 use nix::sys::statvfs::statvfs;
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 const SEGMENT_BYTES: usize = 4 << 20;
-/// How many keys the tree `turnover` has: with eight or nine in a page, its pages are more than the shards.
-const TURNOVER_KEYS: u64 = 2816;
-/// Has no divisor in common with the number of keys, and takes each next one from another page.
-const TURNOVER_STEP: u64 = 9;
-/// After how many bytes the next is accessed.
-const TURNOVER_BYTES: u64 = 1 << 10;
-/// How much may be owed to `turnover` until a flush, in bytes.
-const TURNOVER_OWED_MAX_BYTES: u64 = 16 << 20;
 /// How much of the disk a written byte may take, since pages are rewritten.
 const WRITE_AMPLIFICATION: u64 = 4;
-/// A leaf with as many keys is split by whoever visits it next.
-const LEAF_KEYS_MAX: u64 = 17;
-/// How many keys are made ahead at once.
-const KEYS_AT_ONCE: u64 = 64;
+/// Room is made only where it is a small part of what is free: one part in so many.
+const ROOM_MAX_PART: u64 = 64;
 /// How long closing may take to let go of the store's file.
 const LET_GO_MAX: Duration = Duration::from_secs(2);
 /// A value that is read alone brings its page's others along.
@@ -74,66 +68,20 @@ impl Default for SledOptions {
     }
 }
 
-/// Frames and blobs, each under a number.
-///
-/// The keys are in the tree before their values are, with nothing under them, and so far ahead that their leaf was split
-/// already: it has nine keys and gets nine changes, so it is never rewritten.
+/// What is needed to write.
 #[derive(Debug)]
-struct Apart {
-    tree: sled::Tree,
-    /// The next value's number.
-    next: u64,
-    /// The first number that is not in the tree.
-    end: u64,
-}
-
-impl Apart {
-    fn open(tree: sled::Tree) -> sled::Result<Self> {
-        let end = tree.last()?.and_then(|(key, _)| number(&key)).map_or(0, |last| last + 1);
-        let mut next = end;
-        while next > 0 && tree.get((next - 1).to_be_bytes())?.is_some_and(|value| value.is_empty()) {
-            next -= 1;
-        }
-        Ok(Self { tree, next, end })
-    }
-
-    /// Stores `value`, and returns what stands under its key: its number.
-    fn put(&mut self, value: Vec<u8>) -> sled::Result<Vec<u8>> {
-        if value.is_empty() {
-            return Ok(value);
-        }
-        if self.end <= self.next + LEAF_KEYS_MAX {
-            for _ in 0..KEYS_AT_ONCE {
-                self.tree.insert(self.end.to_be_bytes(), &[])?;
-                self.end += 1;
-            }
-        }
-        let key = self.next.to_be_bytes();
-        self.tree.insert(key, value)?;
-        self.next += 1;
-        Ok(key.to_vec())
-    }
-
-    /// Forgets the value that `stored` is the number of.
-    fn forget(&self, stored: &[u8]) -> sled::Result<()> {
-        if !stored.is_empty() {
-            self.tree.insert(stored, &[])?;
-        }
-        Ok(())
-    }
+struct Turn {
+    apart: Apart,
+    room: Room,
 }
 
 /// Storage on sled, in a folder that nobody else has open.
 #[derive(Debug)]
 pub struct SledStorage {
     // Dropped in this order: the folder's lock goes last.
-    trees: [sled::Tree; Space::ALL.len()],
-    turnover: sled::Tree,
-    apart: sled::Tree,
-    /// How many bytes were moved in all.
-    moved_bytes: AtomicU64,
-    /// How many of them were made up for in `turnover`.
-    turned_bytes: AtomicU64,
+    trees: [Tree; Space::ALL.len()],
+    turnover: Turnover,
+    apart: Tree,
     /// Whether something was written and not flushed yet.
     unflushed: AtomicBool,
     /// Whether a write or a flush failed. What could not be written is in the cache alone then, with what is durable in
@@ -143,7 +91,9 @@ pub struct SledStorage {
     store: PathBuf,
     reserve_bytes: u64,
     file: File,
-    turn: Mutex<Apart>,
+    turn: Mutex<Turn>,
+    /// Held by each that reads, and alone by who writes to the file behind sled's back.
+    reading: RwLock<()>,
     folder: Folder,
 }
 
@@ -169,39 +119,35 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
     };
     ballast.take(options.reserve_bytes, free_bytes(&store)?);
     let path = store.join("db");
-    let file = File::open(&path).map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
+    let opened = OpenOptions::new().read(true).write(true).open(&path).and_then(|file| Ok((file.try_clone()?, file)));
+    let (file, grown) = opened.map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
     Folder::sync_entries(&store)?;
     Folder::sync_entries(dir)?;
     Ok(Arc::new(SledStorage {
         trees,
         turnover,
-        moved_bytes: AtomicU64::new(0),
-        turned_bytes: AtomicU64::new(0),
         unflushed: AtomicBool::new(false),
         failed: AtomicBool::new(false),
         db,
         store,
         reserve_bytes: options.reserve_bytes,
         file,
-        apart: apart.tree.clone(),
-        turn: Mutex::new(apart),
+        apart: apart.tree().clone(),
+        turn: Mutex::new(Turn { apart, room: Room::new(grown) }),
+        reading: RwLock::new(()),
         folder,
     }))
 }
 
-type Opened = (sled::Db, [sled::Tree; Space::ALL.len()], sled::Tree, Apart);
+type Opened = (::sled::Db, [Tree; Space::ALL.len()], Turnover, Apart);
 
 fn open_store(store: &Path, options: &SledOptions) -> Result<Opened, StorageError> {
     guarded("opening the store", || {
         let db = open_when_free(store, options)?;
         let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
-        let turnover = db.open_tree("turnover")?;
-        if turnover.get(turnover_key(TURNOVER_KEYS - 1))?.is_none() {
-            for key in 0..TURNOVER_KEYS {
-                turnover.insert(turnover_key(key), &[])?;
-            }
-        }
+        let turnover = Turnover::open(db.open_tree("turnover")?)?;
         let apart = Apart::open(db.open_tree("apart")?)?;
+        send_to_rest(|| db.flush_async());
         Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
     })
 }
@@ -214,7 +160,7 @@ fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
 
 /// The folder is ours alone, so if sled's file is still locked, then by what this process closed a moment ago: sled lets
 /// go of it in a thread of its own.
-fn open_when_free(store: &Path, options: &SledOptions) -> sled::Result<sled::Db> {
+fn open_when_free(store: &Path, options: &SledOptions) -> StoreResult<sled::Db> {
     let until = Instant::now() + LET_GO_MAX;
     loop {
         let opened = sled::Config::new()
@@ -225,9 +171,7 @@ fn open_when_free(store: &Path, options: &SledOptions) -> sled::Result<sled::Db>
             .open();
         match opened {
             // That is all it says.
-            Err(sled::Error::Io(error))
-                if error.to_string().contains("could not acquire lock") && Instant::now() < until =>
-            {
+            Err(Error::Io(error)) if error.to_string().contains("could not acquire lock") && Instant::now() < until => {
                 thread::sleep(Duration::from_millis(2));
             }
             opened => return opened,
@@ -236,24 +180,17 @@ fn open_when_free(store: &Path, options: &SledOptions) -> sled::Result<sled::Db>
 }
 
 impl SledStorage {
-    fn tree(&self, space: Space) -> &sled::Tree {
+    fn tree(&self, space: Space) -> &Tree {
         &self.trees[space as usize]
     }
 
     /// Lets the cache evict in proportion to what was moved through it. What is not flushed is left there if possible:
     /// were the flush to fail, it could not be read back, nor could what is durable in the same pages.
-    fn turn_over(&self, bytes: u64) -> sled::Result<()> {
-        let moved = self.moved_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let owed = moved.saturating_sub(self.turned_bytes.load(Ordering::Relaxed));
-        let may_wait = self.unflushed.load(Ordering::Relaxed) && owed < TURNOVER_OWED_MAX_BYTES;
-        if may_wait || self.failed.load(Ordering::Relaxed) {
+    fn turn_over(&self, bytes: u64) -> StoreResult<()> {
+        if self.failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let turned = self.turned_bytes.fetch_max(moved, Ordering::Relaxed);
-        for touch in turned / TURNOVER_BYTES..moved / TURNOVER_BYTES {
-            self.turnover.get(turnover_key(touch * TURNOVER_STEP % TURNOVER_KEYS))?;
-        }
-        Ok(())
+        self.turnover.moved(bytes, self.unflushed.load(Ordering::Relaxed))
     }
 
     /// Refuses a write of `bytes` that may not fit the disk.
@@ -268,7 +205,7 @@ impl SledStorage {
     }
 
     /// The value of `key`, under which `stored` stood; `None` if it was deleted since.
-    fn value(&self, space: Space, key: &[u8], mut stored: sled::IVec) -> sled::Result<Option<Vec<u8>>> {
+    fn value(&self, space: Space, key: &[u8], mut stored: IVec) -> StoreResult<Option<Vec<u8>>> {
         while is_apart(space) && !stored.is_empty() {
             match self.apart.get(&stored)? {
                 Some(value) if !value.is_empty() => return Ok(Some(value.to_vec())),
@@ -276,7 +213,7 @@ impl SledStorage {
                     None => return Ok(None),
                     // There was another value before.
                     Some(now) if now != stored => stored = now,
-                    Some(_) => return Err(sled::Error::Corruption { at: None, bt: () }),
+                    Some(_) => return Err(Error::Corruption { at: None, bt: () }),
                 },
             }
         }
@@ -290,8 +227,27 @@ impl SledStorage {
         result
     }
 
-    fn turn(&self) -> MutexGuard<'_, Apart> {
+    fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reading(&self) -> RwLockReadGuard<'_, ()> {
+        self.reading.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room at the end of sled's file, where there is little left and nothing is on its way there.
+    fn make_room(&self) -> Result<(), StorageError> {
+        let mut turn = self.turn();
+        let few = free_bytes(&self.store)? < self.reserve_bytes + ROOM_MAX_PART * Room::step_bytes();
+        if few || self.unflushed.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) || !turn.room.is_short()
+        {
+            return Ok(());
+        }
+        let _alone = self.reading.write().unwrap_or_else(PoisonError::into_inner);
+        // Readers may have made it write as well.
+        self.noted(guarded("flushing", || self.db.flush()))?;
+        turn.room.make();
+        Ok(())
     }
 }
 
@@ -305,7 +261,7 @@ impl Storage for SledStorage {
             for Write { space, key, value } in batch {
                 let tree = self.tree(space);
                 let stored = match value {
-                    Some(value) if is_apart(space) => Some(turn.put(value)?),
+                    Some(value) if is_apart(space) => Some(turn.apart.put(value)?),
                     value => value,
                 };
                 let before = match stored {
@@ -314,7 +270,7 @@ impl Storage for SledStorage {
                 };
                 tree.contains_key(&key)?;
                 if let Some(before) = before.filter(|_| is_apart(space)) {
-                    turn.forget(&before)?;
+                    turn.apart.forget(&before)?;
                 }
             }
             self.turn_over(bytes)
@@ -323,18 +279,22 @@ impl Storage for SledStorage {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let turn = self.turn();
-        self.noted(guarded("flushing", || self.db.flush()))?;
+        let mut turn = self.turn();
+        let written = self.noted(guarded("flushing", || self.db.flush()))?;
+        turn.room.count(written as u64);
         self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
         self.file.sync_data().map_err(|error| StorageError::io("syncing", error))
     }
 
     fn tidy(&self) -> Result<(), StorageError> {
+        self.make_room()?;
+        let _reading = self.reading();
         guarded("reading", || self.turn_over(0))
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let _reading = self.reading();
         guarded("reading", || {
             let stored = self.tree(space).get(key)?;
             let value = stored.map_or(Ok(None), |stored| self.value(space, key, stored))?;
@@ -354,15 +314,16 @@ impl Storage for SledStorage {
         if is_empty(&from, &to) {
             return Ok(Vec::new());
         }
-        let entry = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+        let entry = |entry: StoreResult<(IVec, IVec)>| {
             let read = entry.and_then(|(key, stored)| Ok((self.value(space, &key, stored)?, key)));
             read.map(|(value, key)| value.map(|value| (key.to_vec(), value))).transpose()
         };
+        let _reading = self.reading();
         guarded("reading", || {
             let range = self.tree(space).range((from, to));
             let entries: Vec<Entry> = match direction {
-                Direction::Forward => range.filter_map(entry).take(limit).collect::<sled::Result<_>>()?,
-                Direction::Backward => range.rev().filter_map(entry).take(limit).collect::<sled::Result<_>>()?,
+                Direction::Forward => range.filter_map(entry).take(limit).collect::<StoreResult<_>>()?,
+                Direction::Backward => range.rev().filter_map(entry).take(limit).collect::<StoreResult<_>>()?,
             };
             let bytes = entries.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
             self.turn_over(if limit == 1 { NEIGHBOURS * bytes } else { bytes })?;
@@ -388,16 +349,8 @@ const fn is_apart(space: Space) -> bool {
     matches!(space, Space::Frames | Space::Blobs)
 }
 
-fn number(key: &[u8]) -> Option<u64> {
-    key.try_into().ok().map(u64::from_be_bytes)
-}
-
-fn turnover_key(key: u64) -> [u8; 8] {
-    key.to_be_bytes()
-}
-
 /// Does something with sled, and makes errors of what it says and of its panics.
-fn guarded<T>(doing: &str, act: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
+fn guarded<T>(doing: &str, act: impl FnOnce() -> StoreResult<T>) -> Result<T, StorageError> {
     match catch_unwind(AssertUnwindSafe(act)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(translated(doing, error)),
@@ -409,10 +362,10 @@ fn guarded<T>(doing: &str, act: impl FnOnce() -> sled::Result<T>) -> Result<T, S
     }
 }
 
-fn translated(doing: &str, error: sled::Error) -> StorageError {
+fn translated(doing: &str, error: Error) -> StorageError {
     match error {
-        sled::Error::Io(source) => StorageError::io(doing, source),
-        sled::Error::Corruption { at, .. } => match at {
+        Error::Io(source) => StorageError::io(doing, source),
+        Error::Corruption { at, .. } => match at {
             Some(at) => StorageError::Damaged(format!("{doing} failed at {at:?}")),
             None => StorageError::Damaged(format!("{doing} failed")),
         },

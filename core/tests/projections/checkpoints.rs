@@ -369,5 +369,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"53d268f8788059a78927cbb6782b87ef46859228c1a9f31fba704659ba665c96");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"8d4cbde663a6923a56e406733cfa9c70d7ecadb954c5607280f79332eda986cf");
 }

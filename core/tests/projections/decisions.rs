@@ -59,7 +59,17 @@ fn signal() {
         ("queued", vec![submitted()], "go", None, "job.signalled"),
         ("running", running.clone(), "go", Some("k"), "job.signalled"),
         ("same key", with_key.clone(), "go", Some("k"), ""),
-        ("other key", with_key, "go", Some("l"), "job.signalled"),
+        ("other key", with_key.clone(), "go", Some("l"), "job.signalled"),
+        ("same key, other name", with_key.clone(), "stop", Some("k"), "idempotency_key_reused"),
+        ("same key, ended", [with_key.clone(), vec![completed()]].concat(), "go", Some("k"), ""),
+        (
+            "same key, other name, ended",
+            [with_key.clone(), vec![completed()]].concat(),
+            "stop",
+            Some("k"),
+            "idempotency_key_reused",
+        ),
+        ("other key, ended", [with_key.clone(), vec![completed()]].concat(), "go", Some("l"), "job_ended"),
         ("no name", running.clone(), "", None, "invalid_request"),
         ("ended", vec![submitted(), started(1, 1), completed()], "go", None, "job_ended"),
     ];
@@ -67,6 +77,8 @@ fn signal() {
         let decided = decide_signal(&job(given), name, Json::null(), key.map(Into::into));
         assert_eq!(outcome(decided), then, "{what}");
     }
+    let other = decide_signal(&job(with_key), "go", Json::of(&1), Some("k".into()));
+    assert_eq!(outcome(other), "idempotency_key_reused", "another payload");
     let many = job([vec![submitted()], vec![signalled("go", None); 10_000]].concat());
     assert_eq!(outcome(decide_signal(&many, "go", Json::null(), None)), "too_many_signals");
     let long = "n".repeat(257);

@@ -34,7 +34,16 @@ pub(crate) struct AgentInput {
 #[serde(untagged)]
 pub(super) enum Prompt {
     Text(String),
+    /// A message that waits in the session.
+    Queued([Queued; 1]),
     Parts(Vec<Part>),
+}
+
+/// A message that waits in the session, by its id.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Queued {
+    Queued { message: String },
 }
 
 impl AgentInput {
@@ -42,11 +51,25 @@ impl AgentInput {
         self.schema.as_ref().map(AnswerSchema::new).transpose()
     }
 
-    /// The question's parts, with its images read from below `root`.
-    pub(super) async fn parts(&self, root: Option<&Path>) -> Result<Vec<Part>, ErrorInfo> {
-        let mut parts = match &self.prompt {
-            Prompt::Text(text) => vec![Part::text(text.as_str())],
-            Prompt::Parts(parts) => parts.clone(),
+    /// The message that waits in the session, where that is the question.
+    pub(super) fn queued(&self) -> Option<&str> {
+        match &self.prompt {
+            Prompt::Queued([Queued::Queued { message }]) => Some(message),
+            Prompt::Text(_) | Prompt::Parts(_) => None,
+        }
+    }
+
+    /// The question's parts, with its images read from below `root`. `queued` is what the message says that waits.
+    pub(super) async fn parts(&self, root: Option<&Path>, queued: Option<&Json>) -> Result<Vec<Part>, ErrorInfo> {
+        let mut parts = match (&self.prompt, queued) {
+            (Prompt::Text(text), _) => vec![Part::text(text.as_str())],
+            (Prompt::Parts(parts), _) => parts.clone(),
+            (Prompt::Queued(_), Some(queued)) => queued.to().map_err(|error| {
+                ErrorInfo::new("invalid_input", format!("agent: the message cannot be read: {error}"))
+            })?,
+            (Prompt::Queued(_), None) => {
+                return Err(ErrorInfo::new("message_dropped", "the message was taken back before its turn"));
+            }
         };
         for image in &self.images {
             parts.push(read_image(image, root).await?);

@@ -1,17 +1,15 @@
 //! The agents that run now: who may be interrupted, and which sessions are taken.
 
-use super::{interrupt::Interrupter, open_work::OpenWork};
+use super::interrupt::Interrupter;
 use moonlog_core::id::SessionId;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 /// An agent that runs, for those outside of it.
 #[derive(Debug, Clone)]
 pub(crate) struct LiveAgent {
-    /// What it has begun and not ended.
-    pub(crate) open: Arc<Mutex<OpenWork>>,
     /// Stops it where it stands.
     pub(crate) interrupter: Interrupter,
 }

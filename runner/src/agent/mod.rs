@@ -29,6 +29,7 @@ mod turn;
 
 pub(crate) use budget::Meters;
 pub use calls::ApprovalOptions;
+pub(crate) use interrupt::Why;
 pub(crate) use live::LiveAgents;
 pub(crate) use open_work::OpenWork;
 pub use options::AgentOptions;

@@ -14,7 +14,7 @@ use super::{
     system::{self, Surroundings},
     turn::{Act, Outcome, Turns},
 };
-use crate::{runner::Inner, step_result::StepResult, tool::ToolDefinition};
+use crate::{runner::Inner, step_result::StepResult, tool::ToolDefinition, workspace::WorkspaceSpec};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome},
@@ -80,11 +80,12 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
     let own = own_session(&context.job, context.run, &context.step);
     let session = input.session.unwrap_or(own);
     let (interrupter, interrupt) = interrupt();
-    let live = LiveAgent { open: context.open.clone(), interrupter: interrupter.clone() };
+    let live = LiveAgent { interrupter: interrupter.clone() };
     let Some(_seat) = inner.agents.take(session, live) else {
         return Err(Refused::Error(session::busy(&session)));
     };
-    let Taken { id, conversation } = session::take(inner, &context.job, own, input, context.attempt == 1).await?;
+    let Taken { id, conversation, queued } =
+        session::take(inner, &context.job, own, input, context.attempt == 1).await?;
     let began_with = conversation.turns() + 1;
     context.take(Some((id, began_with)));
     if let Some(ms) = input.timeout_ms {
@@ -100,7 +101,14 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         step: context.step.clone(),
         open: context.open.clone(),
     };
-    let root = None;
+    let (files, root) = match place(context, input, &id).await {
+        Ok(place) => place,
+        Err(error) => {
+            context.take(None);
+            session::release(inner, &context.job, id, began_with);
+            return Err(Refused::Error(error));
+        }
+    };
     let mut agent = Agent {
         context,
         input,
@@ -109,7 +117,9 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         meter,
         recorder,
         interrupt,
+        files,
         root,
+        queued,
         conversation,
         turns: Turns::new(inner.options.agents.steps(input.max_turns, input.max_tool_calls), schema),
         usage: ChatUsage::default(),
@@ -120,6 +130,38 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         session::release(inner, &context.job, id, began_with);
     }
     ended
+}
+
+/// Where an agent works: in a workspace that it asks for, in its session's, in its job's, or where all may. The session
+/// is the one whose files are changed.
+async fn place(
+    context: &AgentContext,
+    input: &AgentInput,
+    session: &SessionId,
+) -> Result<(SessionId, Option<PathBuf>), ErrorInfo> {
+    let inner = &*context.inner;
+    if let Some(spec) = &input.workspace {
+        let spec = match spec.to::<String>() {
+            Ok(path) => Some(WorkspaceSpec::Directory { path: Some(path.into()) }),
+            Err(_) => WorkspaceSpec::read(spec)?,
+        };
+        if let Some(spec) = spec {
+            inner
+                .applied(inner.log.head())
+                .await
+                .map_err(|error| ErrorInfo::new("log_unavailable", error.to_string()))?;
+            return Ok((*session, Some(inner.workspaces.ensure(session, Some(spec)).await?.path)));
+        }
+    }
+    if input.session.is_some()
+        && let Some(root) = inner.workspaces.root(session).await?
+    {
+        return Ok((*session, Some(root)));
+    }
+    match &context.job_session {
+        Some(outer) if outer != session => Ok((*outer, inner.workspaces.root(outer).await?)),
+        _ => Ok((*session, None)),
+    }
 }
 
 /// The tools that an agent may use.
@@ -143,7 +185,11 @@ struct Agent<'a> {
     meter: Arc<Meter>,
     recorder: Recorder,
     interrupt: Interrupt,
+    /// Whose files are changed: its own session, or that of its job.
+    files: SessionId,
     root: Option<PathBuf>,
+    /// What the message says that it answers.
+    queued: Option<Json>,
     conversation: Conversation,
     turns: Turns,
     usage: ChatUsage,
@@ -167,12 +213,13 @@ impl Agent<'_> {
 
     /// Adds the question, unless an earlier attempt did so already.
     async fn begin(&mut self) -> Result<(), Refused> {
-        let id = format!("u-{}", self.context.idempotency_key);
+        let id = self.input.queued().map_or_else(|| format!("u-{}", self.context.idempotency_key), Into::into);
         let asked = self.conversation.messages().iter().position(|message| message.id == id);
         match asked {
             Some(at) => self.turns.resume(&self.conversation.messages()[at + 1..]),
             None => {
-                let parts = self.input.parts(self.root.as_deref()).await.map_err(Refused::Error)?;
+                let parts =
+                    self.input.parts(self.root.as_deref(), self.queued.as_ref()).await.map_err(Refused::Error)?;
                 let turn = self.conversation.turns() + 1;
                 let event = self.say(Message { id, role: Role::User, parts, turn });
                 self.recorder.append_events(vec![event]).await?;
@@ -203,7 +250,7 @@ impl Agent<'_> {
                         inner: &self.context.inner,
                         recorder: &self.recorder,
                         offered: &self.offered,
-                        session: self.recorder.session,
+                        session: self.files,
                         root: self.root.clone(),
                         key: &self.context.idempotency_key,
                         turn,

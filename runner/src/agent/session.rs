@@ -30,6 +30,8 @@ pub(crate) fn own_session(job: &JobId, run: u32, path: &str) -> SessionId {
 pub(super) struct Taken {
     pub(super) id: SessionId,
     pub(super) conversation: Conversation,
+    /// What the message says that the agent was asked to answer.
+    pub(super) queued: Option<Json>,
 }
 
 /// Why an agent does not get its session.
@@ -69,16 +71,19 @@ pub(super) async fn take(
             (Expected::Version(state.version), Vec::new(), state.chat.conversation.clone())
         }
     };
+    let queued = known.as_ref().zip(input.queued()).and_then(|(state, message)| {
+        state.chat.queue.iter().find(|queued| queued.message == message).map(|queued| queued.parts.clone())
+    });
     let is_mine = known.as_ref().and_then(|state| state.chat.busy).is_some_and(|(other, _)| other == *job);
     if !is_mine {
         let turn = SessionTurn { job: *job, turn: conversation.turns() + 1 };
         events.push(event(id, job, EventBody::SessionTurnStarted(turn)));
     }
     if events.is_empty() {
-        return Ok(Taken { id, conversation });
+        return Ok(Taken { id, conversation, queued });
     }
     match inner.log.append(Append::new(StreamId::Session(id), expected, events)) {
-        Ok(_) => Ok(Taken { id, conversation }),
+        Ok(_) => Ok(Taken { id, conversation, queued }),
         Err(AppendError::Conflict { .. }) => Err(Refused::Error(busy(&id))),
         Err(error) => Err(Refused::Halt(error.into())),
     }

@@ -1,5 +1,6 @@
 //! The operation's input, as the prelude writes it.
 
+use crate::secret::Secrets;
 use moonlog_core::error_info::ErrorInfo;
 use reqwest::{Method, Url};
 use serde::Deserialize;
@@ -30,6 +31,7 @@ impl HttpInput {
     }
 
     pub fn url(&self) -> Result<Url, ErrorInfo> {
+        Secrets::refuse_in(&self.url, "the URL")?;
         let invalid = |why: &dyn std::fmt::Display| {
             let shown: String = self.url.chars().take(200).collect();
             ErrorInfo::new("invalid_url", format!("`{shown}` is no URL to request: {why}"))
@@ -42,11 +44,14 @@ impl HttpInput {
     }
 
     /// The body's bytes, and whether they are JSON that was made here.
-    pub fn body(&self) -> Option<(Vec<u8>, bool)> {
-        match self.body.as_ref()? {
-            Value::String(text) => Some((text.clone().into_bytes(), false)),
-            value => Some((value.to_string().into_bytes(), true)),
-        }
+    pub fn body(&self) -> Result<Option<(Vec<u8>, bool)>, ErrorInfo> {
+        let (text, is_made) = match &self.body {
+            None => return Ok(None),
+            Some(Value::String(text)) => (text.clone(), false),
+            Some(value) => (value.to_string(), true),
+        };
+        Secrets::refuse_in(&text, "the body")?;
+        Ok(Some((text.into_bytes(), is_made)))
     }
 
     /// Whether the script wants failures to be tried again.

@@ -93,7 +93,7 @@ impl Request {
         if let Ok(key) = HeaderValue::from_str(idempotency_key) {
             headers.entry("idempotency-key").or_insert(key);
         }
-        let body = input.body();
+        let body = input.body()?;
         if let Some((_, true)) = body {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         }

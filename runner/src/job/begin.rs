@@ -6,6 +6,7 @@ use super::{
     history::History,
     open::{Doing, Open, OpenSteps},
     perform::child_id,
+    share::share_history,
 };
 use crate::{
     reuse::EarlierResults,
@@ -15,7 +16,7 @@ use crate::{
 use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobResumed, JobStarted, JobUsage, StepOutcome},
+    event::{EventBody, JobLogged, JobResumed, JobStarted, JobUsage, NewEvent, StepOutcome},
     id::JobId,
     projection::{JobStatus, OpenStep},
     time::Timestamp,
@@ -46,7 +47,14 @@ impl ActiveJob {
         id: JobId,
         poke: watch::Receiver<super::Poke>,
     ) -> Result<Option<(Self, Begun)>, Stop> {
-        let Some(state) = inner.views.job(&id)? else { return Ok(None) };
+        let Some(mut state) = inner.views.job(&id)? else { return Ok(None) };
+        if let Some(fork) = &state.submitted.forked_from
+            && let Some(position) = share_history(&inner, &id, fork).await?
+        {
+            inner.applied(position).await?;
+            let Some(shared) = inner.views.job(&id)? else { return Ok(None) };
+            state = shared;
+        }
         // A job that was just submitted has no history worth a read.
         let history = if state.status == JobStatus::Queued && state.version == 1 {
             Some(History::of_submitted((*state).clone()))
@@ -108,7 +116,14 @@ impl ActiveJob {
 
     /// Replays the run. Only when that went well does the job go on: one that cannot be replayed is left as it was.
     async fn come_back(&mut self, history: History) -> Result<Worked, Stop> {
+        let history_is_shared = history.is_shared();
         let worked = self.start_script(history.began_at, history.run).await?;
+        if let (Some(fork), true) = (&self.submitted.forked_from, history_is_shared) {
+            // The first event that is the fork's own: from here on, what it begins is its own doing.
+            let message = format!("goes on from version {} of job {}", fork.at, fork.job);
+            let body = EventBody::JobLogged(JobLogged { level: "info".into(), message });
+            self.append(vec![NewEvent::new(body).cause(self.submitted_position)]).await?;
+        }
         if self.waiting && !matches!(worked, Err(RunError::Replay(_))) {
             self.append(vec![EventBody::JobResumed(JobResumed {}).into()]).await?;
             self.waiting = false;
@@ -120,12 +135,12 @@ impl ActiveJob {
     /// A step that was open when the last task of this job ended. What was being performed then is recorded as
     /// interrupted before anything else happens to it; what waits goes on waiting.
     fn reopen(&mut self, path: &Arc<str>, step: &OpenStep, history: &History) -> Result<(), Stop> {
-        let Some(EventBody::StepStarted(started)) = history.at(step.position).map(|event| &event.body) else {
-            return Ok(());
-        };
-        let mut open = Open::new(started.clone(), step.position, step.started_at);
+        let Some(event) = history.at(step.position) else { return Ok(()) };
+        let EventBody::StepStarted(started) = &event.body else { return Ok(()) };
+        // Not when it happened: what a fork shares began for it when it was copied.
+        let mut open = Open::new(started.clone(), step.position, event.time);
         if step.kind == "workflow".into() {
-            let child = child_id(&self.id, step.run, path, step.attempt, step.started_at);
+            let child = child_id(&self.id, step.run, path, step.attempt, event.time);
             self.children.insert(path.clone(), child);
         }
         self.look_for(&mut open)?;
@@ -135,7 +150,7 @@ impl ActiveJob {
         }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
-        } else if matches!(open.doing, Doing::Performing) {
+        } else if matches!(open.doing, Doing::Performing) && !history.is_shared() {
             open.doing = Doing::Interrupted;
             let error = ErrorInfo::new(
                 "interrupted",

@@ -23,12 +23,14 @@ pub(super) struct History {
     pub(super) began_at: Timestamp,
     /// Its events, in order.
     pub(super) run: Vec<Arc<Event>>,
+    /// Whether the last event is a copy of another job's.
+    shared: bool,
 }
 
 impl History {
     /// That of a job with nothing but its `job.submitted`.
     pub(super) fn of_submitted(state: JobState) -> Self {
-        Self { inbox: Inbox::default(), began_at: state.submitted_at, run: Vec::new(), state }
+        Self { inbox: Inbox::default(), began_at: state.submitted_at, run: Vec::new(), shared: false, state }
     }
 
     /// Reads it, which may take a while. `None` where there is no such job.
@@ -55,6 +57,7 @@ impl History {
 
     fn add(&mut self, event: Arc<Event>) {
         self.inbox.note(&event);
+        self.shared = event.origin.is_some();
         match &event.body {
             EventBody::JobStarted(_) | EventBody::JobContinued(_) => {
                 self.began_at = event.happened_at();
@@ -81,6 +84,11 @@ impl History {
         behind
             .filter(|event| event.step.as_deref() == Some(path))
             .any(|event| matches!(event.body, EventBody::ToolStarted(_)))
+    }
+
+    /// Whether all of it is shared with the job that this one is a fork of: nothing of it was done here.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// The event at this position, where it belongs to the run.

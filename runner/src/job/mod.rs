@@ -13,6 +13,7 @@ mod inbox;
 mod open;
 mod perform;
 mod record;
+mod share;
 mod slice;
 mod tool_call;
 mod wait;

@@ -158,6 +158,10 @@ impl Processes {
 impl Inner {
     async fn start(&self, spec: ProcessSpec) -> Result<Process, ErrorInfo> {
         let secrets = &self.options.secrets;
+        for arg in std::iter::once(&spec.command).chain(&spec.args) {
+            // Every process of the machine can read these.
+            Secrets::refuse_in(arg, &format!("an argument of `{}`", spec.command))?;
+        }
         let workdir = environment::workdir(&self.options.workdir, spec.workdir.as_deref())?;
         let env = environment::of(&self.base_env, &spec, secrets)?;
         let program = environment::program(&spec.command, &workdir, &env)?;

@@ -97,6 +97,20 @@ impl Secrets {
         text.contains(OPEN)
     }
 
+    /// Refuses a placeholder where no value may stand: it would be taken for the value.
+    ///
+    /// # Errors
+    /// `secret_not_allowed_here`; `what` names the place.
+    pub fn refuse_in(text: &str, what: &str) -> Result<(), ErrorInfo> {
+        if !Self::mentioned_in(text) {
+            return Ok(());
+        }
+        Err(ErrorInfo::new(
+            "secret_not_allowed_here",
+            format!("{what} holds a secret's placeholder, which may stand in env, headers and stdin only"),
+        ))
+    }
+
     /// `text` with its placeholders replaced by their values.
     ///
     /// # Errors
@@ -235,6 +249,14 @@ mod tests {
         ] {
             assert_eq!(secrets.resolve(text, Place::Command("git")).unwrap_err().code, code, "{text}");
         }
+    }
+
+    #[test]
+    fn a_placeholder_is_refused_where_no_value_may_stand() {
+        assert_eq!(Secrets::refuse_in("plain", "an argument"), Ok(()));
+        let error = Secrets::refuse_in("--token=⟦secret:GITHUB⟧", "an argument of `git`").unwrap_err();
+        assert_eq!(error.code, "secret_not_allowed_here");
+        assert!(error.message.starts_with("an argument of `git` holds"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Sessions as a runner's clients see them: created, closed, and entered by jobs.
 
+mod messages;
+
 use crate::{
     request::{CommandError, SubmitError},
     runner::{Inner, Runner, stopping},
@@ -93,11 +95,11 @@ impl Inner {
         }
     }
 
-    fn known_session(&self, session: &SessionId) -> Result<Arc<SessionState>, CommandError> {
+    pub(crate) fn known_session(&self, session: &SessionId) -> Result<Arc<SessionState>, CommandError> {
         self.views.session(session)?.ok_or_else(|| CommandError::NotFound(no_such_session(session)))
     }
 
-    async fn append_to_session(
+    pub(crate) async fn append_to_session(
         &self,
         session: &SessionId,
         expected: Expected,

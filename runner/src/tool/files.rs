@@ -37,11 +37,12 @@ impl Files {
 
     /// Where a call may go.
     pub fn roots(&self, context: &ToolContext) -> Vec<PathBuf> {
-        match &context.root {
-            Some(root) => vec![root.clone()],
-            None if self.options.roots.is_empty() => vec![PathBuf::from(".")],
-            None => self.options.roots.clone(),
-        }
+        context.root.as_ref().map_or_else(|| self.own_roots(), |root| vec![root.clone()])
+    }
+
+    /// Where a call may go that has no workspace.
+    pub fn own_roots(&self) -> Vec<PathBuf> {
+        if self.options.roots.is_empty() { vec![PathBuf::from(".")] } else { self.options.roots.clone() }
     }
 
     /// What is to be done about a call. Paths below the workspace are looked at as relative to it.

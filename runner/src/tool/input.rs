@@ -1,6 +1,6 @@
 //! Inputs against their schemas, with messages that say what to change.
 
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
 use moonlog_core::error_info::ErrorInfo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,19 +13,27 @@ const FAULTS_MAX: usize = 5;
 /// # Errors
 /// `invalid_input`, with every fault (up to five) and the fields that there are.
 pub(super) fn check(name: &str, schema: &Value, validator: &Validator, input: &Value) -> Result<(), ErrorInfo> {
-    let faults: Vec<String> = validator
-        .iter_errors(input)
-        .take(FAULTS_MAX)
-        .map(|error| match error.instance_path().to_string() {
-            path if path.is_empty() => error.to_string(),
-            path => format!("{path}: {error}"),
-        })
-        .collect();
+    let faults: Vec<String> =
+        validator.iter_errors(input).take(FAULTS_MAX).map(|error| fault(schema, &error)).collect();
     if faults.is_empty() {
         return Ok(());
     }
     let message = format!("{name}: the input does not fit: {}. {}", faults.join("; "), fields(name, schema));
     Err(ErrorInfo::new("invalid_input", message))
+}
+
+/// One fault, with where it is. Of several forms that would do, the description says more than that none of them fits.
+fn fault(schema: &Value, error: &ValidationError<'_>) -> String {
+    let path = error.instance_path().to_string();
+    let field = path.trim_start_matches('/');
+    let description = schema["properties"][field]["description"].as_str();
+    match (field, error.kind(), description) {
+        ("", ..) => error.to_string(),
+        (_, ValidationErrorKind::AnyOf { .. }, Some(wanted)) => {
+            format!("{path}: {} is not what it takes. {}", error.instance(), wanted.trim_end_matches('.'))
+        }
+        _ => format!("{path}: {error}"),
+    }
 }
 
 /// What a tool takes, in one line.

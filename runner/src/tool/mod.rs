@@ -7,6 +7,7 @@
 
 mod change;
 mod context;
+mod create_workspace;
 mod definition;
 mod delete_file;
 mod duration;

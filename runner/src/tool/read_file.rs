@@ -140,14 +140,15 @@ fn read(files: &Files, place: &Place, input: &Input) -> Result<Result<ToolAnswer
     let next = input.offset + output.lines;
     let left = (output.total_lines + 1).saturating_sub(next);
     if input.offset > output.total_lines.max(1) {
-        let message = format!("`{}` has {} lines: there is no line {}", output.path, output.total_lines, input.offset);
+        let message =
+            format!("`{}` ends with line {}: there is no line {}", output.path, output.total_lines, input.offset);
         return Ok(Err(ErrorInfo::new("offset_beyond_end", message)));
     }
     if left > 0 || cut > 0 {
         let next_offset = (left > 0).then_some(next);
         output.truncated = Some(Truncated { lines_left: left, lines_cut: cut, next_offset });
-        let go_on = next_offset.map(|next| format!("{left} more lines follow: go on with offset {next}."));
-        let were_cut = (cut > 0).then(|| format!("{cut} lines were cut: edits must not use what was cut."));
+        let go_on = next_offset.map(|next| format!("Lines that follow: {left}; go on with offset {next}."));
+        let were_cut = (cut > 0).then(|| format!("Lines that were cut: {cut}; edits must not use their ends."));
         output.note = Some(go_on.into_iter().chain(were_cut).collect::<Vec<_>>().join(" "));
     }
     let truncated = output.truncated.clone();

@@ -1,20 +1,22 @@
 //! All tools of a server, by name.
 
 use super::{
-    Decision, Tool, ToolAnswer, ToolContext, ToolDefinition, ToolOptions, ToolOutput, delete_file::DeleteFile,
-    edit_files::EditFiles, execute::Execute, files::Files, input, list_files::ListFiles, near::nearest,
-    process_list::ProcessList, process_output::ProcessOutput, process_signal::ProcessSignal, read_file::ReadFile,
-    search_files::SearchFiles, write_file::WriteFile,
+    Decision, Tool, ToolAnswer, ToolContext, ToolDefinition, ToolOptions, ToolOutput,
+    create_workspace::CreateWorkspace, delete_file::DeleteFile, edit_files::EditFiles, execute::Execute, files::Files,
+    input, list_files::ListFiles, near::nearest, process_list::ProcessList, process_output::ProcessOutput,
+    process_signal::ProcessSignal, read_file::ReadFile, search_files::SearchFiles, write_file::WriteFile,
 };
 use crate::{
     process::{ProcessTable, Processes},
     secret::Secrets,
+    workspace::Workspaces,
 };
 use futures_util::FutureExt;
 use jsonschema::Validator;
 use moonlog_core::{error_info::ErrorInfo, json::Json};
 use serde_json::Value;
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{Arc, PoisonError, RwLock},
@@ -30,6 +32,7 @@ pub struct Tools {
 struct Inner {
     files: Arc<Files>,
     secrets: Arc<Secrets>,
+    workspaces: Workspaces,
     by_name: RwLock<BTreeMap<String, Arc<Registered>>>,
 }
 
@@ -42,12 +45,15 @@ struct Registered {
 
 impl Tools {
     /// The built-in tools.
-    pub fn new(processes: &Processes, table: &ProcessTable, options: ToolOptions) -> Self {
+    pub fn new(processes: &Processes, table: &ProcessTable, workspaces: &Workspaces, options: ToolOptions) -> Self {
         let files = Arc::new(Files::new(options));
         let secrets = processes.secrets().clone();
-        let inner = Inner { files: files.clone(), secrets, by_name: RwLock::default() };
+        let workspaces = workspaces.clone();
+        let create_workspace = CreateWorkspace { workspaces: workspaces.clone(), files: files.clone() };
+        let inner = Inner { files: files.clone(), secrets, workspaces, by_name: RwLock::default() };
         let tools = Self { inner: Arc::new(inner) };
-        let built_in: [Arc<dyn Tool>; 10] = [
+        let built_in: [Arc<dyn Tool>; 11] = [
+            Arc::new(create_workspace),
             Arc::new(Execute::new(processes.clone(), files.clone())),
             Arc::new(ProcessOutput { table: table.clone(), limits: files.limits().clone() }),
             Arc::new(ProcessList(table.clone())),
@@ -91,7 +97,9 @@ impl Tools {
 
     /// Whether a call may be performed, by the configuration's rules.
     pub fn decide(&self, context: &ToolContext, name: &str, input: &Json) -> Decision {
-        self.inner.files.decide(context, name, &input.to_value())
+        let known = || self.inner.workspaces.known_path(context.owner.session.as_ref()?);
+        let root = context.root.clone().or_else(known);
+        self.inner.files.decide(&ToolContext { root, ..context.clone() }, name, &input.to_value())
     }
 
     /// Performs a call. Never panics; what goes wrong is told in the output, for a model. Calls may be performed at
@@ -108,10 +116,23 @@ impl Tools {
     async fn answer(&self, context: &ToolContext, name: &str, input: Value) -> Result<ToolAnswer, ErrorInfo> {
         let registered = self.find(name)?;
         input::check(name, &registered.definition.input_schema, &registered.validator, &input)?;
-        if let Decision::Deny(reason) = self.inner.files.decide(context, name, &input) {
+        let context = self.in_workspace(context).await?;
+        if let Decision::Deny(reason) = self.inner.files.decide(&context, name, &input) {
             return Err(ErrorInfo::new("denied", reason));
         }
-        registered.tool.call(context, input).await
+        registered.tool.call(&context, input).await
+    }
+
+    /// The call as one in its session's workspace, where the session has one. One that was deleted is made anew.
+    async fn in_workspace<'a>(&self, context: &'a ToolContext) -> Result<Cow<'a, ToolContext>, ErrorInfo> {
+        let (Some(session), None) = (&context.owner.session, &context.root) else { return Ok(Cow::Borrowed(context)) };
+        match self.inner.workspaces.root(session).await {
+            Ok(None) => Ok(Cow::Borrowed(context)),
+            Ok(root) => Ok(Cow::Owned(ToolContext { root, ..context.clone() })),
+            // Nobody but its jobs knows of it.
+            Err(error) if error.code == "no_such_session" => Ok(Cow::Borrowed(context)),
+            Err(error) => Err(error),
+        }
     }
 
     fn find(&self, name: &str) -> Result<Arc<Registered>, ErrorInfo> {

@@ -74,6 +74,11 @@ impl Workspaces {
         }
     }
 
+    /// Where a session's workspace is said to be, whether or not it is there.
+    pub(crate) fn known_path(&self, session: &SessionId) -> Option<PathBuf> {
+        Some(self.session(session).ok()?.workspace.as_ref()?.path().into())
+    }
+
     /// A session that is open.
     pub(super) fn open_session(&self, id: &SessionId) -> Result<Arc<SessionState>, ErrorInfo> {
         let session = self.session(id)?;

@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod again;
+mod agents;
 mod attempts;
 mod cancelling;
 mod chance;
 mod children;
 mod closing;
 mod collisions;
+mod conversations;
 mod eviction;
 mod history;
 mod limits;
@@ -18,6 +21,7 @@ mod poisoned;
 mod queues;
 mod repository;
 mod schedules;
+mod tools;
 mod workspaces;
 
 #[test]

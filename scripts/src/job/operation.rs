@@ -280,6 +280,10 @@ impl Job {
 
 /// What an agent's end says of the tokens that it used, whether it succeeded or not.
 pub(crate) fn tokens_of(finish: &StepFinished) -> u64 {
+    // What was taken over was paid for before.
+    if finish.cached {
+        return 0;
+    }
     #[derive(serde::Deserialize)]
     struct Usage {
         prompt_tokens: u64,

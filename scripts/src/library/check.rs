@@ -1,6 +1,9 @@
 //! What a script says of itself, without running it.
 
-use super::args::check_schema;
+use super::{
+    args::check_schema,
+    lint::{Offered, line_of_field, unknown_names},
+};
 use crate::{
     Engine, EngineOptions, Limits, RunSpec,
     engine::checked,
@@ -45,6 +48,9 @@ pub struct WorkflowInfo {
     /// What its chunk threw when it was evaluated without arguments and operations, where that was no refused operation.
     /// A script that is a job by itself may do so and still be fine.
     pub raised: Option<Problem>,
+    /// What is likely to be a mistake.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
 }
 
 /// Compiles a script and evaluates its chunk with operations refused. `name` stands before lines in messages.
@@ -56,9 +62,33 @@ pub fn check(name: &str, source: &str) -> Result<WorkflowInfo, Vec<Problem>> {
     let compiled = checked(source, &limits).map_err(|error| vec![problem(&error)])?;
     let engine = engine();
     let vm = engine.take().map_err(|error| vec![problem(&error)])?;
-    let info = evaluate(&vm, name, &compiled, limits);
+    let info = evaluate(&vm, name, &compiled, limits).map_err(|problems| with_lines(problems, source));
     engine.give_back(vm);
-    info
+    info.map(|mut info| {
+        info.warnings.extend(unknown_names(source, offered()));
+        info.warnings.sort_by_key(|warning| warning.line);
+        info
+    })
+}
+
+/// What scripts are offered, asked for once. What a job adds of its own stands beside it.
+fn offered() -> &'static Offered {
+    static OFFERED: OnceLock<Offered> = OnceLock::new();
+    OFFERED.get_or_init(|| {
+        let of_the_job = ["args", "budget.total", "budget.spent", "budget.remaining"].map(String::from);
+        let names =
+            engine().take().and_then(|vm| vm.offered().map_err(|error| ErrorInfo::new("internal", error.to_string())));
+        Offered::new(names.unwrap_or_default().into_iter().chain(of_the_job))
+    })
+}
+
+/// The problems, each about a field of the workflow's table with the line of that field.
+fn with_lines(mut problems: Vec<Problem>, source: &str) -> Vec<Problem> {
+    for problem in problems.iter_mut().filter(|problem| problem.line.is_none()) {
+        let field = problem.message.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+        problem.line = field.and_then(|(field, _)| line_of_field(source, field));
+    }
+    problems
 }
 
 /// One warm VM for checking is enough.
@@ -103,9 +133,7 @@ fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<Work
     }
     let (status, value, traceback) = driven.map_err(fault)?;
     match (status, value) {
-        (1, Value::Table(table)) if matches!(table.raw_get("run"), Ok(Value::Function(_))) => {
-            describe(&table, &vm.marks).map_err(|message| vec![Problem { line: None, message }])
-        }
+        (1, Value::Table(table)) if looks_like_workflow(&table) => describe(&table, &vm.marks),
         (2, thrown) if !refused => {
             let error = to_error(&thrown, traceback, &vm.marks);
             Ok(WorkflowInfo { raised: Some(problem(&error)), ..WorkflowInfo::default() })
@@ -114,35 +142,66 @@ fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<Work
     }
 }
 
-/// Reads a workflow's table.
-fn describe(table: &Table, marks: &Marks) -> Result<WorkflowInfo, String> {
+/// Whether a table that a chunk returns is meant as a workflow: it has `run`, or a schema or phases for one.
+fn looks_like_workflow(table: &Table) -> bool {
+    let has = |name: &str| !matches!(table.raw_get(name), Ok(Value::Nil) | Err(_));
+    has("run") || (has("name") || has("description")) && (has("args") || has("phases"))
+}
+
+/// Reads a workflow's table: all that is wrong with it, where anything is.
+fn describe(table: &Table, marks: &Marks) -> Result<WorkflowInfo, Vec<Problem>> {
     let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
-    let text = |name: &str| match field(name) {
-        Value::Nil => Ok(None),
-        Value::String(text) => Ok(Some(text.to_string_lossy())),
-        other => Err(format!("`{name}` must be a string, and is {}", other.type_name())),
+    let mut problems = Vec::new();
+    let mut wrong = |message: String| problems.push(Problem { line: None, message });
+    let mut text = |name: &str| match field(name) {
+        Value::Nil => None,
+        Value::String(text) => Some(text.to_string_lossy()),
+        other => {
+            wrong(format!("`{name}` must be a string, and is {}", other.type_name()));
+            None
+        }
     };
-    let name = text("name")?;
+    let (name, description) = (text("name"), text("description"));
     if name.as_deref().is_some_and(|name| name.trim().is_empty() || name.len() > 200 || name.contains(['/', '\n'])) {
-        return Err("`name` must be 1 to 200 bytes on one line, without `/`".into());
+        wrong("`name` must be 1 to 200 bytes on one line, without `/`".into());
     }
     let phases = match field("phases") {
-        Value::Nil => Vec::new(),
-        phases => to_json(&phases, "`phases`", marks, 1 << 16)
-            .ok()
-            .and_then(|json| json.to::<Vec<String>>().ok())
-            .ok_or("`phases` must be an array of strings")?,
+        Value::Nil => Some(Vec::new()),
+        phases => to_json(&phases, "`phases`", marks, 1 << 16).ok().and_then(|json| json.to::<Vec<String>>().ok()),
     };
+    if phases.is_none() {
+        wrong("`phases` must be an array of strings".into());
+    }
     let args_schema = match field("args") {
         Value::Nil => None,
-        schema @ Value::Table(_) => {
-            let schema = to_json(&schema, "`args`", marks, 1 << 20).map_err(|bad| bad.message)?;
-            check_schema(&schema).map_err(|why| format!("`args` is no valid JSON Schema: {why}"))?;
-            Some(schema)
+        schema @ Value::Table(_) => match to_json(&schema, "`args`", marks, 1 << 20) {
+            Ok(schema) => {
+                if let Err(why) = check_schema(&schema) {
+                    wrong(format!("`args` is no valid JSON Schema: {why}"));
+                }
+                Some(schema)
+            }
+            Err(bad) => {
+                wrong(bad.message);
+                None
+            }
+        },
+        other => {
+            wrong(format!("`args` must be a table (a JSON Schema), and is {}", other.type_name()));
+            None
         }
-        other => return Err(format!("`args` must be a table (a JSON Schema), and is {}", other.type_name())),
     };
-    Ok(WorkflowInfo { name, description: text("description")?, phases, args_schema, is_workflow: true, raised: None })
+    match field("run") {
+        Value::Function(_) => {}
+        Value::Nil => wrong("`run` is missing: a workflow is a table with a function of that name".into()),
+        other => wrong(format!("`run` must be a function, and is {}", other.type_name())),
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let phases = phases.unwrap_or_default();
+    let is_workflow = true;
+    Ok(WorkflowInfo { name, description, phases, args_schema, is_workflow, ..WorkflowInfo::default() })
 }
 
 /// An error as a problem, with the line that it names.
@@ -188,16 +247,48 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
-        let cases = [
-            ("return {\n  run = function( end }", Some(2), "Expected identifier"),
-            ("return {name = 1, run = print}", None, "`name` must be a string"),
-            ("return {phases = 'x', run = print}", None, "`phases` must be an array of strings"),
-            ("return {args = {type = 'nonsense'}, run = print}", None, "`args` is no valid JSON Schema"),
+        let cases: [(&str, &[(Option<u32>, &str)]); 7] = [
+            ("return {\n  run = function( end }", &[(Some(2), "Expected identifier")]),
+            ("return {name = 1, run = print}", &[(Some(1), "`name` must be a string")]),
+            ("return {\nphases = 'x', run = print}", &[(Some(2), "`phases` must be an array of strings")]),
+            ("return {args = {type = 'nonsense'}, run = print}", &[(Some(1), "`args` is no valid JSON Schema")]),
+            ("return {run = 1}", &[(Some(1), "`run` must be a function, and is integer")]),
+            ("return {name = 'n', args = {type = 'object'}}", &[(None, "`run` is missing")]),
+            (
+                "return {\n  name = {},\n  phases = 1,\n  args = {type = 'x'},\n  run = 'y',\n}",
+                &[(Some(2), "`name`"), (Some(3), "`phases`"), (Some(4), "`args`"), (Some(5), "`run`")],
+            ),
         ];
-        for (source, line, message) in cases {
+        for (source, expected) in cases {
             let problems = check("x", source).unwrap_err();
-            assert_eq!(problems[0].line, line, "{problems:?}");
-            assert!(problems[0].message.contains(message), "{problems:?}");
+            assert_eq!(problems.len(), expected.len(), "{problems:?}");
+            for (problem, (line, message)) in problems.iter().zip(expected) {
+                assert_eq!(problem.line, *line, "{problems:?}");
+                assert!(problem.message.contains(message), "{problems:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_likely_a_mistake_is_a_warning() {
+        let info = check(
+            "x",
+            "return { run = function(args)\n  exce('ls')\n  return json.encod(args), flow, budget.spent()\nend }",
+        );
+        let info = info.unwrap();
+        let warnings: Vec<_> = info.warnings.iter().map(|w| (w.line, w.message.as_str())).collect();
+        let expected = [
+            (Some(2), "unknown global `exce`: did you mean `exec`?"),
+            (Some(3), "`json` has no `encod`: did you mean `encode`?"),
+        ];
+        assert_eq!(warnings, expected);
+    }
+
+    #[test]
+    fn built_in_workflows_give_no_warnings() {
+        for entry in super::super::Library::new(vec![]).list() {
+            let super::super::Entry::Workflow(workflow) = entry else { panic!("{entry:?}") };
+            assert_eq!(check(&workflow.name, &workflow.source).unwrap().warnings, vec![], "{}", workflow.name);
         }
     }
 }

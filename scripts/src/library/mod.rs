@@ -1,9 +1,11 @@
 //! The script library: workflows by name, from folders and from inside the binary; what a script says of itself
-//! (`check`), and its arguments against its schema (`args`).
+//! (`check`), what is likely to be wrong with it (`lint`, over `tokens`), and its arguments against its schema (`args`).
 
 mod args;
 mod check;
 mod discover;
+mod lint;
+mod tokens;
 
 pub use args::{SchemaError, prepare_args};
 pub use check::{Problem, WorkflowInfo, check};

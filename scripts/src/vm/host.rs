@@ -4,12 +4,16 @@
 use super::{Watch, sandbox::Seat, text};
 use crate::{
     job::{Answer, Call, CodeStep, Fatal, Halt, Job, answer, returns, status},
+    thrown::script_frames,
     value::{Marks, Nulls, from_json, to_json},
 };
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MaybeSend, Table, Thread, Value};
 use moonlog_core::event::RetryPolicy;
 use rand_pcg::{Pcg32, rand_core::Rng};
 use std::sync::{Arc, PoisonError};
+
+/// What a run whose memory is used up gets on top of its limit, to tell where that was.
+const SPARE_MEMORY_BYTES: usize = 1 << 20;
 
 /// Builds functions over one VM's job.
 pub(super) struct Desk<'a> {
@@ -78,7 +82,7 @@ impl Desk<'_> {
                 }
                 Err(Halt::Lua(error)) => {
                     if matches!(error, mlua::Error::MemoryError(_)) {
-                        job.set_fatal(lua, out_of_memory(job));
+                        job.set_fatal(lua, out_of_memory(job, None));
                     }
                     Err(error)
                 }
@@ -120,7 +124,17 @@ impl Desk<'_> {
         )?;
         host.raw_set(
             "out_of_memory",
-            self.plain(|_, job, ()| -> Result<(), Halt> { Err(Halt::Fatal(out_of_memory(job))) })?,
+            self.plain(|_, job, traceback: Option<LuaString>| -> Result<(), Halt> {
+                Err(Halt::Fatal(out_of_memory(job, traceback.map(|text| script_frames(&text.to_string_lossy())))))
+            })?,
+        )?;
+        // The run is over: what is still to be said about it needs some.
+        host.raw_set(
+            "spare_memory",
+            self.plain(|lua, job, ()| {
+                lua.set_memory_limit(job.limits.memory_bytes + SPARE_MEMORY_BYTES)?;
+                Ok(())
+            })?,
         )
     }
 
@@ -292,10 +306,11 @@ impl Desk<'_> {
     }
 }
 
-fn out_of_memory(job: &Job) -> Fatal {
+fn out_of_memory(job: &Job, traceback: Option<String>) -> Fatal {
     let bytes = job.limits.memory_bytes;
     let message = format!("the script needs more than {bytes} bytes of memory");
-    Fatal::Failed(moonlog_core::error_info::ErrorInfo::new("limit_memory", message))
+    let error = moonlog_core::error_info::ErrorInfo::new("limit_memory", message);
+    Fatal::Failed(moonlog_core::error_info::ErrorInfo { traceback: traceback.filter(|text| !text.is_empty()), ..error })
 }
 
 fn utf8(text: &LuaString, what: &str) -> Result<String, Halt> {

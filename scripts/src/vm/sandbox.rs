@@ -163,7 +163,6 @@ impl Vm {
     }
 
     /// Every name that scripts can reach: globals, and the fields of those that are tables.
-    #[cfg(test)]
     pub fn offered(&self) -> mlua::Result<Vec<String>> {
         let mut names = Vec::new();
         self.globals.for_each(|name: String, value: Value| {

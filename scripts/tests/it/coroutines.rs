@@ -48,6 +48,7 @@ fn where_nothing_can_wait_an_operation_is_an_error_that_says_so() {
         "local t = setmetatable({}, {__tostring = function() sleep(1) return 'x' end}) return tostring(t)",
         "table.sort({1, 2}, function(a, b) local f = coroutine.wrap(function() exec('x') end) f() return a < b end)",
         "string.gsub('abc', '.', function() step('s', function() end) end)",
+        "local _, err = xpcall(error, function() exec('a') end, 'x') error(err, 0)",
     ] {
         let error = error(source);
         assert_eq!(error.code, "operation_not_allowed", "{source}: {}", error.message);
@@ -69,4 +70,17 @@ fn a_script_cannot_yield_where_nobody_resumes_it() {
     let source = "local main = coroutine.running() local r = parallel { function() return {coroutine.resume(main)} end } return r[1]";
     assert_eq!(eval(source), r#"[false,"cannot resume a coroutine that the script did not create"]"#);
     assert_eq!(error("coroutine.close(coroutine.running())").code, "invalid_argument");
+}
+
+#[test]
+fn what_an_error_handler_throws_is_what_xpcall_returns() {
+    for (source, expected) in [
+        ("return { xpcall(error, function(e) return 'handled ' .. e end, 'x') }", r#"[false,"handled x"]"#),
+        ("return { xpcall(error, function(e) error('worse than ' .. e, 0) end, 'x') }", r#"[false,"worse than x"]"#),
+        ("return { xpcall(function(...) return ... end, error, 1, 2) }", "[true,1,2]"),
+        ("return { xpcall(function() return exec('a') == nil end, error) }", "[true,false]"),
+    ] {
+        assert_eq!(eval(source), expected, "{source}");
+    }
+    assert_eq!(error("xpcall(error, 'no function')").code, "invalid_argument");
 }

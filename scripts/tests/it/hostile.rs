@@ -68,6 +68,11 @@ fn memory_bombs_are_stopped() {
     ] {
         assert_eq!(ends(&engine, source), "limit_memory", "{source}");
     }
+    let error = crate::world::error(
+        "local t = {}\nlocal function grow()\nfor i = 1, 1e9 do t[i] = ('x'):rep(1000) .. i end\nend\ngrow()",
+    );
+    assert_eq!(error.code, "limit_memory");
+    assert_eq!(error.traceback.as_deref(), Some("test:3 function grow\ntest:5"), "where it was used up");
     // What is garbage does not count.
     let engine = crate::world::engine(Limits { memory_bytes: 16 << 20, ..Limits::default() });
     assert_eq!(ends(&engine, "for i = 1, 300 do local s = ('x'):rep(1000000) .. i end return 1"), "Returned(1)");

@@ -19,6 +19,8 @@ fn answers(step: &StepStarted) -> Say {
         ("wait_for", _) => Say::Ok(r#"{"a":[1,null,3],"b":null}"#),
         ("approve", _) => Say::Ok(r#"{"approved":true,"by":"me"}"#),
         ("workflow", _) => Say::Ok(r#"[1,2]"#),
+        ("tool", "look") => Say::Ok(r#"{"content":"x"}"#),
+        ("tool", _) => Say::Bad(StepOutcome::Error, "unknown_tool"),
         ("http", _) => Say::Ok(r#"{"status":200,"headers":{},"body":"ok"}"#),
         _ => Say::Ok("null"),
     }
@@ -59,6 +61,12 @@ fn operations_write_their_inputs_and_give_what_came_of_them() {
             "[]",
         ),
         (r#"attach("p"):signal("SIGTERM")"#, r#"process_signal {"process":"p","signal":"SIGTERM"}"#, "true"),
+        (
+            r#"tool("read_file", {path = "a"}, {label = "look", retry = 2}).content"#,
+            r#"tool {"input":{"path":"a"},"name":"read_file","retry":{"backoff_ms":1000,"factor":2,"max":2,"max_backoff_ms":60000}}"#,
+            r#""x""#,
+        ),
+        (r#"select(2, tool("nope")).code"#, r#"tool {"input":{},"name":"nope"}"#, r#""unknown_tool""#),
         (r#"sleep("250ms")"#, r#"sleep {"ms":250}"#, "null"),
         (r#"sleep(1.5)"#, r#"sleep {"ms":1500}"#, "null"),
         (

@@ -7,6 +7,7 @@ use crate::cli::{
     output,
 };
 use serde_json::json;
+use std::path::Display;
 
 /// Runs the command.
 pub fn run(options: &Check) -> Result<Status, Failure> {
@@ -22,6 +23,10 @@ pub fn run(options: &Check) -> Result<Status, Failure> {
         Ok(_) if options.format.json => Ok(Status::Done),
         Ok(info) => {
             let what = if info.is_workflow { "workflow" } else { "script" };
+            let file = options.file.display();
+            for warning in &info.warnings {
+                output::text(&place(&file, warning.line, &format!("warning: {}", warning.message)))?;
+            }
             output::text(&format!("ok: {what} {}", info.name.as_deref().unwrap_or(&name)))?;
             Ok(Status::Done)
         }
@@ -29,14 +34,18 @@ pub fn run(options: &Check) -> Result<Status, Failure> {
         Err(problems) => {
             let count = if problems.len() == 1 { "a problem".into() } else { format!("{} problems", problems.len()) };
             let file = options.file.display();
-            let lines = problems.iter().map(|problem| match problem.line {
-                Some(line) => {
-                    let message = problem.message.as_str();
-                    format!("{file}:{line}: {}", message.strip_prefix(&format!("line {line}: ")).unwrap_or(message))
-                }
-                None => format!("{file}: {}", problem.message),
-            });
+            let lines = problems.iter().map(|problem| place(&file, problem.line, &problem.message));
             Err(Failure::failed(format!("{file} has {count}")).details(lines))
         }
+    }
+}
+
+/// `file:3: what is wrong`, which editors and terminals know how to follow.
+fn place(file: &Display<'_>, line: Option<u32>, message: &str) -> String {
+    match line {
+        Some(line) => {
+            format!("{file}:{line}: {}", message.strip_prefix(&format!("line {line}: ")).unwrap_or(message))
+        }
+        None => format!("{file}: {message}"),
     }
 }

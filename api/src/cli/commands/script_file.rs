@@ -1,6 +1,7 @@
 //! A script's source, from a file or from standard input.
 
 use crate::cli::failure::Failure;
+use serde_json::{Value, json};
 use std::{io::Read, path::Path};
 
 /// Reads `path`; `-` is standard input.
@@ -13,6 +14,11 @@ pub fn read(path: &Path) -> Result<String, Failure> {
     };
     let bytes = bytes.map_err(|error| Failure::file("read", path, &error))?;
     String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{} is no text in UTF-8", path.display())))
+}
+
+/// A file as the `script` of a request.
+pub fn as_script(path: &Path) -> Result<Value, Failure> {
+    Ok(json!({ "source": read(path)?, "name": stem(path) }))
 }
 
 /// The file's name without its extension, by which the script goes.

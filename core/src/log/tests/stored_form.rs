@@ -476,7 +476,7 @@ fn what_is_left_of_a_removed_event() {
 #[test]
 fn the_chain_stays_whole_when_an_event_is_removed() {
     let (first, second) = (put_record("secret"), put_record("kept"));
-    let mut builder = FrameBuilder::new(1);
+    let mut builder = FrameBuilder::new(1, 0);
     builder.push(|out| out.extend_from_slice(&first));
     builder.push(|out| out.extend_from_slice(&second));
     let (key, mut value, hash) = builder.finish(Hash::ZERO);

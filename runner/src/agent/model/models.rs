@@ -18,7 +18,7 @@ use std::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is configured of models.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModelsOptions {
     /// `[models.NAME]`
     pub models: BTreeMap<String, ModelOptions>,
@@ -26,6 +26,12 @@ pub struct ModelsOptions {
     pub aliases: BTreeMap<String, String>,
     /// `[defaults] model`
     pub default: String,
+}
+
+impl Default for ModelsOptions {
+    fn default() -> Self {
+        Self { models: BTreeMap::new(), aliases: BTreeMap::new(), default: "main".into() }
+    }
 }
 
 /// A model that can be asked.

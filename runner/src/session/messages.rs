@@ -1,0 +1,153 @@
+//! What is said in a session. Each message is answered by a job of its own, which bears the message's id; jobs of one
+//! session take turns, in the order in which they came. So a message that waits is a job that waits, and both survive a
+//! restart.
+
+use crate::{
+    agent::Why,
+    request::{CommandError, ScriptSource, Submit},
+    runner::{Inner, Runner},
+};
+use moonlog_core::{
+    decide::{Busy, Refusal, decide_change_queued, decide_drop_queued, decide_edit, decide_message},
+    event::EventBody,
+    id::{JobId, SessionId},
+    json::Json,
+    log::Expected,
+    projection::SessionState,
+};
+use serde_json::{Map, Value, json};
+
+/// The workflow that answers a message.
+const TURN: &str = include_str!("turn.luau");
+
+/// What of a session's `agent` is passed on.
+const AGENT_OPTIONS: [&str; 8] =
+    ["model", "backend", "system", "tools", "schema", "max_turns", "max_tool_calls", "timeout"];
+
+/// Before what waits already.
+const URGENT: i32 = 1;
+
+impl Runner {
+    /// Says something in a session. Gives the job that answers it.
+    ///
+    /// # Errors
+    /// Where there is no such session, it is closed, or it is busy and `busy` says to refuse.
+    pub async fn say(&self, session: &SessionId, parts: Json, busy: Busy) -> Result<JobId, CommandError> {
+        let inner = self.inner();
+        let job: JobId = uuid::Uuid::now_v7().into();
+        let state =
+            inner.decide_session(session, |state| decide_message(state, job.to_string(), parts.clone(), busy)).await?;
+        if busy == Busy::Interrupt {
+            inner.interrupt(session);
+        }
+        let priority = if busy == Busy::Interrupt { URGENT } else { 0 };
+        inner.answer(&state, job, priority).await
+    }
+
+    /// Says something else in the place of an earlier message.
+    ///
+    /// # Errors
+    /// Where there is no such message of a user's, or the session is closed or busy.
+    pub async fn edit(&self, session: &SessionId, message: &str, parts: Json) -> Result<JobId, CommandError> {
+        let inner = self.inner();
+        let job: JobId = uuid::Uuid::now_v7().into();
+        let state =
+            inner.decide_session(session, |state| decide_edit(state, message, job.to_string(), parts.clone())).await?;
+        inner.answer(&state, job, 0).await
+    }
+
+    /// Changes a message that waits.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn change_queued(&self, session: &SessionId, message: &str, parts: Json) -> Result<(), CommandError> {
+        let decide = |state: &SessionState| decide_change_queued(state, message, parts.clone());
+        self.inner().decide_session(session, decide).await.map(drop)
+    }
+
+    /// Takes back a message that waits, and the job that would answer it.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn drop_queued(&self, session: &SessionId, message: &str) -> Result<(), CommandError> {
+        self.inner().decide_session(session, |state| decide_drop_queued(state, message)).await?;
+        if let Ok(job) = message.parse::<JobId>() {
+            self.inner().cancel_child(&job, Some(*session), "its message was taken back").await;
+        }
+        Ok(())
+    }
+
+    /// Ends the turn that is under way where it stands; what was said of the answer is kept.
+    ///
+    /// # Errors
+    /// Where there is no such session, or no turn is under way in it.
+    pub async fn interrupt(&self, session: &SessionId) -> Result<(), CommandError> {
+        let inner = self.inner();
+        let state = inner.known_session(session)?;
+        if inner.interrupt(session) {
+            return Ok(());
+        }
+        Err(Refusal::SessionIdle { session: state.id }.into())
+    }
+}
+
+impl Inner {
+    /// Asks a session's agent to stop. Gives whether one is there.
+    fn interrupt(&self, session: &SessionId) -> bool {
+        let agent = self.agents.of(session);
+        if let Some(agent) = &agent {
+            agent.interrupter.ask(Why::Asked);
+        }
+        agent.is_some()
+    }
+
+    /// Decides something on a session as it stands, and records it.
+    async fn decide_session(
+        &self,
+        session: &SessionId,
+        decide: impl Fn(&SessionState) -> Result<Vec<EventBody>, Refusal>,
+    ) -> Result<std::sync::Arc<SessionState>, CommandError> {
+        let _turn = self.commands.of(session.as_bytes()).lock().await;
+        let state = self.known_session(session)?;
+        let events = decide(&state)?;
+        self.append_to_session(session, Expected::Any, events).await?;
+        Ok(state)
+    }
+
+    /// Submits the job that answers the message of the same id.
+    async fn answer(&self, session: &SessionState, job: JobId, priority: i32) -> Result<JobId, CommandError> {
+        let source = ScriptSource::Script { source: TURN.into(), name: Some("session-turn".into()) };
+        let args = json!({ "session": session.id, "message": job, "agent": agent_options(&session.agent) });
+        let submit = Submit {
+            args: Some(Json::from(args)),
+            session: Some(session.id),
+            concurrency_key: Some(format!("session/{}", session.id)),
+            priority,
+            ..Submit::new(source)
+        };
+        match self.admit(submit, job, None, true).await {
+            Ok(_) => Ok(job),
+            Err(error) => {
+                let message = job.to_string();
+                let dropped = self.decide_session(&session.id, |state| decide_drop_queued(state, &message)).await;
+                if let Err(error) = dropped {
+                    tracing::warn!(session = %session.id, %error, "a message that no job answers was left queued");
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// What a session's `agent` says, as `agent` takes it: a model's name, or options.
+fn agent_options(agent: &Json) -> Value {
+    match agent.to_value() {
+        Value::String(model) => json!({ "model": model }),
+        Value::Object(fields) => {
+            let known =
+                fields.into_iter().filter(|(name, value)| AGENT_OPTIONS.contains(&name.as_str()) && !value.is_null());
+            Value::Object(known.collect::<Map<_, _>>())
+        }
+        _ => json!({}),
+    }
+}
