@@ -1,7 +1,7 @@
 //! The runner as its clients see it.
 
 use crate::{
-    agent::{LiveAgents, Meters, model::Models},
+    agent::{self, LiveAgents, Meters, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -229,6 +229,7 @@ impl Runner {
             log,
             options,
         });
+        agent::register_tools(&inner);
         if inner.options.concurrency > 0
             && let Err(error) = inner.record_start().await
         {

@@ -326,10 +326,10 @@ fn check_size(what: &'static str, bytes: usize, limit_bytes: usize) -> Result<()
 }
 
 pub(crate) struct Parent {
-    job: JobId,
-    step: String,
+    pub(crate) job: JobId,
+    pub(crate) step: String,
     /// What is left of it for the child.
-    nesting: u32,
+    pub(crate) nesting: u32,
 }
 
 struct UnderWay(Arc<AtomicUsize>);

@@ -94,6 +94,8 @@ pub(super) const KEYS: &[Key] = &[
         "70",
         "how full a model's context gets before it is compacted; 0: never",
     ),
+    key("agents.subagents_max", Whole(0, 1_000), "8", "agents that a job's agents may have running at once"),
+    key("agents.subagent_depth", Whole(0, 16), "2", "how deep agents may spawn agents"),
     unset("webhooks.*.url", Text, "where events are posted"),
     key("webhooks.*.types", Texts, "", "which events"),
     key("tools.ask", Texts, "", "tool calls that need approval, such as `execute:rm *`"),

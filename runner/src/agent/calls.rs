@@ -6,6 +6,7 @@ use super::{
     interrupt::Interrupt,
     recorder::{Halt, Recorder},
     repair::repair,
+    tools::ASK_USER,
 };
 use crate::{
     process::Owner,
@@ -60,6 +61,8 @@ impl Caller<'_> {
             |outcome, output| ToolResult { call_id: call.call_id.clone(), name: call.name.clone(), outcome, output };
         match begun.map(|begun| &begun.result) {
             Some(Some(ended)) => return Ok(result(ended.outcome, ended.output.clone())),
+            // A question that was asked before a restart still waits for its answer.
+            Some(None) if call.name == ASK_USER => {}
             Some(None) => return Ok(result(StepOutcome::Interrupted, interrupted_output())),
             None => {}
         }
@@ -84,7 +87,10 @@ impl Caller<'_> {
                 Decision::Allow | Decision::Deny(_) => None,
             },
         };
-        self.recorder.append_durably(vec![started_event(&context, &call.name, &input, Some(self.turn))]).await?;
+        if begun.is_none() {
+            let started = started_event(&context, &call.name, &input, Some(self.turn));
+            self.recorder.append_durably(vec![started]).await?;
+        }
         let output = match refusal {
             Some(error) => not_begun(StepOutcome::Error, error),
             None => {

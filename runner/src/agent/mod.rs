@@ -24,8 +24,11 @@ mod recorder;
 mod repair;
 mod schema;
 mod session;
+mod subagents;
+mod surroundings;
 mod system;
 mod tokens;
+mod tools;
 mod turn;
 
 pub(crate) use budget::Meters;
@@ -35,4 +38,5 @@ pub(crate) use live::LiveAgents;
 pub(crate) use open_work::OpenWork;
 pub use options::AgentOptions;
 pub(crate) use perform::{AgentContext, perform};
+pub(crate) use tools::register as register_tools;
 pub(crate) use session::{own_session, release};

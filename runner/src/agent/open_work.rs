@@ -76,7 +76,11 @@ impl OpenWork {
     pub(crate) fn close(&mut self, outcome: StepOutcome, error: &ErrorInfo) -> Vec<NewEvent> {
         self.over = true;
         let mut events: Vec<EventBody> = Vec::new();
-        for call_id in std::mem::take(&mut self.tools) {
+        // A call that waits for a person goes on waiting after a restart.
+        let waits = |call_id: &String| outcome == StepOutcome::Interrupted && self.approvals.contains(call_id);
+        let ended: Vec<String> = self.tools.iter().filter(|call_id| !waits(call_id)).cloned().collect();
+        self.tools.clear();
+        for call_id in ended {
             events.push(EventBody::ToolFinished(ToolFinished {
                 call_id,
                 outcome,

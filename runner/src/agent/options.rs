@@ -15,6 +15,10 @@ pub struct AgentOptions {
     pub max_tool_calls: u32,
     /// How full a model's context gets before the conversation is compacted, in percent; 0: never.
     pub compact_percent: u64,
+    /// How many agents a job's agents may have running at once.
+    pub subagents_max: usize,
+    /// How deep agents may spawn agents.
+    pub subagent_depth: u32,
 }
 
 impl Default for AgentOptions {
@@ -25,6 +29,8 @@ impl Default for AgentOptions {
             max_turns: 50,
             max_tool_calls: 200,
             compact_percent: 70,
+            subagents_max: 8,
+            subagent_depth: 2,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     open_work::OpenWork,
     recorder::{Halt, Recorder},
     session::{self, Refused, Taken, own_session},
+    surroundings::{self, Around},
     system::{self, Surroundings},
     turn::{Act, Outcome, Turns},
 };
@@ -339,9 +340,11 @@ impl Agent<'_> {
     /// One turn of the model.
     async fn chat(&mut self) -> Result<Option<End>, Refused> {
         let turn = self.conversation.turns() + 1;
-        let around = Surroundings { root: self.root.as_deref(), has_tools: !self.offered.is_empty(), running: &[] };
+        let Around { running, notices } = surroundings::look(self.context, &self.recorder.session, &self.conversation);
+        let around = Surroundings { root: self.root.as_deref(), has_tools: !self.offered.is_empty(), running: &running };
         let system = system::prompt(self.input.system.as_deref(), self.turns.schema(), &around);
-        let mut before = Vec::new();
+        // What is told now stands in the request that is made now, and in all that follow.
+        let mut before: Vec<NewEvent> = notices.into_iter().map(|notice| self.say(notice)).collect();
         if system != self.told {
             let parts = vec![Part::text(system.as_str())];
             before.push(self.say(Message { id: format!("s{turn}"), role: Role::System, parts, turn }));

@@ -76,6 +76,12 @@ impl ActiveJob {
         }
     }
 
+    /// The jobs of agents that its agents have spawned and that have not ended.
+    pub(super) fn spawned(&self) -> Vec<JobId> {
+        let state = if self.had_agents { self.inner.views.job(&self.id).ok().flatten() } else { None };
+        state.map(|state| state.live_children().collect()).unwrap_or_default()
+    }
+
     /// Comes when what the job's agents used can be read.
     pub(super) async fn settle_agents(&self) -> Result<(), Stop> {
         if self.had_agents {

@@ -125,7 +125,8 @@ impl ActiveJob {
 
     /// Asks the children that still run to end. Each is a job of its own, and records its end itself.
     async fn cancel_children(&mut self) {
-        let children: Vec<_> = std::mem::take(&mut self.children).into_values().collect();
+        let mut children: Vec<_> = std::mem::take(&mut self.children).into_values().collect();
+        children.extend(self.spawned());
         let (session, reason) = (self.submitted.session, format!("its parent {} has ended", self.id));
         join_all(children.iter().map(|child| self.inner.cancel_child(child, session, &reason))).await;
     }

@@ -7,7 +7,10 @@ use moonlog_core::{
     json::Json,
     projection::JobStatus,
 };
-use moonlog_runner::agent::model::{ModelOptions, ModelsOptions, Provider};
+use moonlog_runner::{
+    RunnerOptions,
+    agent::model::{ModelOptions, ModelsOptions, Provider},
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -18,6 +21,10 @@ pub struct Stage {
 }
 
 pub fn stage(turns: Value) -> Stage {
+    stage_with(turns, |_| {})
+}
+
+fn stage_with(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> Stage {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let file = folder.path().join("turns.json");
     std::fs::write(&file, turns.to_string()).unwrap();
@@ -25,6 +32,7 @@ pub fn stage(turns: Value) -> Stage {
     let place = Place::with(move |options| {
         options.agents.models = models(file.clone());
         options.tools.roots = vec![root.clone()];
+        change(options);
     });
     Stage { place, folder }
 }
@@ -306,4 +314,98 @@ fn several_models_are_asked_side_by_side() {
         return { results.main, results.fast, infos.main.turns, infos.errors.none.code }",
     );
     assert_eq!(result, json!(["same", "same", 1, "unknown_model"]));
+}
+
+/// All that was said in a job's agents, by role, as JSON.
+fn said(place: &Place, job: &JobId) -> Vec<(String, String)> {
+    let added = |event: &Arc<moonlog_core::event::Event>| match &event.body {
+        EventBody::ChatMessageAdded(added) => Some((added.role.clone(), added.parts.to_string())),
+        _ => None,
+    };
+    place.events(job).iter().filter_map(added).collect()
+}
+
+#[test]
+fn an_agent_spawns_another_and_is_told_of_its_end() {
+    let other = tempfile::tempdir().unwrap();
+    let file = other.path().join("turns.json");
+    std::fs::write(&file, json!([{ "text": "part done" }]).to_string()).unwrap();
+    let stage = stage_with(
+        json!([
+            { "tool_calls": [{ "name": "spawn_agent", "input": { "task": "a part", "label": "helper", "model": "other" } }] },
+            { "tool_calls": [{ "name": "execute", "input": { "command": "timeout 1 tail -f /dev/null; true" } }] },
+            { "tool_calls": [{ "name": "list_agents", "input": {} }] },
+            { "text": "all done" },
+        ]),
+        move |options| {
+            let other = ModelOptions { file: Some(file.clone()), ..ModelOptions::new(Provider::Scripted, "") };
+            options.agents.models.models.insert("other".into(), other);
+        },
+    );
+    let job = stage.place.submit("return (agent('x'))");
+    assert_eq!(stage.place.result(&job), "\"all done\"");
+    let children = stage.place.children(&job);
+    assert_eq!(children.len(), 1);
+    assert!(stage.place.result(&children[0]).contains("part done"));
+    let said = said(&stage.place, &job);
+    let told = said.iter().filter(|(role, text)| role == "user" && text.contains("(helper) has ended: completed"));
+    assert_eq!(told.count(), 1, "{said:?}");
+    assert!(said.iter().any(|(role, text)| role == "tool" && text.contains("\"status\":\"completed\"")), "{said:?}");
+    stage.place.check();
+}
+
+#[test]
+fn the_end_of_the_parent_ends_the_agents_that_it_spawned() {
+    let other = tempfile::tempdir().unwrap();
+    let file = other.path().join("turns.json");
+    std::fs::write(&file, json!([{ "text": "word ".repeat(4_000), "delay_ms": 5 }]).to_string()).unwrap();
+    let stage = stage_with(
+        json!([{ "tool_calls": [{ "name": "spawn_agent", "input": { "task": "a part", "model": "other" } }] }, { "text": "done" }]),
+        move |options| {
+            let other = ModelOptions { file: Some(file.clone()), ..ModelOptions::new(Provider::Scripted, "") };
+            options.agents.models.models.insert("other".into(), other);
+        },
+    );
+    let job = stage.place.submit("return (agent('x'))");
+    assert_eq!(stage.place.result(&job), "\"done\"");
+    let children = stage.place.children(&job);
+    assert_eq!(stage.place.ended(&children[0]).state, JobStatus::Cancelled);
+    stage.place.check();
+}
+
+#[test]
+fn a_full_context_is_compacted_and_the_first_message_kept() {
+    let call = |n: usize| json!({ "tool_calls": [{ "name": "execute", "input": { "command": format!("echo {n} {}", "x".repeat(400)) } }] });
+    let mut turns: Vec<Value> = (0..6).map(call).collect();
+    turns.push(json!({ "text": "done" }));
+    let stage = stage_with(json!(turns), |options| {
+        options.agents.models.models.get_mut("main").unwrap().context_tokens = 1_500;
+    });
+    let job = stage.place.submit("return (agent('the task', { tools = { 'execute' } }))");
+    assert_eq!(stage.place.result(&job), "\"done\"");
+    let compacted: Vec<_> = stage.place.events(&job).iter().filter_map(|event| match &event.body {
+        EventBody::ChatCompacted(compacted) => Some((compacted.tokens_before > compacted.tokens_after, compacted.messages_before)),
+        _ => None,
+    }).collect();
+    assert!(!compacted.is_empty() && compacted.iter().all(|(smaller, count)| *smaller && *count >= 3), "{compacted:?}");
+    stage.place.check();
+}
+
+#[test]
+fn a_question_to_the_user_survives_a_restart() {
+    let stage = stage(json!([
+        { "tool_calls": [{ "name": "ask_user", "input": { "question": "Which one?", "options": ["a", "b"] } }] },
+        { "text": "thanks" },
+    ]));
+    let job = stage.place.submit("return (agent('x'))");
+    stage.place.until_event(&job, "tool.approval_requested");
+    let place = stage.place.kill(0);
+    let id = place.until("the question", || place.runner.job(&job).unwrap()?.open_approvals().next().map(|open| open.id));
+    place.until("the second attempt", || (place.count(&job, "step.started") == 2).then_some(()));
+    place.block_on(place.runner.decide(&job, &id, Decision::Approved, Some("me".into()), Some("b".into()))).unwrap();
+    assert_eq!(place.result(&job), "\"thanks\"");
+    assert_eq!(place.count(&job, "tool.approval_requested"), 1);
+    assert_eq!((place.count(&job, "tool.started"), place.count(&job, "tool.finished")), (1, 1));
+    assert!(said(&place, &job).iter().any(|(_, text)| text.contains("\"answer\":\"b\"")));
+    place.check();
 }

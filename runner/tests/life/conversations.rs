@@ -51,7 +51,7 @@ fn messages_are_answered_in_turn_and_the_snapshot_is_what_the_log_folds_to() {
     let session = session(place);
     let jobs: Vec<JobId> =
         ["a", "b", "c"].map(|text| say(place, &session, text, Busy::Queue).unwrap()).into_iter().collect();
-    assert_eq!(say(place, &session, "d", Busy::Reject).is_err(), true);
+    assert!(say(place, &session, "d", Busy::Reject).is_err());
     for job in &jobs {
         assert!(place.result(job).contains("\"text\":"));
     }

@@ -1,0 +1,186 @@
+//! Agents that an agent spawns: child jobs with conversations of their own, limited in number and depth, inside their
+//! parent's budget. Whoever ends the parent ends them.
+
+use super::session::own_session;
+use crate::{
+    request::{ScriptSource, Submit},
+    runner::Inner,
+    submit::Parent,
+    tool::ToolContext,
+};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{ChatMessageQueued, EventBody, NewEvent, StreamId},
+    id::{JobId, SessionId},
+    json::Json,
+    log::{Append, Expected},
+    projection::{JobFilter, JobState, JobStatus},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
+
+/// The workflow of a spawned agent.
+const SUBAGENT: &str = include_str!("subagent.luau");
+const WORKFLOW: &str = "subagent";
+
+/// The step that its agent is.
+const STEP: &str = "agent";
+
+/// Agents that a job may list.
+const LISTED: usize = 200;
+
+/// Prefix of the ids of messages that another agent sends.
+pub(super) const MAIL: &str = "msg-";
+
+/// What is asked of a new agent.
+pub(super) struct Spawn {
+    pub(super) task: String,
+    pub(super) label: Option<String>,
+    pub(super) options: Value,
+}
+
+fn failed(error: impl std::fmt::Display) -> ErrorInfo {
+    ErrorInfo::new("subagent_failed", error.to_string())
+}
+
+/// The job whose agent calls.
+fn caller(context: &ToolContext) -> Result<JobId, ErrorInfo> {
+    context.owner.job.ok_or_else(|| ErrorInfo::new("no_job", "only an agent within a job has agents of its own"))
+}
+
+/// Spawns an agent. Gives its id.
+pub(super) async fn spawn(inner: &Inner, context: &ToolContext, spawn: Spawn) -> Result<JobId, ErrorInfo> {
+    let parent = caller(context)?;
+    let options = &inner.options.agents;
+    let running = children(inner, &parent)?.iter().filter(|child| child.ended_at.is_none()).count();
+    if running >= options.subagents_max {
+        let max = options.subagents_max;
+        let message = format!("{max} agents of yours are running, and no more may: wait for one with wait_agent");
+        return Err(ErrorInfo::new("limit_subagents", message));
+    }
+    if depth(inner, &parent) >= options.subagent_depth {
+        let message = "an agent that was spawned so deep may spawn no further ones: do the work yourself";
+        return Err(ErrorInfo::new("limit_subagent_depth", message));
+    }
+    let has_workspace = |session: &SessionId| {
+        inner.views.session(session).ok().flatten().is_some_and(|state| state.workspace.is_some())
+    };
+    let child: JobId = uuid::Uuid::now_v7().into();
+    let submit = Submit {
+        args: Some(Json::from(json!({ "task": spawn.task, "options": spawn.options }))),
+        session: context.owner.session.filter(has_workspace),
+        labels: BTreeMap::from([("agent".into(), spawn.label.unwrap_or_else(|| WORKFLOW.into()))]),
+        ..Submit::new(ScriptSource::Script { source: SUBAGENT.into(), name: Some(WORKFLOW.into()) })
+    };
+    let step = context.owner.step.as_deref().unwrap_or_default().to_owned();
+    let parent = Parent { job: parent, step, nesting: 0 };
+    inner.admit(submit, child, Some(parent), false).await.map_err(failed)?;
+    Ok(child)
+}
+
+/// How many agents stand above this one.
+fn depth(inner: &Inner, job: &JobId) -> u32 {
+    let (mut depth, mut at) = (0, *job);
+    while let Ok(Some(state)) = inner.views.job(&at) {
+        let Some(parent) = state.submitted.parent.as_ref().filter(|_| state.submitted.workflow == WORKFLOW) else { break };
+        depth += 1;
+        at = parent.job;
+    }
+    depth
+}
+
+/// The agents that a job has spawned, newest first.
+pub(super) fn children(inner: &Inner, parent: &JobId) -> Result<Vec<Arc<JobState>>, ErrorInfo> {
+    let filter = JobFilter { parent: Some(*parent), workflow: Some(WORKFLOW.into()), ..JobFilter::default() };
+    let page = inner.views.jobs(&filter, None, LISTED).map_err(failed)?;
+    Ok(page.items.iter().filter_map(|child| inner.views.job(&child.id).ok().flatten()).collect())
+}
+
+/// One of them, by its id.
+fn child(inner: &Inner, context: &ToolContext, id: &str) -> Result<Arc<JobState>, ErrorInfo> {
+    let parent = caller(context)?;
+    let state = id.parse::<JobId>().ok().and_then(|id| inner.views.job(&id).ok().flatten());
+    let is_mine = |state: &Arc<JobState>| state.submitted.parent.as_ref().is_some_and(|of| of.job == parent);
+    state.filter(is_mine).ok_or_else(|| {
+        let known = children(inner, &parent).unwrap_or_default();
+        let ids: Vec<String> = known.iter().map(|child| child.id.to_string()).collect();
+        let there = if ids.is_empty() { "you have none".into() } else { format!("you have {}", ids.join(", ")) };
+        ErrorInfo::new("no_such_agent", format!("there is no agent `{id}` of yours: {there}"))
+    })
+}
+
+/// An agent in a few words. `result` asks for what it answered.
+pub(super) fn describe(state: &JobState, result: bool) -> Value {
+    let mut out = json!({
+        "id": state.id,
+        "label": state.submitted.labels.get("agent"),
+        "status": if state.ended_at.is_none() { "running".to_owned() } else { state.status.to_string() },
+        "tokens": state.usage.prompt_tokens + state.usage.completion_tokens,
+    });
+    if result && state.ended_at.is_some() {
+        match (&state.result, &state.error) {
+            (Some(result), _) => {
+                let value = result.to_value();
+                out["result"] = value.get("text").cloned().unwrap_or(value);
+            }
+            (None, Some(error)) => out["error"] = json!({ "code": error.code, "message": error.message }),
+            (None, None) => {}
+        }
+    }
+    out
+}
+
+/// Waits for an agent's end, but not longer than `at_most`: that it still runs is no error.
+pub(super) async fn wait(inner: &Inner, context: &ToolContext, id: &str, at_most: Duration) -> Result<Value, ErrorInfo> {
+    let known = child(inner, context, id)?;
+    // Asked for before the look, so that an end in between is not missed.
+    let ended = inner.waiters.end_of(known.id);
+    if child(inner, context, id)?.ended_at.is_none() {
+        let _ = tokio::time::timeout(at_most, ended).await;
+    }
+    Ok(describe(&*child(inner, context, id)?, true))
+}
+
+/// An agent as it stands.
+pub(super) fn status(inner: &Inner, context: &ToolContext, id: &str, result: bool) -> Result<Value, ErrorInfo> {
+    let state = child(inner, context, id)?;
+    if result && state.ended_at.is_none() {
+        return Err(ErrorInfo::new("agent_running", "it has no result yet: wait for it with wait_agent").retryable());
+    }
+    Ok(describe(&state, result))
+}
+
+/// Tells an agent something; it hears of it before its next turn.
+pub(super) async fn message(inner: &Inner, context: &ToolContext, id: &str, text: &str) -> Result<Value, ErrorInfo> {
+    let state = child(inner, context, id)?;
+    if state.status != JobStatus::Queued && state.ended_at.is_some() {
+        return Err(ErrorInfo::new("agent_ended", "it has ended, and hears nothing any more"));
+    }
+    let session = session_of(&state);
+    let message = format!("{MAIL}{}", uuid::Uuid::now_v7());
+    let queued = ChatMessageQueued { message, parts: Json::from(json!([{ "type": "text", "text": text }])) };
+    let event = NewEvent { session: Some(session), ..NewEvent::new(EventBody::ChatMessageQueued(queued)) }.job(state.id);
+    inner.log.append(Append::new(StreamId::Session(session), Expected::Open, vec![event])).map_err(|_| {
+        ErrorInfo::new("agent_not_ready", "it has not begun yet: give it a moment").retryable()
+    })?;
+    Ok(json!({ "id": state.id, "sent": true }))
+}
+
+/// Stops an agent where it stands.
+pub(super) fn interrupt(inner: &Inner, context: &ToolContext, id: &str) -> Result<Value, ErrorInfo> {
+    let state = child(inner, context, id)?;
+    let agent = inner.agents.of(&session_of(&state));
+    if let Some(agent) = &agent {
+        agent.interrupter.ask(super::Why::Asked);
+    }
+    Ok(json!({ "id": state.id, "interrupted": agent.is_some() }))
+}
+
+/// The session that a spawned agent speaks in.
+fn session_of(state: &JobState) -> SessionId {
+    own_session(&state.id, state.run.max(1), STEP)
+}
