@@ -169,6 +169,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tools_get_their_limits_and_rules() {
+        let load = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("moonlog.toml");
+            std::fs::write(&file, text).unwrap();
+            tools(&crate::config::Config::load(Some(&file), [], &[]).unwrap().config.tools)
+        };
+        let defaults = load("").unwrap();
+        assert_eq!(defaults.limits, ToolLimits::default());
+        assert_eq!(defaults.roots, [std::path::PathBuf::from(".")]);
+        let text =
+            "[tools]\nread_max_bytes = 2_048\nexecute_timeout_ms = 500\ndeny = [\"execute:rm *\"]\nroots = [\"/srv\"]";
+        let set = load(text).unwrap();
+        assert_eq!((set.limits.read_max_bytes, set.limits.execute_timeout_ms), (2_048, 500));
+        assert_eq!((set.policy.deny[0].to_string().as_str(), set.roots.len()), ("execute:rm *", 1));
+        assert!(load("[tools]\nask = [\"execute:\"]").is_err());
+    }
+
+    #[test]
     fn networks_of_scripts() {
         let read = |text: &str| networks(&[text.to_owned()]);
         for (text, count) in [("127.0.0.1", 1), ("10.0.0.0/8", 1), ("fd00::/8", 1), ("localhost", 2)] {
