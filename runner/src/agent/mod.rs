@@ -20,6 +20,7 @@ pub mod model;
 mod open_work;
 mod options;
 mod perform;
+mod place;
 mod recorder;
 mod repair;
 mod schema;

@@ -10,13 +10,14 @@ use super::{
     live::LiveAgent,
     model::{ChatRequest, Model, Provider, ToolSpec},
     open_work::OpenWork,
+    place::{offered, place},
     recorder::{Halt, Recorder},
     session::{self, Refused, Taken, own_session},
     surroundings::{self, Around},
     system::{self, Surroundings},
     turn::{Act, Outcome, Turns},
 };
-use crate::{runner::Inner, step_result::StepResult, tool::ToolDefinition, workspace::WorkspaceSpec};
+use crate::{runner::Inner, step_result::StepResult, tool::ToolDefinition};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{ChatCompacted, ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome},
@@ -133,51 +134,6 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         session::release(inner, &context.job, id, began_with);
     }
     ended
-}
-
-/// Where an agent works: in a workspace that it asks for, in its session's, in its job's, or where all may. The session
-/// is the one whose files are changed.
-async fn place(
-    context: &AgentContext,
-    input: &AgentInput,
-    session: &SessionId,
-) -> Result<(SessionId, Option<PathBuf>), ErrorInfo> {
-    let inner = &*context.inner;
-    if let Some(spec) = &input.workspace {
-        let spec = match spec.to::<String>() {
-            Ok(path) => Some(WorkspaceSpec::Directory { path: Some(path.into()) }),
-            Err(_) => WorkspaceSpec::read(spec)?,
-        };
-        if let Some(spec) = spec {
-            inner
-                .applied(inner.log.head())
-                .await
-                .map_err(|error| ErrorInfo::new("log_unavailable", error.to_string()))?;
-            return Ok((*session, Some(inner.workspaces.ensure(session, Some(spec)).await?.path)));
-        }
-    }
-    if input.session.is_some()
-        && let Some(root) = inner.workspaces.root(session).await?
-    {
-        return Ok((*session, Some(root)));
-    }
-    match &context.job_session {
-        Some(outer) if outer != session => Ok((*outer, inner.workspaces.root(outer).await?)),
-        _ => Ok((*session, None)),
-    }
-}
-
-/// The tools that an agent may use.
-fn offered(inner: &Inner, input: &AgentInput) -> Result<Vec<ToolDefinition>, ErrorInfo> {
-    let all = inner.tools.definitions();
-    let Some(names) = &input.tools else { return Ok(all) };
-    let find = |name: &String| {
-        all.iter().find(|tool| tool.name == *name).cloned().ok_or_else(|| {
-            let known: Vec<&str> = all.iter().map(|tool| tool.name.as_str()).collect();
-            ErrorInfo::new("unknown_tool", format!("agent: there is no tool `{name}`: there are {}", known.join(", ")))
-        })
-    };
-    names.iter().map(find).collect()
 }
 
 struct Agent<'a> {
