@@ -279,7 +279,7 @@ impl Fold {
     /// The innermost open code step around a call path.
     fn around(&self, path: &str) -> Option<usize> {
         let ends = path.match_indices('@').map(|(at, _)| &path[..at]);
-        ends.filter_map(|outer| self.steps.get(outer)).map(|open| open.span).last()
+        ends.filter_map(|outer| self.steps.get(outer)).map(|open| open.span).next_back()
     }
 
     fn finish(mut self) -> Trace {
