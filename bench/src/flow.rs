@@ -81,7 +81,7 @@ fn graph(steps: usize) -> FlowDefinition {
     let step = |index: usize| FlowStepDefinition {
         id: format!("s{index}"),
         deps: [7, 14, 21, 28].into_iter().filter_map(|back| Some(format!("s{}", index.checked_sub(back)?))).collect(),
-        batch: (index % 3 == 0).then(|| "b".into()),
+        batch: index.is_multiple_of(3).then(|| "b".into()),
         ..FlowStepDefinition::default()
     };
     let batch = Batch { name: "b".into(), max_concurrent: 2, join: Join::AllDone };

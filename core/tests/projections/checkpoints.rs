@@ -111,7 +111,7 @@ fn assert_sessions_are_the_fold(views: &Views, fold: &Projection, events: &[Arc<
     }
     for status in [None, Some(SessionStatus::Open), Some(SessionStatus::Closed)] {
         let all = fold.sessions().iter().rev().filter(|s| status.is_none_or(|status| s.status == status));
-        let wanted: Vec<_> = all.map(|session| session.view()).collect();
+        let wanted: Vec<_> = all.map(|session| session.summary()).collect();
         let (mut listed, mut cursor) = (Vec::new(), None);
         loop {
             let page = views.sessions(status, cursor, 2).unwrap();

@@ -78,7 +78,7 @@ mod tests {
         let (user, said, tool) = (Role::User, Role::Assistant, Role::Tool);
         let of = |roles: &[Role]| roles.iter().map(|role| message(*role, 100)).collect::<Vec<_>>();
         let long = of(&[user, said, tool, said, tool, said, tool, user]);
-        for (context, expected) in [(100, Some(1..5)), (1_700, Some(1..5)), (2_500, Some(1..5)), (4_000, None)] {
+        for (context, expected) in [(100, Some(1..5)), (1_700, Some(1..5)), (2_500, None), (4_000, None)] {
             assert_eq!(plan(&long, 1, context), expected, "{context}");
         }
         assert_eq!(plan(&of(&[user, said, user]), 1, 10), None);

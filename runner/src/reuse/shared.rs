@@ -71,11 +71,11 @@ impl Index {
     fn apply(&mut self, event: &Event, max_bytes: u64) {
         let Some(job) = event.job else { return };
         match &event.body {
-            EventBody::StepStarted(step) => {
-                // Looked for in the text first: nearly no step has one, and some inputs are large.
-                if step.input.as_str().contains("\"cache_ms\":") && step.input.to_value()["cache_ms"].is_u64() {
-                    self.open.insert((job, step.path.clone()), step.spec_hash);
-                }
+            // Looked for in the text first: nearly no step has one, and some inputs are large.
+            EventBody::StepStarted(step)
+                if step.input.as_str().contains("\"cache_ms\":") && step.input.to_value()["cache_ms"].is_u64() =>
+            {
+                self.open.insert((job, step.path.clone()), step.spec_hash);
             }
             EventBody::StepFinished(end) if !self.open.is_empty() => {
                 let Some(hash) = self.open.remove(&(job, end.path.clone())) else { return };

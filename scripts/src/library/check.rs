@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
-        let cases: [(&str, &[(Option<u32>, &str)]); 7] = [
+        type Said<'a> = &'a [(Option<u32>, &'a str)];
+        let cases: [(&str, Said<'_>); 7] = [
             ("return {\n  run = function( end }", &[(Some(2), "Expected identifier")]),
             ("return {name = 1, run = print}", &[(Some(1), "`name` must be a string")]),
             ("return {\nphases = 'x', run = print}", &[(Some(2), "`phases` must be an array of strings")]),
