@@ -88,7 +88,8 @@ fn a_step_that_is_open_when_the_server_is_killed_goes_on_inside() {
     let place = place.kill(0);
     place.signal(&job, "go", "1");
     place.until("the second attempt waits", || {
-        (place.count(&job, "step.retry_scheduled") == 1 && place.count(&job, "process.exited") == 2).then_some(())
+        // For the signal, for the next attempt, and for the signal again.
+        (place.count(&job, "job.waiting") == 3).then_some(())
     });
     let place = place.restart();
     place.signal(&job, "go", "1");
