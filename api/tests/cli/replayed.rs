@@ -47,6 +47,22 @@ fn a_history_is_walked_and_seen_as_of_a_version() {
 }
 
 #[test]
+fn what_is_no_file_is_written_to_and_not_replaced() {
+    let place = Place::new();
+    place.write("it.luau", "return 1");
+    place.ok(&["run", "./it.luau"]);
+    place.ok(&["export", "last", "-o", "job.moonlog"]);
+    let bundle = std::fs::read_to_string(place.path().join("job.moonlog")).unwrap();
+    assert_eq!(place.ok(&["export", "last", "-o", "/dev/stdout"]), bundle);
+    let link = place.path().join("link.moonlog");
+    std::os::unix::fs::symlink("job.moonlog", &link).unwrap();
+    place.write("job.moonlog", "");
+    place.ok(&["export", "last", "-o", "link.moonlog"]);
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(place.path().join("job.moonlog")).unwrap(), bundle);
+}
+
+#[test]
 fn a_bundle_replays_where_there_is_no_log() {
     let (here, there) = (Place::new(), Place::new());
     here.write("it.luau", SCRIPT);

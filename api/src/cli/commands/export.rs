@@ -36,12 +36,18 @@ pub async fn run(client: &Client, options: &Export) -> Result<Status, Failure> {
     Ok(Status::Done)
 }
 
-/// Writes beside the file first, so that a bundle is there in whole or not at all.
+/// Writes beside the file first, so that a bundle is there in whole or not at all. A device or a pipe is written to as it
+/// is: a file in its place would be the end of it. A link stays one.
 async fn to_file(client: &Client, id: &str, path: &Path) -> Result<u64, Failure> {
+    let unwritable = |error: io::Error| Failure::file("write", path, &error);
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        let out = File::options().write(true).open(path).map_err(unwritable)?;
+        return write(client, id, &mut BufWriter::new(out)).await;
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".partial");
     let beside = Path::new(&beside);
-    let unwritable = |error: io::Error| Failure::file("write", path, &error);
     let mut out = BufWriter::new(File::create(beside).map_err(unwritable)?);
     let written = write(client, id, &mut out).await;
     let finished = match &written {
