@@ -93,7 +93,10 @@ impl Inner {
             }
             let request = EventBody::JobCancelRequested(JobCancelRequested { reason: Some(reason.to_owned()) });
             let cancelled = EventBody::JobCancelled(JobCancelled { reason: Some(reason.to_owned()) });
-            let events = [request, cancelled].into_iter().map(|body| NewEvent::new(body).session(session)).collect();
+            let events = vec![
+                NewEvent::new(request).session(session),
+                NewEvent::new(cancelled).session(session).cause_before(1),
+            ];
             match self.log.append(Append::new(StreamId::Job(*child), Expected::Version(1), events)) {
                 // It has moved on, and will be known in a moment.
                 Err(AppendError::Conflict { actual: 1.., .. }) => {

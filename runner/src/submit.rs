@@ -8,7 +8,7 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobLimits, JobSubmitted, NewEvent, ParentRef, RetryPolicy, StreamId},
+    event::{Cause, EventBody, JobLimits, JobSubmitted, NewEvent, ParentRef, RetryPolicy, StreamId},
     id::{Hash, JobId, SessionId},
     json::Json,
     log::{Append, AppendError, Expected},
@@ -63,8 +63,11 @@ struct Script {
 /// What a `workflow` step asks for.
 pub(crate) struct ChildRequest {
     pub(crate) child: JobId,
+    pub(crate) resume_from: Option<JobId>,
     pub(crate) parent: JobId,
     pub(crate) step: String,
+    /// The position of the step's start.
+    pub(crate) position: u64,
     pub(crate) input: Json,
     pub(crate) nesting: u32,
     pub(crate) queue: String,
@@ -136,10 +139,16 @@ impl Inner {
             timeout_ms: input.opts.timeout_ms,
             retry: input.opts.retry,
             labels: input.opts.labels,
+            resume_from: request.resume_from,
             session: request.session,
             ..Submit::new(ScriptSource::Workflow(input.name))
         };
-        let parent = Parent { job: request.parent, step: request.step, nesting: request.nesting - 1 };
+        let parent = Parent {
+            job: request.parent,
+            step: request.step,
+            position: Some(request.position),
+            nesting: request.nesting - 1,
+        };
         match self.admit(submit, request.child, Some(parent), false).await {
             Ok(_) => Ok(()),
             Err(error) => Err(ErrorInfo::new(error.code(), error.to_string())),
@@ -172,6 +181,7 @@ impl Inner {
         let args = prepare_args(script.args_schema.as_ref(), &args).map_err(SubmitError::InvalidArgs)?;
         let _place = if bounded { Some(self.take_place(&queue)?) } else { None };
         let nesting = parent.as_ref().map_or(self.options.nesting, |parent| parent.nesting);
+        let cause = parent.as_ref().and_then(|parent| parent.position).map(Cause::At);
         let submitted = JobSubmitted {
             workflow: script.workflow,
             script_hash: script.hash,
@@ -198,7 +208,8 @@ impl Inner {
             Some(session) => Some(self.enter_session(session).await?),
             None => None,
         };
-        let event = NewEvent::new(EventBody::JobSubmitted(Arc::new(submitted))).session(request.session);
+        let event =
+            NewEvent { cause, ..NewEvent::new(EventBody::JobSubmitted(Arc::new(submitted))).session(request.session) };
         let append = Append::new(StreamId::Job(job), Expected::NoStream, vec![event]);
         let position = match self.log.append(append) {
             Ok(appended) => appended.last_position,
@@ -328,6 +339,8 @@ fn check_size(what: &'static str, bytes: usize, limit_bytes: usize) -> Result<()
 pub(crate) struct Parent {
     pub(crate) job: JobId,
     pub(crate) step: String,
+    /// The position of the step's start, where it is known.
+    pub(crate) position: Option<u64>,
     /// What is left of it for the child.
     pub(crate) nesting: u32,
 }

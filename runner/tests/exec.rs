@@ -32,6 +32,7 @@ fn process_host() {
 fn context(world: &World) -> ExecContext {
     ExecContext {
         process: Uuid::now_v7().into(),
+        cause: Some(1),
         owner: Owner::job(world.job, Some("step".into())),
         idempotency_key: "key-7".into(),
         workdir: None,

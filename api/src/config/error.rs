@@ -3,6 +3,18 @@
 use super::Source;
 use std::path::PathBuf;
 
+/// A key that nothing reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: unknown {what}{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+pub struct UnknownKey {
+    /// Where it was set.
+    pub origin: Source,
+    /// What is unknown: the key, or the variable.
+    pub what: String,
+    /// The known one that looks most like it.
+    pub nearest: Option<String>,
+}
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -26,16 +38,9 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
-    /// A key that nothing reads.
-    #[error("{origin}: unknown key `{key}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
-    UnknownKey {
-        /// Where it was set.
-        origin: Source,
-        /// The key.
-        key: String,
-        /// The known key that looks most like it.
-        nearest: Option<String>,
-    },
+    /// Keys that nothing reads, all that there are.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    UnknownKeys(Vec<UnknownKey>),
     /// A value that the key cannot have.
     #[error("{origin}: `{key}` must be {expected}, and is {found}")]
     Invalid {

@@ -177,6 +177,11 @@ pub(super) fn is_table(path: &[String]) -> bool {
     })
 }
 
+/// The keys without a name in them.
+pub(super) fn fixed() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.path).filter(|path| !path.contains('*'))
+}
+
 /// The known key that looks most like `path`, where one does.
 pub(super) fn nearest(path: &[String]) -> Option<String> {
     let given = path.join(".");

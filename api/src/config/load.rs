@@ -1,6 +1,10 @@
 //! How the sources are laid over each other: defaults, then the file, then `MOONLOG_A__B` variables, then flags.
 
-use super::{Config, ConfigError, Entry, Source, keys, value::Value};
+use super::{
+    Config, ConfigError, Entry, Source, UnknownKey, keys,
+    value::Value,
+    variables::{self, Purpose},
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -38,14 +42,14 @@ pub(super) type KeyPath = Vec<String>;
 
 /// Values by path, each with its source.
 #[derive(Default)]
-pub(super) struct Values(pub(super) BTreeMap<KeyPath, (Value, Source)>);
+pub(super) struct Values(pub(super) BTreeMap<KeyPath, (Value, Source)>, Vec<UnknownKey>);
 
 impl Config {
     /// Reads `file` (else `moonlog.toml` in the working folder, where there is one), and lays the environment and then
     /// the flags over it.
     ///
     /// # Errors
-    /// The first thing that is wrong, with where it was set.
+    /// All keys that are unknown, or the first other thing that is wrong, with where it was set.
     pub fn load(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
@@ -63,6 +67,9 @@ impl Config {
         }
         values.add_variables(&env)?;
         values.add_flags(flags)?;
+        if !values.1.is_empty() {
+            return Err(ConfigError::UnknownKeys(values.1));
+        }
         values.finish(&env, file)
     }
 }
@@ -104,7 +111,7 @@ impl Values {
             }
             match (keys::find(path), value.get_ref()) {
                 (None, DeValue::Table(inner)) if keys::is_table(path) => self.add_table(path, inner, source)?,
-                (None, _) => return Err(unknown(path, source_here)),
+                (None, _) => self.unknown(path, source_here),
                 (Some(key), value) => {
                     let value = key
                         .kind
@@ -118,12 +125,19 @@ impl Values {
         Ok(())
     }
 
-    /// Variables without `__` (`MOONLOG_TOKEN`, ...) are no keys of the configuration.
     fn add_variables(&mut self, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
         for (variable, text) in env {
-            let Some(name) = variable.strip_prefix(PREFIX).filter(|name| name.contains("__")) else { continue };
-            let path = self.path_of_variable(name);
-            self.add_text(path, text, Source::Variable(variable.clone()))?;
+            let Some(name) = variable.strip_prefix(PREFIX) else { continue };
+            let source = Source::Variable(variable.clone());
+            match variables::purpose(variable) {
+                Some(Purpose::ReadElsewhere) => {}
+                Some(Purpose::Key(key)) => self.add_text(key.split('.').map(Into::into).collect(), text, source)?,
+                None if name.contains("__") => self.add_text(self.path_of_variable(name), text, source)?,
+                None => {
+                    let nearest = variables::nearest(variable, keys::fixed().map(Into::into));
+                    self.1.push(UnknownKey { what: "variable".into(), nearest, origin: source });
+                }
+            }
         }
         Ok(())
     }
@@ -154,17 +168,20 @@ impl Values {
         Ok(())
     }
 
+    fn unknown(&mut self, path: &[String], origin: Source) {
+        self.1.push(UnknownKey { what: format!("key `{}`", path.join(".")), nearest: keys::nearest(path), origin });
+    }
+
     pub(super) fn add_text(&mut self, path: KeyPath, text: &str, source: Source) -> Result<(), ConfigError> {
-        let Some(key) = keys::find(&path) else { return Err(unknown(&path, source)) };
+        let Some(key) = keys::find(&path) else {
+            self.unknown(&path, source);
+            return Ok(());
+        };
         let value =
             key.kind.parse(text).map_err(|found| invalid(&path, &key.kind.expected(), found, source.clone()))?;
         self.0.insert(path, (value, source));
         Ok(())
     }
-}
-
-fn unknown(path: &[String], origin: Source) -> ConfigError {
-    ConfigError::UnknownKey { origin, key: path.join("."), nearest: keys::nearest(path) }
 }
 
 fn invalid(path: &[String], expected: &str, found: String, origin: Source) -> ConfigError {

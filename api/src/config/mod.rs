@@ -1,6 +1,6 @@
 //! The configuration: what can be set (`keys`), with which values (`value`), how file, environment and flags are laid
 //! over each other (`load`), `models` what is configured of models, what that comes to (`effective`), the typed result that the rest of moonlog gets (`settings`), and how `moonlog config`
-//! prints it (`show`). Nothing here starts or opens anything but the configuration's own files.
+//! prints it (`show`), and which variables are moonlog's (`variables`). Nothing here starts or opens anything but the configuration's own files.
 
 mod effective;
 mod error;
@@ -10,11 +10,12 @@ mod models;
 mod settings;
 mod show;
 mod value;
+mod variables;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, UnknownKey};
 pub use load::{Flag, Loaded};
 pub use models::{AgentsConfig, ModelConfig};
 pub use settings::{

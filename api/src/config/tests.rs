@@ -90,7 +90,9 @@ fn flags_win_over_variables_and_those_over_the_file() {
         ("MOONLOG_QUEUES__BUILD__CAPACITY", "6"),
         ("MOONLOG_QUEUES__NEW__CAPACITY", "7"),
         ("MOONLOG_TOOLS__ALLOW", "a, b"),
-        ("MOONLOG_DATA", "no key of the configuration"),
+        ("MOONLOG_DATA", "/elsewhere"),
+        ("MOONLOG_LOG", "debug"),
+        ("MOONLOG_TEST_SEED", "1"),
         ("OTHER__KEY", "not ours"),
     ];
     let loaded = load(text, &env, &[("--concurrency", "runner.concurrency", "3")]).unwrap();
@@ -98,6 +100,8 @@ fn flags_win_over_variables_and_those_over_the_file() {
     assert_eq!((config.runner.concurrency, config.runner.idle_evict.as_millis(), config.runner.warm_vms), (3, 20, 1));
     assert_eq!((config.queues["Build"].capacity, config.queues["new"].capacity), (6, 7));
     assert_eq!(source(&loaded, "runner.concurrency"), Source::Flag("--concurrency".into()));
+    assert_eq!(config.log.folder, PathBuf::from("/elsewhere"));
+    assert_eq!(source(&loaded, "log.folder"), Source::Variable("MOONLOG_DATA".into()));
     assert_eq!(source(&loaded, "runner.idle_evict_ms"), Source::Variable("MOONLOG_RUNNER__IDLE_EVICT_MS".into()));
 }
 
@@ -137,6 +141,29 @@ fn what_is_wrong_is_named_with_its_place() {
     }
     let missing = Config::load(Some(&PathBuf::from("/nonexistent/moonlog.toml")), [], &[]).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read /nonexistent/moonlog.toml"));
+}
+
+#[test]
+fn all_that_is_unknown_is_named_at_once() {
+    let text = "[runner]\nconcurency = 1\nnonsense_of_mine = 2\n[limts]\nfeeds = 1\n";
+    let env = [("MOONLOG_BOGUS", "1"), ("MOONLOG_TOKN", "x"), ("MOONLOG_API_LISTEN", "x"), ("MOONLOG_API__LISTN", "x")];
+    let error = load(text, &env, &[]).unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    for (line, expected) in [
+        ":2: unknown key `runner.concurency`; did you mean `runner.concurrency`?",
+        ":3: unknown key `runner.nonsense_of_mine`",
+        ":4: unknown key `limts`; did you mean `limits`?",
+        "MOONLOG_API_LISTEN: unknown variable; did you mean `MOONLOG_API__LISTEN`?",
+        "MOONLOG_API__LISTN: unknown key `api.listn`; did you mean `api.listen`?",
+        "MOONLOG_BOGUS: unknown variable",
+        "MOONLOG_TOKN: unknown variable; did you mean `MOONLOG_TOKEN`?",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(lines[line].ends_with(expected), "{error}\nexpected {expected}");
+    }
+    assert_eq!(lines.len(), 7, "{error}");
 }
 
 #[test]

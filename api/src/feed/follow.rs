@@ -2,13 +2,14 @@
 
 use super::{FeedError, Reader, hub::FeedHub, render::Rendered};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, future::Either};
+use futures_util::future::Either;
 use moonlog_core::{event::Event, log::StreamWatch};
 use std::{collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::{Instant, Sleep, sleep_until},
 };
+use tokio_stream::Stream;
 
 /// About how much is handed over at once. A slow client holds one such piece, and the server's memory stays flat.
 const PIECE_BYTES: usize = 64 << 10;

@@ -5,6 +5,7 @@
 use moonlog_core::log::Log;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio_stream::{StreamExt, wrappers::WatchStream};
 
 /// The rest per woken follower: 500 of them are woken at most every 10 ms.
 const REST_PER_FOLLOWER: Duration = Duration::from_micros(20);
@@ -23,9 +24,10 @@ impl Pulse {
         let mut source = log.watch_head();
         let heads = watch::Sender::new(*source.borrow_and_update());
         let sender = heads.clone();
+        // Only the newest head counts: those in between are passed over while this rests.
+        let mut commits = WatchStream::from_changes(source);
         let task = tokio::spawn(async move {
-            while source.changed().await.is_ok() {
-                let head = *source.borrow_and_update();
+            while let Some(head) = commits.next().await {
                 sender.send_replace(head);
                 let followers = sender.receiver_count();
                 if followers > FEW {

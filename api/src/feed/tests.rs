@@ -2,7 +2,6 @@
 
 use super::{FeedError, FeedHub, FeedOptions, Filter, Follow, Format, Scope, read_page};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
 use moonlog_core::{
     event::{EventBody, JobCompleted, JobLogged, JobPhaseEntered, JobUsage, NewEvent, QueueChanged, StreamId},
     id::JobId,
@@ -13,6 +12,7 @@ use moonlog_core::{
 };
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
+use tokio_stream::{Stream, StreamExt};
 
 struct Place {
     log: Log,
@@ -48,7 +48,7 @@ impl Place {
     }
 
     fn sse(&self, scope: Scope, filter: Filter, after: Option<u64>) -> Pieces {
-        self.open(scope, filter, after, Format::ServerSent, true).into_stream().boxed()
+        Box::pin(self.open(scope, filter, after, Format::ServerSent, true).into_stream())
     }
 }
 
@@ -115,7 +115,7 @@ async fn an_event_is_one_block_with_its_envelope_on_one_line() {
     let place = Place::usual();
     place.append(StreamId::Job(job(1)), vec![logged("line\r\nline\u{2028}")]).await;
     let feed = place.open(Scope::All, Filter::default(), Some(0), Format::ServerSent, false);
-    let text = rest(feed.into_stream().boxed()).await;
+    let text = rest(Box::pin(feed.into_stream())).await;
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines[..4], ["retry: 1000", "", "id: 1", "event: job.logged"]);
     let data: serde_json::Value = serde_json::from_str(lines[4].strip_prefix("data: ").unwrap()).unwrap();
@@ -189,9 +189,10 @@ async fn lines_end_at_the_head_unless_they_follow() {
     let place = Place::usual();
     place.append(StreamId::Job(job(1)), vec![logged("a"), logged("b")]).await;
     let ended = place.open(Scope::All, Filter::default(), Some(1), Format::Lines, false);
-    let mut followed = place.open(Scope::All, Filter::default(), Some(2), Format::Lines, true).into_stream().boxed();
+    let followed = place.open(Scope::All, Filter::default(), Some(2), Format::Lines, true).into_stream();
+    let mut followed = Box::pin(followed);
     place.append(StreamId::System, vec![queue()]).await;
-    let text = rest(ended.into_stream().boxed()).await;
+    let text = rest(Box::pin(ended.into_stream())).await;
     assert_eq!(text.lines().count(), 1, "what came after the request is not part of it");
     let event: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(event["position"], 2);
@@ -207,7 +208,7 @@ async fn a_limit_ends_a_feed() {
     place.append(StreamId::Job(job(1)), (0..10).map(|_| logged("x")).collect()).await;
     let reader = place.hub.reader(Scope::All, Filter::default(), Some(3)).unwrap();
     let feed = place.hub.follow(reader, Format::Lines, true, Some(4)).unwrap();
-    let text = rest(feed.into_stream().boxed()).await;
+    let text = rest(Box::pin(feed.into_stream())).await;
     assert_eq!(text.lines().count(), 4);
 }
 

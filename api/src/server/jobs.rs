@@ -90,11 +90,14 @@ fn read_page(
     let mut all = Page { items: Vec::new(), next: None };
     let mut bytes = 0;
     loop {
-        let page = views.jobs(filter, cursor, (limit - all.items.len()).min(READ_AT_ONCE))?;
+        let wanted = (limit - all.items.len()).min(READ_AT_ONCE);
+        let page = views.jobs(filter, cursor, wanted)?;
+        // It has looked at many that do not fit: others want to read too.
+        let is_cut = page.items.len() < wanted;
         bytes += page.items.iter().map(shown_bytes).sum::<usize>();
         all.items.extend(page.items);
         all.next = page.next;
-        if all.next.is_none() || all.items.len() >= limit || bytes >= PAGE_BYTES {
+        if all.next.is_none() || is_cut || all.items.len() >= limit || bytes >= PAGE_BYTES {
             return Ok(all);
         }
         cursor = all.next;

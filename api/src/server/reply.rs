@@ -1,13 +1,13 @@
 //! Answers: status, content type, bytes.
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use std::{
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context, Poll},
 };
+use tokio_stream::Stream;
 use warp::{
     Reply,
     http::{HeaderValue, StatusCode, header},
@@ -67,7 +67,7 @@ pub fn stream<S>(content_type: HeaderValue, body: S) -> Response
 where
     S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 {
-    let mut response = warp::reply::stream(Exclusive(Mutex::new(body.boxed()))).into_response();
+    let mut response = warp::reply::stream(Exclusive(Mutex::new(Box::pin(body)))).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -83,6 +83,6 @@ impl<S: Stream + Unpin> Stream for Exclusive<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context)
+        Pin::new(self.0.get_mut().unwrap_or_else(PoisonError::into_inner)).poll_next(context)
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{body::Fields, options::ServeOptions, problem::Problem, query::Query};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
 use std::{pin::Pin, str::FromStr, time::Duration};
+use tokio_stream::{Stream, StreamExt};
 use warp::http::{HeaderMap, Method, StatusCode, header};
 
 /// A body that comes piece by piece.

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::feed::FeedHub;
 use bytes::Buf;
-use futures_util::StreamExt;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -35,6 +34,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
+use tokio_stream::{Stream, StreamExt};
 use warp::Filter;
 
 /// A server that listens. It stops when this is dropped.
@@ -216,8 +216,8 @@ fn filter(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallibl
         .unify()
 }
 
-fn pieces<B: Buf>(body: impl futures_util::Stream<Item = Result<B, warp::Error>> + Send + 'static) -> BodyStream {
-    body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining()))).boxed()
+fn pieces<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static) -> BodyStream {
+    Box::pin(body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining()))))
 }
 
 /// Where clients on this machine find a server that listens there.

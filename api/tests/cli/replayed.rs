@@ -130,3 +130,42 @@ fn flip_near(folder: &Path, text: &[u8]) {
     }
     panic!("no file holds it");
 }
+
+#[test]
+fn a_job_is_resumed_forked_and_compared() {
+    let place = Place::new();
+    place.write(
+        "it.luau",
+        "local a = exec('echo', {'a'}).stdout\nassert(exec('test', {'-e', 'there'}).ok, 'not yet')\nreturn a",
+    );
+    assert_eq!(place.run(&["run", "./it.luau"]).status, 1);
+    let first = place.json(&["jobs", "--json"])["items"][0]["id"].as_str().unwrap().to_owned();
+    place.write("there", "");
+    let resumed = place.run(&["run", "./it.luau", "--resume", &first]);
+    assert_eq!((resumed.status, resumed.out.as_str()), (0, "a\n\n"), "{}", resumed.err);
+    assert!(resumed.err.contains("1 of 2 steps reused"), "{}", resumed.err);
+    let diff = place.run(&["diff", &first, "last"]);
+    assert_eq!(diff.status, 1, "{}", diff.err);
+    for told in ["they part at step exec:2: outcome", "end result", "job.failed"] {
+        assert!(diff.out.contains(told), "`{told}` is not in {}", diff.out);
+    }
+    assert_eq!(place.run(&["diff", "last", "last"]).status, 0);
+    let fork = place.ok(&["fork", &first, "--at", "3"]);
+    assert_eq!(place.json(&["show", fork.trim(), "--json"])["forked_from"]["at"], 3);
+    place.write("other.luau", "return 'mended'");
+    let retried = place.ok(&["retry", &first, "--script", "other.luau"]);
+    assert_eq!(place.json(&["show", retried.trim(), "--json"])["resumed_from"], first.as_str());
+}
+
+#[test]
+fn a_script_is_checked_with_all_that_is_wrong() {
+    let place = Place::new();
+    place.write("bad.luau", "return {\n  phases = 1,\n  args = { type = 'x' },\n  run = 2,\n}");
+    let said = place.run(&["check", "bad.luau"]);
+    assert_eq!(said.status, 1);
+    for told in ["bad.luau:2: `phases`", "bad.luau:3: `args`", "bad.luau:4: `run`"] {
+        assert!(said.err.contains(told), "`{told}` is not in {}", said.err);
+    }
+    place.write("odd.luau", "return { run = function()\n  return exce('ls')\nend }");
+    assert!(place.ok(&["check", "odd.luau"]).contains("odd.luau:2: warning: unknown global `exce`"));
+}

@@ -173,6 +173,41 @@ async fn cancel_and_retry() {
 }
 
 #[tokio::test]
+async fn fork_and_diff() {
+    let place = Place::start().await;
+    let script = "local a = step('a', function() return 1 end)
+        local b = step('b', {input = args.n}, function() return args.n * 2 end)
+        return a + b";
+    let mut ids = Vec::new();
+    for n in [1, 2] {
+        let (_, job) = place.post("/v1/jobs?wait=30s", &json!({ "script": script, "args": { "n": n } })).await;
+        ids.push(job["id"].as_str().unwrap().to_owned());
+    }
+    let (_, diff) = place.get(&format!("/v1/jobs/{}/diff/{}", ids[0], ids[1])).await;
+    assert_eq!((&diff["same"], &diff["first"]["what"]), (&json!(false), &json!("args")), "{diff}");
+    assert_eq!(diff["steps"].as_array().map(Vec::len), Some(1), "{diff}");
+    let step = &diff["steps"][0];
+    assert_eq!((&step["path"], &step["what"]), (&json!("b"), &json!(["input", "output"])), "{diff}");
+    assert_eq!((&step["left"]["output"], &step["right"]["output"]), (&json!(2), &json!(4)));
+    assert_eq!((&diff["end"]["left"]["result"], &diff["end"]["right"]["result"]), (&json!(3), &json!(5)));
+
+    let (status, fork) = place.post(&format!("/v1/jobs/{}/fork", ids[0]), &json!({ "at": 4 })).await;
+    assert_eq!((status.as_u16(), &fork["forked_from"]), (201, &json!({ "job": ids[0], "at": 4 })), "{fork}");
+    let id = fork["id"].as_str().unwrap();
+    let (_, ended) = place.get(&format!("/v1/jobs/{id}?wait=30s")).await;
+    assert_eq!(ended["result"], 3, "{ended}");
+    let (_, diff) = place.get(&format!("/v1/jobs/{}/diff/{id}", ids[0])).await;
+    assert_eq!((&diff["same"], &diff["steps"]), (&json!(true), &json!([])), "{diff}");
+
+    let (status, problem) = place.post(&format!("/v1/jobs/{}/fork", ids[0]), &json!({ "at": 400 })).await;
+    assert_eq!(status, 400, "{problem}");
+    assert_eq!(place.post(&format!("/v1/jobs/{}/fork", ids[0]), &json!({})).await.0, 400);
+    let nobody = "019ab0c2-7d1e-7cc1-9d53-0a3d6b6f2f11";
+    assert_eq!(place.post(&format!("/v1/jobs/{nobody}/fork"), &json!({ "at": 1 })).await.0, 404);
+    assert_eq!(place.get(&format!("/v1/jobs/{}/diff/{nobody}", ids[0])).await.0, 404);
+}
+
+#[tokio::test]
 async fn time_runs_out_for_a_script_that_computes_too() {
     let place = Place::start().await;
     let body = json!({ "script": "while true do end", "timeout_ms": 100 });

@@ -10,5 +10,6 @@ mod jobs;
 mod limits;
 mod place;
 mod raw;
+mod removed;
 mod schedules;
 mod sessions;

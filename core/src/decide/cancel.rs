@@ -14,17 +14,19 @@ use std::{cmp::Reverse, sync::Arc};
 ///
 /// # Errors
 /// Where the job has ended.
-pub fn decide_cancel(job: &JobState, reason: Option<String>) -> Result<Vec<EventBody>, Refusal> {
+pub fn decide_cancel(job: &JobState, reason: Option<String>) -> Result<Vec<NewEvent>, Refusal> {
     if job.status.is_ended() {
         return Err(Refusal::Ended { job: job.id, status: job.status });
     }
     let mut events = Vec::new();
     if job.cancel_requested.is_none() {
-        events.push(EventBody::JobCancelRequested(JobCancelRequested { reason: reason.clone() }));
+        events.push(EventBody::JobCancelRequested(JobCancelRequested { reason: reason.clone() }).into());
     }
     if job.status == JobStatus::Queued {
         let first = job.cancel_requested.as_ref().map(|request| request.reason.clone());
-        events.push(EventBody::JobCancelled(JobCancelled { reason: first.unwrap_or(reason) }));
+        let asked_now = events.len() == 1;
+        let cancelled = NewEvent::new(EventBody::JobCancelled(JobCancelled { reason: first.unwrap_or(reason) }));
+        events.push(if asked_now { cancelled.cause_before(1) } else { cancelled });
     }
     Ok(events)
 }

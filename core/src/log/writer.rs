@@ -225,8 +225,9 @@ impl Writer {
             return;
         };
         shared.head.store(head, Ordering::Release);
-        shared.head_watch.send_replace(head);
+        // Who is to act comes before those who follow.
         shared.waiters.reached(head);
+        shared.head_watch.send_replace(head);
         frames.iter().for_each(|(events, _)| shared.watches.notify(events));
     }
 

@@ -1,7 +1,7 @@
 //! The one read model of a server: the projection behind a lock, with what it has stored.
 
 use super::{
-    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, TokenUse, job_row,
+    JobFilter, JobState, JobStatus, JobView, KeyUse, Page, ProcessPlace, Projection, TokenUse, job_row,
     rows::{RowError, beginning},
     snapshot::{self, SaveError, Stored},
 };
@@ -29,11 +29,13 @@ pub struct ViewsOptions {
     pub checkpoint_events: u64,
     /// Or when the ended jobs since the last one take up this much, in bytes.
     pub checkpoint_ended_bytes: usize,
+    /// How many stored jobs a page of a list looks at.
+    pub page_rows: usize,
 }
 
 impl Default for ViewsOptions {
     fn default() -> Self {
-        Self { checkpoint_events: 50_000, checkpoint_ended_bytes: 16 << 20 }
+        Self { checkpoint_events: 50_000, checkpoint_ended_bytes: 16 << 20, page_rows: 50_000 }
     }
 }
 
@@ -154,7 +156,8 @@ impl Views {
         }
     }
 
-    /// The jobs that fit `filter`, newest first, from behind `cursor` on.
+    /// The jobs that fit `filter`, newest first, from behind `cursor` on. A page ends early where it has looked at many
+    /// that do not fit.
     ///
     /// # Errors
     /// Where the storage fails.
@@ -162,27 +165,35 @@ impl Views {
         // One more than asked for tells whether there is a next page. Memory first, as in `job`.
         let wanted = limit.max(1).saturating_add(1);
         let mut found = self.with(|all| all.jobs_before(cursor, filter, wanted));
-        self.add_stored(&mut found, filter, cursor, wanted)?;
+        // Those that have ended are stored.
+        let ended = filter.state.is_none_or(JobStatus::is_ended);
+        let looked = if ended { self.add_stored(&mut found, filter, cursor, wanted)? } else { None };
         let more = found.len() == wanted;
         found.truncate(wanted - 1);
-        let next = if more { found.last().map(|job| job.id) } else { None };
+        let next = if more { found.last().map(|job| job.id) } else { looked };
         Ok(Page { items: found.iter().map(|job| job.view()).collect(), next })
     }
 
-    /// Merges stored jobs into `found`, newest first, and keeps the `wanted` newest of both.
+    /// Merges stored jobs into `found`, newest first, and keeps the `wanted` newest of both. Gives where it has stopped to
+    /// look, where it has seen enough rows: then only those before it are in `found`.
     fn add_stored(
         &self,
         found: &mut Vec<Arc<JobState>>,
         filter: &JobFilter,
         cursor: Option<JobId>,
         wanted: usize,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Option<JobId>, ReadError> {
         let oldest_wanted = if found.len() == wanted { found.last().map(|job| job.id) } else { None };
-        let Some(rows) = self.rows() else { return Ok(()) };
+        let Some(rows) = self.rows() else { return Ok(None) };
         let mut stored = Vec::new();
         let mut before = cursor;
+        let mut left = self.shared.options.page_rows;
         'pages: loop {
-            let entries = snapshot::ended_entries(rows, before, READ_JOBS)?;
+            if left == 0 {
+                break;
+            }
+            let entries = snapshot::ended_entries(rows, before, left.min(READ_JOBS))?;
+            left -= entries.len();
             let Some((last, _)) = entries.last() else { break };
             before = Some(*last);
             for (id, first) in entries {
@@ -199,8 +210,10 @@ impl Views {
         found.extend(stored);
         found.sort_by_key(|job| std::cmp::Reverse(job.id));
         found.dedup_by_key(|job| job.id);
+        let looked = before.filter(|_| left == 0);
+        found.retain(|job| looked.is_none_or(|looked| job.id >= looked));
         found.truncate(wanted);
-        Ok(())
+        Ok(looked)
     }
 
     /// The first use of an idempotency key.

@@ -23,8 +23,13 @@ mod turnover;
 
 use self::{apart::Apart, turnover::Turnover};
 use super::{
-    Direction, Entry, Space, Storage, StorageError, Write, ballast::Ballast, folder::Folder,
-    idle_threads::send_to_rest, interface::is_empty, page_table, room::Room,
+    Direction, Entry, Space, Storage, StorageError, Write,
+    ballast::Ballast,
+    folder::Folder,
+    idle_threads::{Call, send_to_rest},
+    interface::is_empty,
+    page_table,
+    room::Room,
 };
 use ::sled::{Error, IVec, Result as StoreResult, Tree};
 use nix::sys::statvfs::statvfs;
@@ -245,7 +250,9 @@ impl SledStorage {
         }
         let _alone = self.reading.write().unwrap_or_else(PoisonError::into_inner);
         // Readers may have made it write as well.
+        let call = Call::begin();
         self.noted(guarded("flushing", || self.db.flush()))?;
+        drop(call);
         turn.room.make();
         Ok(())
     }
@@ -256,6 +263,7 @@ impl Storage for SledStorage {
         let bytes = batch.iter().map(|write| write.value.as_ref().map_or(0, Vec::len) as u64).sum();
         self.check_space(bytes)?;
         let mut turn = self.turn();
+        let _call = Call::begin();
         self.unflushed.store(true, Ordering::Relaxed);
         let result = guarded("writing", || {
             for Write { space, key, value } in batch {
@@ -280,7 +288,9 @@ impl Storage for SledStorage {
 
     fn sync(&self) -> Result<(), StorageError> {
         let mut turn = self.turn();
+        let call = Call::begin();
         let written = self.noted(guarded("flushing", || self.db.flush()))?;
+        drop(call);
         turn.room.count(written as u64);
         self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);

@@ -238,6 +238,43 @@ fn twenty_jobs() -> (Arc<MemoryStorage>, Log) {
 }
 
 #[test]
+fn a_page_looks_at_no_more_rows_than_it_may() {
+    let (_, log) = twenty_jobs();
+    for page_rows in [1, 3, 10, 11] {
+        let views = Views::open(&log, ViewsOptions { page_rows, ..options() }).unwrap();
+        for (state, wanted) in [(JobStatus::Failed, 0), (JobStatus::Completed, 10), (JobStatus::Waiting, 0)] {
+            let filter = JobFilter { state: Some(state), ..JobFilter::default() };
+            let (mut listed, mut pages, mut cursor) = (Vec::new(), 0, None);
+            loop {
+                let page = views.jobs(&filter, cursor, 4).unwrap();
+                assert!(page.items.len() <= page_rows.min(4), "{page_rows} {state}");
+                listed.extend(page.items.into_iter().map(|job| job.id));
+                pages += 1;
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(listed.len(), wanted, "{page_rows} {state}");
+            assert!(listed.is_sorted_by(|newer, older| newer > older));
+            assert!(state.is_ended() || pages == 1, "the living are in memory");
+        }
+    }
+    let views = Views::open(&log, ViewsOptions { page_rows: 3, ..options() }).unwrap();
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = views.jobs(&JobFilter::default(), cursor, 50).unwrap();
+        all.extend(page.items.into_iter().map(|job| job.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(all.len(), 20, "living and ended ones together");
+    assert!(all.is_sorted_by(|newer, older| newer > older));
+}
+
+#[test]
 fn a_damaged_row_is_made_anew() {
     let keys = twenty_jobs().0.keys(Space::Snapshots);
     assert_eq!(keys.len(), 21);
@@ -308,7 +345,8 @@ fn what_large_rows_leave_behind_is_deleted() {
 fn a_checkpoint_is_due_by_events_and_by_bytes() {
     let storage = Arc::new(MemoryStorage::new());
     let log = open_log(&storage);
-    let views = Views::open(&log, ViewsOptions { checkpoint_events: 10, checkpoint_ended_bytes: 100_000 }).unwrap();
+    let views = Views::open(&log, ViewsOptions { checkpoint_events: 10, checkpoint_ended_bytes: 100_000, ..options() })
+        .unwrap();
     let run = |n, result: &str| {
         let EventBody::JobCompleted(mut end) = completed() else { unreachable!() };
         end.result = moonlog_core::json::Json::of(result);

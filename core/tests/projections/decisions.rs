@@ -14,9 +14,9 @@ fn job(bodies: Vec<EventBody>) -> JobState {
 }
 
 /// The events' names, or the refusal's code.
-fn outcome(decided: Result<Vec<EventBody>, Refusal>) -> String {
+fn outcome<E: Into<NewEvent>>(decided: Result<Vec<E>, Refusal>) -> String {
     match decided {
-        Ok(events) => events.iter().map(EventBody::name).collect::<Vec<_>>().join(" "),
+        Ok(events) => events.into_iter().map(|event| event.into().body.name()).collect::<Vec<_>>().join(" "),
         Err(refusal) => ErrorInfo::from(refusal).code,
     }
 }
@@ -48,7 +48,9 @@ fn cancel() {
 #[test]
 fn cancel_of_a_queued_job_keeps_the_first_reason() {
     let events = decide_cancel(&job(vec![submitted(), cancel_requested()]), Some("second".into())).unwrap();
-    assert_eq!(events, [EventBody::JobCancelled(JobCancelled { reason: Some("first".into()) })]);
+    assert_eq!(events, [EventBody::JobCancelled(JobCancelled { reason: Some("first".into()) }).into()]);
+    let events = decide_cancel(&job(vec![submitted()]), None).unwrap();
+    assert_eq!(events[1].cause, Some(Cause::Before(1)));
 }
 
 #[test]

@@ -73,7 +73,9 @@ pub(super) async fn spawn(inner: &Inner, context: &ToolContext, spawn: Spawn) ->
         ..Submit::new(ScriptSource::Script { source: SUBAGENT.into(), name: Some(WORKFLOW.into()) })
     };
     let step = context.owner.step.as_deref().unwrap_or_default().to_owned();
-    let parent = Parent { job: parent, step, nesting: 0 };
+    let state = inner.views.job(&parent).ok().flatten();
+    let position = state.and_then(|state| state.open_steps.get(step.as_str()).map(|open| open.position));
+    let parent = Parent { job: parent, step, position, nesting: 0 };
     inner.admit(submit, child, Some(parent), false).await.map_err(failed)?;
     Ok(child)
 }

@@ -16,7 +16,7 @@ use crate::{
 use moonlog_core::event::Event;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobLogged, JobResumed, JobStarted, JobUsage, NewEvent, StepOutcome},
+    event::{EventBody, JobLogged, JobStarted, JobUsage, NewEvent, StepOutcome},
     id::JobId,
     projection::{JobStatus, OpenStep},
     time::Timestamp,
@@ -66,6 +66,7 @@ impl ActiveJob {
         let Some(mut history) = history.filter(|history| history.state.ended_at.is_none()) else { return Ok(None) };
         let (report, results) = mpsc::unbounded_channel();
         let state = &history.state;
+        let earlier = Arc::new(EarlierResults::new(inner.clone(), state.submitted.resume_from));
         let mut job = Self {
             pace: inner.sources.pace(&state.submitted.script_hash),
             inner,
@@ -81,6 +82,7 @@ impl ActiveJob {
             agents: BTreeMap::new(),
             had_agents: state.usage != JobUsage::default(),
             seen_pokes: 0,
+            earlier,
             steps: state.steps,
             submitted_position: state.submitted_position,
             last_position: 0,
@@ -97,17 +99,20 @@ impl ActiveJob {
         }
         let begun = match job.end_from_outside((job.inner.options.clock)()) {
             Some(end) => Begun::Ends(end),
-            None if history.state.status == JobStatus::Queued => Begun::Works(job.start_attempt().await?),
+            None if history.state.status == JobStatus::Queued => {
+                Begun::Works(job.start_attempt(history.queued_by).await?)
+            }
             None => Begun::Works(job.come_back(history).await?),
         };
         Ok(Some((job, begun)))
     }
 
-    async fn start_attempt(&mut self) -> Result<Worked, Stop> {
+    /// Begins an attempt, because of the event at `cause`.
+    async fn start_attempt(&mut self, cause: u64) -> Result<Worked, Stop> {
         self.attempt += 1;
         self.run += 1;
         let started = JobStarted { attempt: self.attempt, run: self.run, runner: RUNNER.into() };
-        let appended = self.append(vec![EventBody::JobStarted(started).into()]).await?;
+        let appended = self.append(vec![NewEvent::new(EventBody::JobStarted(started)).cause(cause)]).await?;
         if self.deadline.is_none() {
             self.deadline = self.submitted.limits.timeout_ms.map(|ms| appended.time.plus_ms(ms));
         }
@@ -125,11 +130,21 @@ impl ActiveJob {
             self.append(vec![NewEvent::new(body).cause(self.submitted_position)]).await?;
         }
         if self.waiting && !matches!(worked, Err(RunError::Replay(_))) {
-            self.append(vec![EventBody::JobResumed(JobResumed {}).into()]).await?;
-            self.waiting = false;
+            let child = self.ended_child()?;
+            self.resume(self.inbox.came_since_waiting().max(child)).await?;
         }
         self.perform_reopened();
         Ok(worked)
+    }
+
+    /// The position of the end of a child that a step waits for, where one has ended.
+    fn ended_child(&self) -> Result<Option<u64>, Stop> {
+        let mut ended = None;
+        for child in self.children.values() {
+            let state = self.inner.views.job(child)?.filter(|state| state.ended_at.is_some());
+            ended = state.map(|state| state.position).max(ended);
+        }
+        Ok(ended)
     }
 
     /// A step that was open when the last task of this job ended. What was being performed then is recorded as
@@ -140,7 +155,7 @@ impl ActiveJob {
         // Not when it happened: what a fork shares began for it when it was copied.
         let mut open = Open::new(started.clone(), step.position, event.time);
         if step.kind == "workflow".into() {
-            let child = child_id(&self.id, step.run, path, step.attempt, event.time);
+            let child = child_id(&self.id, step.run, path, step.attempt, step.started_at);
             self.children.insert(path.clone(), child);
         }
         self.look_for(&mut open)?;
@@ -176,12 +191,12 @@ impl ActiveJob {
             && inner.engine.has_compiled(&hash);
         let (submitted, id, run, args, handle) =
             (self.submitted.clone(), self.id, self.run, self.args.clone(), stop.clone());
+        let earlier = self.earlier.clone();
         let run = move || {
             let source = inner.source(&hash).map_err(RunError::Replay)?;
-            let earlier = EarlierResults::new(inner.clone(), submitted.resume_from);
             let spec = RunSpec {
                 stop: handle,
-                earlier: Some(Arc::new(earlier)),
+                earlier: Some(earlier),
                 job: id,
                 run,
                 workflow: submitted.workflow.clone(),

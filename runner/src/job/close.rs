@@ -1,6 +1,6 @@
 //! The end of a job: everything it started is ended first, then its one terminal event stands last.
 
-use super::{ActiveJob, Leave, Stop};
+use super::{ActiveJob, Leave, Stop, inbox::CancelRequest};
 use futures_util::future::join_all;
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) enum End {
     Completed(Json),
     Failed(ErrorInfo),
-    Cancelled(Option<String>),
+    Cancelled(CancelRequest),
     TimedOut,
 }
 
@@ -44,8 +44,8 @@ impl ActiveJob {
     async fn append_end(&mut self, mut events: Vec<NewEvent>, end: End) -> Result<Leave, Stop> {
         events.extend(self.reuse_report());
         let last = self.last_event(end);
-        let is_over = last.is_terminal();
-        events.push(last.into());
+        let is_over = last.body.is_terminal();
+        events.push(last);
         self.append_at_once(events).await?;
         if is_over {
             self.inner.meters.forget(&self.id);
@@ -67,14 +67,20 @@ impl ActiveJob {
         Some(NewEvent::new(body).cause(self.submitted_position))
     }
 
-    fn last_event(&mut self, end: End) -> EventBody {
-        match end {
+    fn last_event(&mut self, end: End) -> NewEvent {
+        let cancelled = |CancelRequest { reason, position }| {
+            NewEvent::new(EventBody::JobCancelled(JobCancelled { reason })).cause(position)
+        };
+        let body = match end {
             // A job that was asked to end meanwhile is not tried again.
-            End::Failed(_) if self.look().is_ok() && self.inbox.cancel.is_some() => {
-                EventBody::JobCancelled(JobCancelled { reason: self.inbox.cancel.take().flatten() })
+            End::Failed(_)
+                if self.look().is_ok()
+                    && let Some(request) = self.inbox.cancel.take() =>
+            {
+                return cancelled(request);
             }
             End::Completed(result) => EventBody::JobCompleted(JobCompleted { result, usage: self.usage() }),
-            End::Cancelled(reason) => EventBody::JobCancelled(JobCancelled { reason }),
+            End::Cancelled(request) => return cancelled(request),
             End::TimedOut => EventBody::JobTimedOut(JobTimedOut { limit: "timeout_ms".into() }),
             End::Failed(error) => {
                 match self.submitted.retry.as_ref().and_then(|retry| retry.wait_ms_after(self.attempt)) {
@@ -86,7 +92,8 @@ impl ActiveJob {
                     None => EventBody::JobFailed(JobFailed { error }),
                 }
             }
-        }
+        };
+        body.into()
     }
 
     /// A `step.finished` for each open step, the innermost first.

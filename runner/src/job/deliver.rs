@@ -103,6 +103,7 @@ impl ActiveJob {
                 JobStatus::Queued | JobStatus::Running | JobStatus::Waiting => continue,
             };
             self.children.remove(&path);
+            self.inbox.came = Some(state.position);
             return Ok(Some((path, result)));
         }
         Ok(None)

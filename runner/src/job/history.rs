@@ -23,6 +23,8 @@ pub(super) struct History {
     pub(super) began_at: Timestamp,
     /// Its events, in order.
     pub(super) run: Vec<Arc<Event>>,
+    /// The position of the event that queued its next attempt, where it is queued.
+    pub(super) queued_by: u64,
     /// Whether the last event is a copy of another job's.
     shared: bool,
 }
@@ -30,7 +32,14 @@ pub(super) struct History {
 impl History {
     /// That of a job with nothing but its `job.submitted`.
     pub(super) fn of_submitted(state: JobState) -> Self {
-        Self { inbox: Inbox::default(), began_at: state.submitted_at, run: Vec::new(), shared: false, state }
+        Self {
+            inbox: Inbox::default(),
+            began_at: state.submitted_at,
+            run: Vec::new(),
+            queued_by: state.submitted_position,
+            shared: false,
+            state,
+        }
     }
 
     /// Reads it, which may take a while. `None` where there is no such job.
@@ -72,6 +81,7 @@ impl History {
                 }
                 self.run.push(event.clone());
             }
+            EventBody::JobRetryScheduled(_) => self.queued_by = event.position,
             EventBody::ProcessOutput(_) | EventBody::ChatDelta(_) | EventBody::JobSignalled(_) => {}
             _ => self.run.push(event.clone()),
         }

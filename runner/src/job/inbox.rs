@@ -6,40 +6,67 @@ use moonlog_core::{
 };
 use std::collections::{HashMap, VecDeque};
 
+/// A request to cancel the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CancelRequest {
+    pub(super) reason: Option<String>,
+    /// Where it stands.
+    pub(super) position: u64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// Oldest first.
-    signals: VecDeque<(String, Json)>,
+    /// Oldest first, with their positions.
+    signals: VecDeque<(u64, String, Json)>,
     /// By the id of what was asked, with its position.
     decisions: HashMap<String, (u64, ToolApprovalDecided)>,
-    /// The reason of the first request to cancel the job.
-    pub(super) cancel: Option<Option<String>>,
+    /// The first request.
+    pub(super) cancel: Option<CancelRequest>,
+    /// The position of what came last of what a job waits for: where it waits, that is what makes it go on.
+    pub(super) came: Option<u64>,
+    /// The position from which on the job waits.
+    waits_from: u64,
 }
 
 impl Inbox {
     /// Takes in the next event of the job's stream.
     pub(super) fn note(&mut self, event: &Event) {
         match &event.body {
-            EventBody::JobSignalled(signal) => self.signals.push_back((signal.name.clone(), signal.payload.clone())),
+            EventBody::JobSignalled(signal) => {
+                self.signals.push_back((event.position, signal.name.clone(), signal.payload.clone()));
+            }
             EventBody::ToolApprovalDecided(decided) => {
                 self.decisions.insert(decided.call_id.clone(), (event.position, decided.clone()));
             }
             EventBody::JobCancelRequested(request) if self.cancel.is_none() => {
-                self.cancel = Some(request.reason.clone());
+                self.cancel = Some(CancelRequest { reason: request.reason.clone(), position: event.position });
             }
+            EventBody::ProcessExited(_) => self.came = Some(event.position),
+            EventBody::JobWaiting(_) => self.waits_from = event.position,
             _ => {}
         }
     }
 
+    /// What came last since the job waits, used or not.
+    pub(super) fn came_since_waiting(&self) -> Option<u64> {
+        let signals = self.signals.iter().map(|(position, ..)| *position);
+        let decisions = self.decisions.values().map(|(position, _)| *position);
+        signals.chain(decisions).chain(self.came).filter(|position| *position > self.waits_from).max()
+    }
+
     /// Takes the oldest signal of a name.
     pub(super) fn take_signal(&mut self, name: &str) -> Option<Json> {
-        let at = self.signals.iter().position(|(other, _)| other == name)?;
-        self.signals.remove(at).map(|(_, payload)| payload)
+        let at = self.signals.iter().position(|(_, other, _)| other == name)?;
+        let (position, _, payload) = self.signals.remove(at)?;
+        self.came = Some(position);
+        Some(payload)
     }
 
     /// Takes the decision on what was asked at position `asked`. An earlier one was on what an earlier run asked.
     pub(super) fn take_decision(&mut self, id: &str, asked: u64) -> Option<ToolApprovalDecided> {
-        self.decisions.remove(id).filter(|(position, _)| *position > asked).map(|(_, decided)| decided)
+        let (position, decided) = self.decisions.remove(id).filter(|(position, _)| *position > asked)?;
+        self.came = Some(position);
+        Some(decided)
     }
 }
 
@@ -105,6 +132,6 @@ mod tests {
             let request = JobCancelRequested { reason: Some(reason.into()) };
             inbox.note(&event(position, EventBody::JobCancelRequested(request)));
         }
-        assert_eq!(inbox.cancel, Some(Some("first".into())));
+        assert_eq!(inbox.cancel, Some(CancelRequest { reason: Some("first".into()), position: 1 }));
     }
 }

@@ -20,7 +20,9 @@ mod wait;
 
 pub(crate) use perform::child_id;
 
-use crate::{agent::OpenWork, dispatcher::Message, runner::Inner, sources::Pace, step_result::StepResult};
+use crate::{
+    agent::OpenWork, dispatcher::Message, reuse::EarlierResults, runner::Inner, sources::Pace, step_result::StepResult,
+};
 use begin::Begun;
 use close::End;
 use futures_util::FutureExt;
@@ -125,6 +127,8 @@ pub(super) struct ActiveJob {
     agents: BTreeMap<Arc<str>, Arc<Mutex<OpenWork>>>,
     /// Whether it has or had agents.
     had_agents: bool,
+    /// What it may take over.
+    earlier: Arc<EarlierResults>,
     /// How many steps it has begun, and how many of them ended with an earlier run's result.
     steps: StepCounts,
     /// The position of its `job.submitted`.

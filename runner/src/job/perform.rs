@@ -13,6 +13,7 @@ use crate::{
         Owner,
         exec::{self, ExecContext},
     },
+    reuse::EarlierResults,
     runner::Inner,
     step_result::StepResult,
     submit::ChildRequest,
@@ -41,6 +42,10 @@ impl ActiveJob {
         if open.step.kind == "tool" {
             // The call stands in the same append.
             self.begin_call(&mut open);
+        }
+        if open.step.kind == "workflow" {
+            let child = child_id(&self.id, open.step.run, &path, open.step.attempt, at);
+            self.children.insert(path.clone(), child);
         }
         self.open.insert(open);
         self.perform(&path);
@@ -87,17 +92,15 @@ impl ActiveJob {
     /// Begins the task that performs a step, where it needs one.
     pub(super) fn perform(&mut self, path: &Arc<str>) {
         let Some(open) = self.open.get_mut(path).filter(|open| open.needs_task()) else { return };
-        let (step, position, started_at) = (open.step.clone(), open.acts_behind, open.started_at);
-        if step.kind == "workflow" {
-            let child = child_id(&self.id, step.run, path, step.attempt, started_at);
-            self.children.insert(path.clone(), child);
-        }
+        let (step, started, position) = (open.step.clone(), open.position, open.acts_behind);
         let operation = Operation {
             inner: self.inner.clone(),
             job: self.id,
+            started,
             position,
             idempotency_key: idempotency_key(&self.id, step.run, &step.path),
             child: self.children.get(path).copied(),
+            earlier: self.earlier.clone(),
             agent: (step.kind == "agent").then(|| self.begin_agent(path)),
             session: self.submitted.session,
             nesting: self.submitted.limits.nesting,
@@ -185,9 +188,13 @@ struct Operation {
     inner: Arc<Inner>,
     job: JobId,
     step: StepStarted,
+    /// The position of its start.
+    started: u64,
+    /// What must be durable before it acts.
     position: u64,
     idempotency_key: String,
     child: Option<JobId>,
+    earlier: Arc<EarlierResults>,
     /// What the agent that is to be performed begins and does not end.
     agent: Option<Arc<Mutex<OpenWork>>>,
     /// The session that the job runs in.
@@ -219,6 +226,7 @@ impl Operation {
                 Ok(workdir) => {
                     let context = ExecContext {
                         process: uuid::Uuid::now_v7().into(),
+                        cause: Some(self.started),
                         workdir,
                         owner: Owner {
                             stream: StreamId::Job(self.job),
@@ -262,10 +270,15 @@ impl Operation {
         if matches!(self.inner.views.job(&child), Ok(Some(_))) {
             return Ok(());
         }
+        // Where the job that this one resumes had a child, that child's results are taken over too.
+        let (earlier, path) = (self.earlier.clone(), self.step.path.clone());
+        let resume_from = tokio::task::spawn_blocking(move || earlier.child(&path)).await.unwrap_or_default();
         let request = ChildRequest {
             child,
+            resume_from,
             parent: self.job,
             step: self.step.path.clone(),
+            position: self.started,
             input: self.step.input.clone(),
             nesting: self.nesting,
             queue: self.queue.clone(),

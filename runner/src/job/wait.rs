@@ -4,7 +4,7 @@ use super::{ActiveJob, Next, Stop, close::End};
 use crate::dispatcher::Message;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, JobResumed, JobWaiting, StreamId},
+    event::{Cause, EventBody, JobResumed, JobWaiting, NewEvent, StreamId},
     time::Timestamp,
 };
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl ActiveJob {
     /// How the job ends whatever its script does, if it does.
     pub(super) fn end_from_outside(&mut self, now: Timestamp) -> Option<End> {
         match self.inbox.cancel.take() {
-            Some(reason) => Some(End::Cancelled(reason)),
+            Some(request) => Some(End::Cancelled(request)),
             None => self.is_late(now).then_some(End::TimedOut),
         }
     }
@@ -103,7 +103,10 @@ impl ActiveJob {
                 title: wait.title,
                 until: wait.due,
             };
-            self.append(vec![self.step_event(EventBody::JobWaiting(event), &path)]).await?;
+            let cause = self.open.get(&path).map(|open| Cause::At(open.position));
+            let event = NewEvent { cause, ..self.step_event(EventBody::JobWaiting(event), &path) };
+            self.append(vec![event]).await?;
+            self.inbox.came = None;
             self.waiting = true;
             self.inner.tell(Message::Waiting(self.id));
         }
@@ -132,9 +135,16 @@ impl ActiveJob {
             }
             self.look()?;
         }
-        self.append(vec![EventBody::JobResumed(JobResumed {}).into()]).await?;
-        self.waiting = false;
+        self.resume(self.inbox.came).await?;
         Ok(None)
+    }
+
+    /// Records that the job goes on, because of the event at `cause`, or because its time has come.
+    pub(super) async fn resume(&mut self, cause: Option<u64>) -> Result<(), Stop> {
+        let resumed = NewEvent { cause: cause.map(Cause::At), ..EventBody::JobResumed(JobResumed {}).into() };
+        self.append(vec![resumed]).await?;
+        self.waiting = false;
+        Ok(())
     }
 
     /// How long a job that waits keeps its virtual machine: a while, where few do or something is due by then.

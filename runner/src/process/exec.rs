@@ -29,6 +29,8 @@ use tokio::time::timeout;
 pub struct ExecContext {
     /// The id of the process, should the operation start one.
     pub process: ProcessId,
+    /// The position of the operation's start.
+    pub cause: Option<u64>,
     /// Whose it will be. Its job is also where processes are looked for that run no more.
     pub owner: Owner,
     /// What children see as `IDEMPOTENCY_KEY`.
@@ -133,6 +135,7 @@ fn spec_of(input: ExecInput, context: ExecContext, background: bool) -> Result<P
         background,
         capture: !background,
         description: input.description,
+        cause: context.cause,
         ..ProcessSpec::new(context.process, command, context.owner)
     })
 }

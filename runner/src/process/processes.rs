@@ -14,7 +14,7 @@ use super::{
 use crate::secret::{Place, Secrets};
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, ProcessStarted},
+    event::{Cause, EventBody, NewEvent, ProcessStarted},
     id::{JobId, ProcessId, SessionId},
     log::{Append, AppendError, Expected, Log},
 };
@@ -260,7 +260,7 @@ impl Inner {
             session: spec.owner.session,
             process: Some(spec.id),
             step: spec.owner.step.clone(),
-            cause: None,
+            cause: spec.cause.map(Cause::At),
             origin: None,
         };
         let mut events = vec![event(body)];

@@ -139,6 +139,8 @@ pub struct ProcessSpec {
     pub description: Option<String>,
     /// When it is killed, from its start.
     pub timeout_ms: Option<u64>,
+    /// The position of the event that led to it.
+    pub cause: Option<u64>,
     /// The token that a client starts it under.
     pub claim: Option<ProcessTokenClaimed>,
     /// Whose it is.
@@ -158,6 +160,7 @@ impl ProcessSpec {
             background: true,
             capture: false,
             description: None,
+            cause: None,
             timeout_ms: None,
             claim: None,
             owner,

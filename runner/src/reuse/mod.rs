@@ -39,16 +39,25 @@ impl EarlierResults {
         Self { inner, resume_from, resumed: OnceLock::new() }
     }
 
+    /// The child job that stood at `path` in the job that is resumed: the one that stands there now resumes it.
+    pub(crate) fn child(&self, path: &str) -> Option<JobId> {
+        let child = self.results()?.child(path)?;
+        self.inner.views.job(&child).ok()?.map(|_| child)
+    }
+
     fn resumed(&self, wanted: &Wanted<'_>) -> Option<u64> {
-        let from = self.resume_from.filter(|_| wanted.resumes)?;
-        let resumed = self.resumed.get_or_init(|| match ResumedResults::read(&self.inner.log, &from) {
+        self.results().filter(|_| wanted.resumes)?.position(wanted.path, wanted.spec_hash)
+    }
+
+    fn results(&self) -> Option<&ResumedResults> {
+        let from = self.resume_from?;
+        Some(self.resumed.get_or_init(|| match ResumedResults::read(&self.inner.log, &from) {
             Ok(resumed) => resumed,
             Err(error) => {
                 tracing::warn!(%error, job = %from, "its results cannot be read: all is done again");
                 ResumedResults::default()
             }
-        });
-        resumed.position(wanted.path, wanted.spec_hash)
+        }))
     }
 
     fn shared(&self, wanted: &Wanted<'_>) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! The results of a job that another one resumes: where each stands, by call path and spec hash.
 
+use crate::job::child_id;
 use moonlog_core::{
     event::{Event, EventBody, StepOutcome, StreamId},
     id::{Hash, JobId},
@@ -15,6 +16,8 @@ const READ_EVENTS: usize = 4_096;
 pub(super) struct ResumedResults {
     /// Where the last successful end stands of an operation with this hash at this path.
     ended: HashMap<(String, Hash), u64>,
+    /// The child job that was begun last at a path.
+    children: HashMap<String, JobId>,
     /// What has begun and not ended: its hash, and whether it asks a person.
     open: HashMap<String, (Hash, bool)>,
 }
@@ -27,13 +30,17 @@ impl ResumedResults {
             let events = log.read_stream(&stream, after, READ_EVENTS)?;
             let Some(last) = events.last() else { return Ok(results) };
             after = last.version;
-            events.iter().for_each(|event| results.note(event));
+            events.iter().for_each(|event| results.note(job, event));
         }
     }
 
-    fn note(&mut self, event: &Event) {
+    fn note(&mut self, job: &JobId, event: &Event) {
         match &event.body {
             EventBody::StepStarted(step) => {
+                if step.kind == "workflow" {
+                    let child = child_id(job, step.run, &step.path, step.attempt, event.happened_at());
+                    self.children.insert(step.path.clone(), child);
+                }
                 self.open.insert(step.path.clone(), (step.spec_hash, step.kind == "approve"));
             }
             EventBody::StepFinished(end) => {
@@ -47,6 +54,11 @@ impl ResumedResults {
             }
             _ => {}
         }
+    }
+
+    /// The child job that was begun last at `path`.
+    pub fn child(&self, path: &str) -> Option<JobId> {
+        self.children.get(path).copied()
     }
 
     /// Where the result stands that may be taken over.

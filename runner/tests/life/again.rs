@@ -74,6 +74,19 @@ fn a_retried_job_takes_over_what_succeeded() {
 }
 
 #[test]
+fn a_child_that_failed_takes_over_what_it_had_done() {
+    let place = Place::start();
+    let job = place.submit("return assert(workflow('halves', {n = 2}))");
+    assert_eq!(place.ended(&job).state, JobStatus::Failed);
+    let again = place.block_on(place.runner.retry(&job, Retry::default())).unwrap();
+    assert_eq!(place.ended(&again).state, JobStatus::Failed);
+    let (first, second) = (place.children(&job)[0], place.children(&again)[0]);
+    assert_eq!(place.ended(&second).resumed_from, Some(first));
+    assert_eq!(cached(&place, &second), ["sh"]);
+    place.check();
+}
+
+#[test]
 fn a_result_that_was_taken_over_names_where_it_stands() {
     let place = Place::start();
     let job = place.submit("return sh('echo x').stdout");

@@ -7,6 +7,7 @@ mod again;
 mod agents;
 mod attempts;
 mod cancelling;
+mod causes;
 mod chance;
 mod children;
 mod closing;

@@ -28,9 +28,10 @@ use tokio::runtime::Runtime;
 const LONG: Duration = Duration::from_secs(20);
 
 /// Workflows that scripts here may call.
-const WORKFLOWS: [(&str, &str); 4] = [
+const WORKFLOWS: [(&str, &str); 5] = [
     ("quick", "return { run = function(args) return args.n end }"),
     ("naps", "return { run = function(args) sleep(args.s or 0.02) return args.n end }"),
+    ("halves", "return { run = function(args) sh('true') error('no', 0) end }"),
     ("fails", "return { run = function() error('no', 0) end }"),
     ("waits", "return { run = function() return wait_for('go') end }"),
 ];

@@ -6,9 +6,9 @@ use rust_embed::RustEmbed;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt, fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::SystemTime,
 };
 
 /// Where a workflow comes from.
@@ -91,11 +91,32 @@ pub struct Library {
     read: Arc<Mutex<HashMap<PathBuf, ReadFile>>>,
 }
 
+/// What tells a file from itself after a change: one that is written anew, or put in its place, has another time of change
+/// or another number, also where its size and its own time are as before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    number: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let about = fs::metadata(path).ok()?;
+        Some(Self {
+            number: about.ino(),
+            bytes: about.len(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        })
+    }
+}
+
 /// A file as it was when it was last read.
 #[derive(Clone)]
 struct ReadFile {
-    modified: Option<SystemTime>,
-    bytes: u64,
+    stamp: Option<Stamp>,
     found: Result<Arc<Workflow>, Broken>,
 }
 
@@ -152,18 +173,16 @@ impl Library {
 
     /// A file, from memory where it has not changed.
     fn read(&self, path: &Path) -> Result<Arc<Workflow>, Broken> {
-        let about = fs::metadata(path).ok();
-        let modified = about.as_ref().and_then(|about| about.modified().ok());
-        let bytes = about.as_ref().map_or(0, fs::Metadata::len);
+        let stamp = Stamp::of(path);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = read.get(path)
-            && known.modified == modified
-            && known.bytes == bytes
+            && known.stamp == stamp
+            && stamp.is_some()
         {
             return known.found.clone();
         }
-        let found = read_file(path, bytes);
-        read.insert(path.to_owned(), ReadFile { modified, bytes, found: found.clone() });
+        let found = read_file(path, stamp.map_or(0, |stamp| stamp.bytes));
+        read.insert(path.to_owned(), ReadFile { stamp, found: found.clone() });
         found
     }
 }

@@ -36,6 +36,12 @@ fn the_first_folder_wins_and_broken_files_hide_nothing() {
 
     write(&first, "b.lua", "return {run = function() end, description = 'mended and longer'}");
     assert_eq!(library.get("b").unwrap().description.as_deref(), Some("mended and longer"));
+    // As large as before, and as old as before.
+    let path = first.path().join("b.lua");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    write(&first, "b.lua", "return {run = function() end, description = 'MENDED and longer'}");
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    assert_eq!(library.get("b").unwrap().description.as_deref(), Some("MENDED and longer"));
 }
 
 #[test]
