@@ -24,7 +24,7 @@ fn causes(place: &Place, job: &JobId, name: &str) -> Vec<String> {
 }
 
 fn decide(place: &Place, job: &JobId) {
-    place.until("an approval", || place.runner.views().with(|all| all.approvals().iter().next().map(|_| ())));
+    place.until("an approval", || place.runner.views().with(|all| all.approvals().first().map(|_| ())));
     place.block_on(place.runner.decide(job, "approve", Decision::Approved, None, None)).unwrap();
 }
 
