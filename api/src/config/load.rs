@@ -68,6 +68,11 @@ impl Config {
         values.add_variables(&env)?;
         values.add_flags(flags)?;
         if !values.1.is_empty() {
+            // Those of the file in the order of its lines, and the others behind them.
+            values.1.sort_by_key(|unknown| match unknown.origin {
+                Source::File { line, .. } => line,
+                _ => usize::MAX,
+            });
             return Err(ConfigError::UnknownKeys(values.1));
         }
         values.finish(&env, file)

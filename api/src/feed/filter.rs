@@ -1,7 +1,7 @@
 //! Which events a feed shows.
 
 use moonlog_core::{
-    event::{Event, EventBody, StreamId},
+    event::{Event, EventBody},
     id::{JobId, ProcessId, SessionId},
 };
 use std::str::FromStr;
@@ -55,19 +55,6 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether an event of `stream` may be shown, for all that is known of it.
-    pub fn may_fit_in(&self, stream: &StreamId) -> bool {
-        match (stream, self.job, self.session, self.process) {
-            (StreamId::Job(job), Some(wanted), ..) => *job == wanted,
-            (StreamId::Session(session), None, Some(wanted), _) => *session == wanted,
-            (StreamId::Process(process), _, _, Some(wanted)) => *process == wanted,
-            (StreamId::System | StreamId::Schedule(_), job, session, process) => {
-                job.is_none() && session.is_none() && process.is_none()
-            }
-            _ => true,
-        }
-    }
-
     /// Whether the event is shown.
     pub fn fits(&self, event: &Event) -> bool {
         self.job.is_none_or(|job| event.job == Some(job))

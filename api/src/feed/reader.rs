@@ -41,7 +41,7 @@ pub enum FeedError {
         /// The head.
         head: u64,
     },
-    /// Retention removed events behind the cursor that the feed would have given.
+    /// Retention removed events behind the cursor.
     #[error("events behind position {after} were removed; the first one that is still there is at {first}")]
     Removed {
         /// The cursor.
@@ -109,22 +109,13 @@ impl Reader {
         } else {
             read(&self.log, &self.scope, self.scanned, self.version, size)?
         };
-        // Fewer are all there are.
         let mut full = events.len() == size;
-        let (mut wanted, mut blob_bytes, mut first_behind) = (Vec::new(), 0, limit + 1);
+        let (mut wanted, mut blob_bytes) = (Vec::new(), 0);
         for event in events {
             if event.position > limit {
-                first_behind = event.position;
                 break;
             }
-            match self.look_at(&event) {
-                // What comes before the gap is given first.
-                Err(FeedError::Removed { .. }) if !wanted.is_empty() => {
-                    full = true;
-                    break;
-                }
-                looked => looked?,
-            }
+            self.look_at(&event)?;
             if self.filter.fits(&event) {
                 blob_bytes += event.blob.map_or(0, |(_, bytes)| bytes);
                 wanted.push(event);
@@ -135,23 +126,17 @@ impl Reader {
             }
         }
         if !full {
-            match self.check_end(limit, first_behind) {
-                Err(FeedError::Removed { .. }) if !wanted.is_empty() => {}
-                checked => {
-                    checked?;
-                    self.scanned = self.scanned.max(limit);
-                }
-            }
+            self.scanned = self.scanned.max(limit);
         }
         Ok(Page { events: wanted, more: !self.ended && self.scanned < limit })
     }
 
     fn look_at(&mut self, event: &Event) -> Result<(), FeedError> {
-        // Positions are gapless in the log, and versions in a stream, until retention removes events.
         let gap = match self.scope {
-            Scope::All => event.position != self.scanned + 1 && self.would_fit(self.scanned + 1, event.position - 1)?,
+            Scope::All => event.position != self.scanned + 1,
             Scope::Job(_) => event.version != self.version + 1,
         };
+        // Positions are gapless in the log, and versions in a stream, until retention removes events.
         if gap {
             return Err(FeedError::Removed { after: self.scanned, first: event.position });
         }
@@ -159,26 +144,6 @@ impl Reader {
         self.version = event.version;
         self.ended = matches!(self.scope, Scope::Job(_)) && event.body.is_terminal();
         Ok(())
-    }
-
-    /// Nothing is there from the cursor to `limit`: because nothing was, or because it was removed. The next event is at
-    /// `first`.
-    fn check_end(&self, limit: u64, first: u64) -> Result<(), FeedError> {
-        let gap = match self.scope.stream() {
-            None => self.scanned < limit && self.would_fit(self.scanned + 1, limit)?,
-            Some(stream) => {
-                let head = self.log.stream_head(&stream)?;
-                head.is_some_and(|head| head.position <= limit && head.version > self.version)
-            }
-        };
-        if gap { Err(FeedError::Removed { after: self.scanned, first }) } else { Ok(()) }
-    }
-
-    /// Whether an event that was removed between two positions may have been one that the filter wants. All that is left of
-    /// it is its stream.
-    fn would_fit(&self, from: u64, to: u64) -> Result<bool, ReadError> {
-        let removed = self.log.removed(from, to)?;
-        Ok(removed.iter().any(|stream| self.filter.may_fit_in(stream)))
     }
 
     /// Everything up to this position was looked at.

@@ -10,6 +10,5 @@ mod jobs;
 mod limits;
 mod place;
 mod raw;
-mod removed;
 mod schedules;
 mod sessions;

@@ -55,28 +55,13 @@ impl Place {
         Self::try_with(change).await.unwrap_or_else(|error| panic!("the server starts: {error}"))
     }
 
-    /// A server on the log that `storage` holds, whose runner records nothing of its own.
-    pub async fn over(storage: Arc<MemoryStorage>) -> Self {
-        let started = Self::start_over(storage, |_| {}, 0).await;
-        started.unwrap_or_else(|error| panic!("the server starts: {error}"))
-    }
-
     pub async fn try_with(change: impl FnOnce(&mut Settings)) -> Result<Self, ServeError> {
-        Self::start_over(Arc::new(MemoryStorage::new()), change, 16).await
-    }
-
-    async fn start_over(
-        storage: Arc<MemoryStorage>,
-        change: impl FnOnce(&mut Settings),
-        concurrency: usize,
-    ) -> Result<Self, ServeError> {
         let mut settings = Settings::default();
         change(&mut settings);
         let clock = system_clock();
-        let (log, _) = Log::open(storage, LogOptions::new(move || clock())).unwrap();
+        let (log, _) = Log::open(Arc::new(MemoryStorage::new()), LogOptions::new(move || clock())).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut options = runner_options(settings.queues, folder.path().join("worktrees"));
-        options.concurrency = concurrency;
+        let options = runner_options(settings.queues, folder.path().join("worktrees"));
         let runner = Runner::start(options, log, Library::new(vec![])).await.unwrap();
         let token = settings.serve.token.as_ref().map(|token| token.reveal().to_owned());
         let served = serve(settings.serve, runner.clone()).await?;

@@ -219,14 +219,6 @@ impl Log {
         self.shared.read(after, limit)
     }
 
-    /// The streams of the events between two positions, both included, that retention removed; one for each.
-    ///
-    /// # Errors
-    /// Where they cannot be read.
-    pub fn removed(&self, from: u64, to: u64) -> Result<Vec<StreamId>, ReadError> {
-        self.shared.removed(from, to)
-    }
-
     /// At most `limit` durable events before position `before`, newest first.
     ///
     /// # Errors

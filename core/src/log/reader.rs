@@ -19,12 +19,10 @@ const FRAMES_AT_ONCE: usize = 16;
 impl Shared {
     /// At most `limit` events behind position `after`, oldest first.
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
-        let head = self.head();
-        let mut events = Vec::with_capacity(head.saturating_sub(after).min(limit as u64).min(4096) as usize);
+        let last = self.head().min(after.saturating_add(limit as u64));
+        let mut events = Vec::with_capacity(last.saturating_sub(after).min(4096) as usize);
         let mut next = after.saturating_add(1);
-        // Where retention removed events, others take their place: fewer than `limit` are all there are.
-        while next <= head && events.len() < limit {
-            let last = head.min(next.saturating_add((limit - events.len()) as u64 - 1));
+        while next <= last {
             let before = next;
             next += self.copy_tail(next, last, &mut events);
             if next == before {
@@ -32,25 +30,6 @@ impl Shared {
             }
         }
         Ok(events)
-    }
-
-    /// The streams of the events between two positions, both included, that retention removed.
-    pub fn removed(&self, from: u64, to: u64) -> Result<Vec<StreamId>, ReadError> {
-        let mut streams = Vec::new();
-        let mut next = from;
-        while next <= to.min(self.head()) {
-            let frame = frame_at(&*self.storage, next)?;
-            for position in next..=to.min(frame.last_position()) {
-                let record = read_record(frame.record(position).ok_or_else(|| missing(position))?);
-                if let Record::Removed { stream, .. } =
-                    record.map_err(|what| ReadError::Damaged(Damage { position, what }))?
-                {
-                    streams.push(stream);
-                }
-            }
-            next = frame.last_position() + 1;
-        }
-        Ok(streams)
     }
 
     /// At most `limit` events before position `before`, newest first.
@@ -80,19 +59,9 @@ impl Shared {
         from_version: u64,
         limit: usize,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
+        let positions = self.positions(stream, from_version, limit)?;
         let mut fetch = Fetch::new(self);
-        let (mut events, mut next) = (Vec::new(), from_version.max(1));
-        while events.len() < limit {
-            let positions = self.positions(stream, next, limit - events.len())?;
-            if positions.is_empty() {
-                break;
-            }
-            next += positions.len() as u64;
-            for position in positions {
-                events.extend(fetch.event(position)?);
-            }
-        }
-        Ok(events)
+        positions.into_iter().filter_map(|position| fetch.event(position).transpose()).collect()
     }
 
     /// At most `limit` events of `stream` before version `before_version`, newest first.
