@@ -11,7 +11,7 @@ use moonlog_core::{
     projection::{Conversation, SessionState, SessionStatus},
 };
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The session of an agent step that names none. It does not depend on the attempt: a later one goes on where the earlier
 /// stopped.
@@ -25,6 +25,11 @@ pub(crate) fn own_session(job: &JobId, run: u32, path: &str) -> SessionId {
     bytes[9..].copy_from_slice(&hash.as_bytes()[3..10]);
     SessionId::from_bytes(bytes)
 }
+
+/// How often a session is looked at again that others write to.
+const TRIES_MAX: u32 = 100;
+/// The longest wait before that.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A session that an agent has to itself for a while.
 pub(super) struct Taken {
@@ -55,37 +60,46 @@ pub(super) async fn take(
     fresh: bool,
 ) -> Result<Taken, Refused> {
     let id = input.session.unwrap_or(own);
-    let known = if fresh && input.session.is_none() { None } else { look(inner, &id).await? };
-    let (expected, mut events, conversation) = match &known {
-        None if input.session.is_some() => {
-            return Err(Refused::Error(ErrorInfo::new("no_such_session", format!("there is no session {id}"))));
+    let mut tries = 0;
+    loop {
+        let known = if fresh && tries == 0 && input.session.is_none() { None } else { look(inner, &id).await? };
+        let (expected, mut events, conversation) = match &known {
+            None if input.session.is_some() => {
+                return Err(Refused::Error(ErrorInfo::new("no_such_session", format!("there is no session {id}"))));
+            }
+            None => {
+                let agent = json!({ "job": job, "model": input.model, "system": input.system, "tools": input.tools });
+                let created =
+                    SessionCreated { workspace: input.workspace.clone().unwrap_or_default(), agent: Json::from(agent) };
+                (Expected::NoStream, vec![event(id, job, EventBody::SessionCreated(created))], Conversation::default())
+            }
+            Some(state) => {
+                check(state, job).map_err(Refused::Error)?;
+                (Expected::Version(state.version), Vec::new(), state.chat.conversation.clone())
+            }
+        };
+        let queued = known.as_ref().zip(input.queued()).and_then(|(state, message)| {
+            state.chat.queue.iter().find(|queued| queued.message == message).map(|queued| queued.parts.clone())
+        });
+        let is_mine = known.as_ref().and_then(|state| state.chat.busy).is_some_and(|(other, _)| other == *job);
+        if !is_mine {
+            let turn = SessionTurn { job: *job, turn: conversation.turns() + 1 };
+            events.push(event(id, job, EventBody::SessionTurnStarted(turn)));
         }
-        None => {
-            let agent = json!({ "job": job, "model": input.model, "system": input.system, "tools": input.tools });
-            let created =
-                SessionCreated { workspace: input.workspace.clone().unwrap_or_default(), agent: Json::from(agent) };
-            (Expected::NoStream, vec![event(id, job, EventBody::SessionCreated(created))], Conversation::default())
+        if events.is_empty() {
+            return Ok(Taken { id, conversation, queued });
         }
-        Some(state) => {
-            check(state, job).map_err(Refused::Error)?;
-            (Expected::Version(state.version), Vec::new(), state.chat.conversation.clone())
+        match inner.log.append(Append::new(StreamId::Session(id), expected, events)) {
+            Ok(_) => return Ok(Taken { id, conversation, queued }),
+            // Somebody has said something meanwhile, or taken the session: the next look tells.
+            Err(AppendError::Conflict { .. }) if tries < TRIES_MAX => {
+                let mut applied = inner.views.watch_applied();
+                let _ = tokio::time::timeout(LOOK_AGAIN, applied.changed()).await;
+            }
+            Err(AppendError::Conflict { .. }) => return Err(Refused::Error(busy(&id))),
+            Err(error) => return Err(Refused::Halt(error.into())),
         }
-    };
-    let queued = known.as_ref().zip(input.queued()).and_then(|(state, message)| {
-        state.chat.queue.iter().find(|queued| queued.message == message).map(|queued| queued.parts.clone())
-    });
-    let is_mine = known.as_ref().and_then(|state| state.chat.busy).is_some_and(|(other, _)| other == *job);
-    if !is_mine {
-        let turn = SessionTurn { job: *job, turn: conversation.turns() + 1 };
-        events.push(event(id, job, EventBody::SessionTurnStarted(turn)));
-    }
-    if events.is_empty() {
-        return Ok(Taken { id, conversation, queued });
-    }
-    match inner.log.append(Append::new(StreamId::Session(id), expected, events)) {
-        Ok(_) => Ok(Taken { id, conversation, queued }),
-        Err(AppendError::Conflict { .. }) => Err(Refused::Error(busy(&id))),
-        Err(error) => Err(Refused::Halt(error.into())),
+        tries += 1;
     }
 }
 
