@@ -64,6 +64,7 @@ fn put(edit: &[Replaced]) -> Vec<Lines> {
 mod tests {
     use super::*;
     use crate::diff::replaced_lines;
+    use std::slice::from_ref;
 
     fn edit(position: u64, diff: &str) -> Edit {
         Edit { position, replaced: replaced_lines(diff) }
@@ -79,7 +80,7 @@ mod tests {
         let changes = edit(2, "@@ -20 +20 @@\n-a\n+b\n");
         let before = edit(3, "@@ -1 +1,3 @@\n-a\n+a\n+b\n+c\n");
         let deletes = edit(4, "@@ -14,2 +13,0 @@\n-a\n-b\n");
-        assert_eq!(touched(&[&[inserts.clone()], &[changes.clone()]]), [[lines(11, 2)], [lines(20, 1)]]);
+        assert_eq!(touched(&[from_ref(&inserts), from_ref(&changes)]), [[lines(11, 2)], [lines(20, 1)]]);
         assert_eq!(
             touched(&[&[inserts, before], &[changes, deletes]]),
             [vec![lines(13, 1), lines(1, 3)], vec![lines(20, 1), lines(13, 0)]],
@@ -90,7 +91,7 @@ mod tests {
     fn all_of_a_file_stays_all_of_it() {
         let all = Edit { position: 1, replaced: vec![Replaced::ALL] };
         let change = edit(2, "@@ -7 +7,2 @@\n-a\n+b\n+c\n");
-        let touched = touched(&[&[all.clone()], &[change]]);
+        let touched = touched(&[from_ref(&all), from_ref(&change)]);
         assert_eq!(touched[1], [lines(7, 2)]);
         assert!(touched[0][0].start == 1 && touched[0][0].count > 1_000_000, "{touched:?}");
     }
