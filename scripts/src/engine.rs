@@ -108,14 +108,25 @@ pub(crate) fn checked(source: &str, limits: &Limits) -> Result<Vec<u8>, ErrorInf
         let message = format!("the script is {} bytes long, more than {max} bytes", source.len());
         return Err(ErrorInfo::new("limit_source", message));
     }
+    if let Some((before, _)) = source.split_once('\0') {
+        let line = before.matches('\n').count() + 1;
+        return Err(not_a_script(
+            Some(line as u32),
+            format!("line {line}: a NUL, behind which Luau would read nothing: remove it"),
+        ));
+    }
     compile(source).map_err(|error| {
         let (line, message) = syntax_error(&error);
-        let mut info = ErrorInfo::new("syntax_error", message);
-        if let Some(line) = line {
-            info = info.with_details(serde_json::json!({ "line": line }).into());
-        }
-        info
+        not_a_script(line, message)
     })
+}
+
+fn not_a_script(line: Option<u32>, message: String) -> ErrorInfo {
+    let info = ErrorInfo::new("syntax_error", message);
+    match line {
+        Some(line) => info.with_details(serde_json::json!({ "line": line }).into()),
+        None => info,
+    }
 }
 
 /// The line and the reason in a message of Luau's compiler, which reads `name:3: reason`.

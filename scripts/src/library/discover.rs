@@ -1,6 +1,6 @@
 //! Workflows by name: the first folder that has a name wins, the built-in library comes last.
 
-use super::{Problem, check};
+use super::{Problem, check, source_file};
 use moonlog_core::{id::Hash, json::Json};
 use rust_embed::RustEmbed;
 use std::{
@@ -181,7 +181,7 @@ impl Library {
         {
             return known.found.clone();
         }
-        let found = read_file(path, stamp.map_or(0, |stamp| stamp.bytes));
+        let found = read_file(path);
         read.insert(path.to_owned(), ReadFile { stamp, found: found.clone() });
         found
     }
@@ -199,7 +199,7 @@ fn scripts_in(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn read_file(path: &Path, bytes: u64) -> Result<Arc<Workflow>, Broken> {
+fn read_file(path: &Path) -> Result<Arc<Workflow>, Broken> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let origin = Origin::File(path.to_owned());
     let broken = |line, message: String| Broken {
@@ -208,11 +208,7 @@ fn read_file(path: &Path, bytes: u64) -> Result<Arc<Workflow>, Broken> {
         problems: vec![Problem { line, message }],
     };
     let limit = crate::Limits::default().source_bytes as u64;
-    if bytes > limit {
-        return Err(broken(None, format!("the file is {bytes} bytes long, more than {limit} bytes")));
-    }
-    let source = fs::read(path).map_err(|error| broken(None, format!("cannot be read: {error}")))?;
-    let source = String::from_utf8(source).map_err(|_| broken(None, "is not valid UTF-8".into()))?;
+    let source = source_file::read(path, limit).map_err(|why| broken(None, why.to_string()))?;
     workflow(&stem, &source, origin.clone())
 }
 

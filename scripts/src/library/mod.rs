@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod discover;
 mod lint;
+mod source_file;
 mod tokens;
 
 pub use args::{SchemaError, prepare_args};
