@@ -7,6 +7,7 @@ mod process;
 mod random;
 mod readers;
 mod relay;
+mod schemathesis;
 mod server;
 mod wait;
 
@@ -16,5 +17,6 @@ pub use process::{command, printed, resident_kib, tree_resident_kib};
 pub use random::{Random, from_env};
 pub use readers::{Kind, Reader};
 pub use relay::Relay;
+pub use schemathesis::schemathesis;
 pub use server::{Server, Settings};
 pub use wait::{eventually, eventually_within};
