@@ -1,7 +1,7 @@
 //! Arbitrary bytes against all that reads bytes which were stored or received. The same functions are targets of
 //! cargo-fuzz in `tests/fuzz`, whose seeds are tried here first: what was once found stays found.
 //!
-//! `MOONLOG_FUZZ_CASES` chooses how many cases each decoder gets.
+//! `FUZZ_CASES` chooses how many cases each decoder gets.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -102,7 +102,7 @@ fn hold(name: &str, decoder: Decoder, cases: u32) {
     for seed in &seeds {
         decoder(seed);
     }
-    let cases = from_env("MOONLOG_FUZZ_CASES", u64::from(cases)) as u32;
+    let cases = from_env("FUZZ_CASES", u64::from(cases)) as u32;
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
     let tested = TestRunner::new(config).run(&inputs(seeds), |bytes| {
         decoder(&bytes);

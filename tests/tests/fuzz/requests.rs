@@ -199,7 +199,7 @@ async fn every_answer_is_one_that_is_described_and_none_is_the_servers_fault() {
     let known =
         [&job, session["id"].as_str().unwrap(), process["id"].as_str().unwrap_or("x")].map(str::to_owned).to_vec();
     let mut fuzz = Fuzz { server, random: Random::from_env(SEED), known, document: document.clone() };
-    let requests = from_env("MOONLOG_FUZZ_REQUESTS", REQUESTS);
+    let requests = from_env("FUZZ_REQUESTS", REQUESTS);
 
     let mut wrong = Vec::new();
     let mut statuses = std::collections::BTreeMap::<u16, u64>::new();
