@@ -15,6 +15,7 @@ pub mod json;
 pub mod log;
 pub mod message;
 pub mod projection;
+pub mod rate;
 pub mod schedule;
 pub mod storage;
 pub mod time;

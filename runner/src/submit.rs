@@ -8,7 +8,7 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Cause, EventBody, JobLimits, JobSubmitted, NewEvent, ParentRef, RetryPolicy, StreamId},
+    event::{Cause, EventBody, JobLimits, JobRetryPolicy, JobSubmitted, NewEvent, ParentRef, StreamId},
     id::{Hash, JobId, SessionId},
     json::Json,
     log::{Append, AppendError, Expected},
@@ -90,7 +90,7 @@ struct ChildOptions {
     queue: Option<String>,
     priority: Option<i32>,
     timeout_ms: Option<u64>,
-    retry: Option<RetryPolicy>,
+    retry: Option<JobRetryPolicy>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }

@@ -42,7 +42,7 @@ pub async fn signal(app: Arc<App>, mut request: Request) -> Result<Response, Pro
 pub async fn retry(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let id: JobId = request.segment(0, "no_such_job")?;
     let mut fields = request.fields(&app.options).await?;
-    let retry = Retry { script: submit::other_script(&mut fields), args: fields.json("args") };
+    let retry = Retry { script: submit::other_script(&mut fields), args: fields.json("args"), ..Retry::default() };
     fields.finish()?;
     let retried = app.runner.retry(&id, retry).await.map_err(|error| command_refused(error, &id))?;
     Ok(located(reply::json(StatusCode::CREATED, &app.job(&retried)?.view()), &retried))

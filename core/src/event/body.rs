@@ -136,7 +136,7 @@ macro_rules! event_types {
 }
 
 event_types! {
-    1 "job.submitted" JobSubmitted(Arc<JobSubmitted>),
+    1 "job.submitted" JobSubmitted(Arc<JobSubmitted>) schema 2 was { 1: job::JobSubmittedV1 },
     2 "job.started" JobStarted(JobStarted),
     3 "job.retry_scheduled" JobRetryScheduled(JobRetryScheduled),
     4 "job.continued" JobContinued(JobContinued),
@@ -194,6 +194,11 @@ event_types! {
     83 "workspace.failed" WorkspaceFailed(WorkspaceFailed),
     81 "workspace.orphan_found" WorkspaceOrphanFound(WorkspaceOrphanFound),
     82 "session.described" SessionDescribed(SessionDescribed),
+    70 "webhook.configured" WebhookConfigured(WebhookConfigured),
+    71 "webhook.delivered" WebhookDelivered(WebhookDelivered),
+    72 "webhook.retry_scheduled" WebhookRetryScheduled(WebhookRetryScheduled),
+    73 "webhook.failed" WebhookFailed(WebhookFailed),
+    74 "chat.waiting" ChatWaiting(ChatWaiting),
 }
 
 impl EventBody {

@@ -5,6 +5,7 @@ use crate::{
     error_info::ErrorInfo,
     id::{Hash, JobId},
     json::Json,
+    time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -141,4 +142,17 @@ pub struct ChatCompacted {
     pub tokens_before: u64,
     /// Tokens after.
     pub tokens_after: u64,
+}
+
+/// `chat.waiting`: a request to a model waits until the model's rate allows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct ChatWaiting {
+    /// The turn whose request waits.
+    pub turn: u32,
+    /// The model, by its configured name.
+    pub model: String,
+    /// The limit that was reached: `requests_per_minute` or `tokens_per_minute`.
+    pub limit: String,
+    /// When it is looked at again.
+    pub until: Timestamp,
 }

@@ -1,5 +1,6 @@
 //! What the events of a job's life carry.
 
+use super::{JobRetryPolicy, RetryPolicy};
 use crate::{
     codec::{Decode, Encode},
     error_info::ErrorInfo,
@@ -8,7 +9,7 @@ use crate::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// `job.submitted`: all that decides how the job will run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
@@ -50,7 +51,7 @@ pub struct JobSubmitted {
     pub concurrency_key: Option<String>,
     /// When and how often the whole job is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<RetryPolicy>,
+    pub retry: Option<JobRetryPolicy>,
     /// The submitter's own marks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -60,6 +61,54 @@ pub struct JobSubmitted {
     /// Whether its events were imported: nothing runs it here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub imported: bool,
+}
+
+/// What `job.submitted` was in schema 1: its retries went by no code.
+#[derive(Decode)]
+pub(super) struct JobSubmittedV1 {
+    workflow: String,
+    script_hash: Hash,
+    args: Json,
+    idempotency_key: Option<String>,
+    request_hash: Option<Hash>,
+    queue: String,
+    priority: i32,
+    run_at: Option<Timestamp>,
+    limits: JobLimits,
+    seed: u64,
+    parent: Option<ParentRef>,
+    resume_from: Option<JobId>,
+    forked_from: Option<ForkRef>,
+    concurrency_key: Option<String>,
+    retry: Option<RetryPolicy>,
+    labels: BTreeMap<String, String>,
+    session: Option<SessionId>,
+    imported: bool,
+}
+
+impl From<JobSubmittedV1> for Arc<JobSubmitted> {
+    fn from(old: JobSubmittedV1) -> Self {
+        Self::new(JobSubmitted {
+            workflow: old.workflow,
+            script_hash: old.script_hash,
+            args: old.args,
+            idempotency_key: old.idempotency_key,
+            request_hash: old.request_hash,
+            queue: old.queue,
+            priority: old.priority,
+            run_at: old.run_at,
+            limits: old.limits,
+            seed: old.seed,
+            parent: old.parent,
+            resume_from: old.resume_from,
+            forked_from: old.forked_from,
+            concurrency_key: old.concurrency_key,
+            retry: old.retry.map(Into::into),
+            labels: old.labels,
+            session: old.session,
+            imported: old.imported,
+        })
+    }
 }
 
 /// What a job may use.
@@ -92,45 +141,6 @@ pub struct ForkRef {
     pub job: JobId,
     /// The last version that is shared.
     pub at: u64,
-}
-
-/// When to try again, and how often. Attempt `n` waits `min(backoff_ms * factor^(n - 1), max_backoff_ms)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
-#[serde(deny_unknown_fields)]
-pub struct RetryPolicy {
-    /// Attempts in all, the first included.
-    pub max: u32,
-    /// The first wait.
-    #[serde(default = "default_backoff_ms")]
-    pub backoff_ms: u64,
-    /// What each wait is multiplied by for the next.
-    #[serde(default = "default_factor")]
-    pub factor: f64,
-    /// The longest wait.
-    #[serde(default = "default_max_backoff_ms")]
-    pub max_backoff_ms: u64,
-}
-
-const fn default_backoff_ms() -> u64 {
-    1_000
-}
-const fn default_factor() -> f64 {
-    2.0
-}
-const fn default_max_backoff_ms() -> u64 {
-    60_000
-}
-
-impl RetryPolicy {
-    /// How long to wait after attempt `attempt` (1-based) failed, or `None` where it was the last.
-    pub fn wait_ms_after(&self, attempt: u32) -> Option<u64> {
-        if attempt >= self.max {
-            return None;
-        }
-        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        let wait = self.backoff_ms as f64 * self.factor.max(0.0).powi(exponent);
-        Some(wait.min(self.max_backoff_ms as f64) as u64)
-    }
 }
 
 /// `job.started`: an attempt begins. Each attempt is a run of its own: its steps start anew.

@@ -1,6 +1,6 @@
 //! What is derived from events alone. Each projection is a pure fold: it cannot fail, has no clock and does no I/O.
 //! `job` folds one job, `flow` its steps as a tree, `trace` what took how long in it, `session` one session with its `workspace` and its `chat` (the
-//! `conversation` in it), `queues`, `processes`, `process_places`, `schedules`, `idempotency`, `client_tokens` and
+//! `conversation` in it), `queues`, `processes`, `process_places`, `schedules`, `webhooks`, `idempotency`, `client_tokens` and
 //! `approvals` what their names say; `all` is the fold of everything a server keeps. `views` holds that for readers, and
 //! with `rows`, `job_row`, `session_row` and `snapshot` it is the one part here that stores anything: derived data, which
 //! can be deleted.
@@ -36,6 +36,7 @@ mod signal_keys;
 mod snapshot;
 mod trace;
 mod views;
+mod webhooks;
 mod workspace;
 
 pub use all::Projection;
@@ -63,4 +64,5 @@ pub use sessions::Sessions;
 pub use signal_keys::SignalKeys;
 pub use trace::{Span, SpanKind, Trace};
 pub use views::{Views, ViewsOptions};
+pub use webhooks::{FAILED_KEPT, FailedDelivery, OpenDelivery, WebhookState, Webhooks};
 pub use workspace::{Edit, FileOp, PendingChange, WorkspaceKind, WorkspaceState, WorkspaceStatus};

@@ -73,7 +73,7 @@ fn assert_is_the_fold(views: &Views, log: &Log) {
     for filter in [
         JobFilter::default(),
         JobFilter { state: Some(JobStatus::Failed), ..JobFilter::default() },
-        JobFilter { workflow: Some("ship".into()), label: Some("team=t1".parse().unwrap()), ..JobFilter::default() },
+        JobFilter { workflow: Some("ship".into()), labels: vec!["team=t1".parse().unwrap()], ..JobFilter::default() },
     ] {
         let wanted: Vec<_> = ids
             .iter()

@@ -83,7 +83,8 @@ impl ActiveJob {
             End::Cancelled(request) => return cancelled(request),
             End::TimedOut => EventBody::JobTimedOut(JobTimedOut { limit: "timeout_ms".into() }),
             End::Failed(error) => {
-                match self.submitted.retry.as_ref().and_then(|retry| retry.wait_ms_after(self.attempt)) {
+                let retry = self.submitted.retry.as_ref();
+                match retry.and_then(|retry| retry.wait_ms_after(self.attempt, &error.code)) {
                     Some(wait_ms) => EventBody::JobRetryScheduled(JobRetryScheduled {
                         attempt: self.attempt,
                         wait_ms,

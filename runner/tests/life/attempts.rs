@@ -2,12 +2,12 @@
 
 use crate::place::Place;
 use moonlog_core::{
-    event::{EventBody, RetryPolicy},
+    event::{EventBody, JobRetryPolicy, RetryPolicy},
     projection::JobStatus,
 };
 
-fn retry(max: u32, backoff_ms: u64) -> Option<RetryPolicy> {
-    Some(RetryPolicy { max, backoff_ms, factor: 1.0, max_backoff_ms: 60_000 })
+fn retry(max: u32, backoff_ms: u64) -> Option<JobRetryPolicy> {
+    Some(RetryPolicy { max, backoff_ms, factor: 1.0, max_backoff_ms: 60_000 }.into())
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn later(submit: &mut Submit) {
 }
 
 fn again_in_an_hour(submit: &mut Submit) {
-    submit.retry = Some(RetryPolicy { max: 2, backoff_ms: 3_600_000, factor: 1.0, max_backoff_ms: 3_600_000 });
+    submit.retry = Some(RetryPolicy { max: 2, backoff_ms: 3_600_000, factor: 1.0, max_backoff_ms: 3_600_000 }.into());
 }
 
 /// What a job is doing: its script, how it is submitted, and the event that shows it.

@@ -36,7 +36,7 @@ fn a_job_tells_what_made_it_start_wait_and_go_on() {
         let job = place.submit_with(
             "exec('true') attach(process('sleep', {'0.2'}).id):wait() wait_for('go') approve('yes') sleep('20ms')
                 workflow('waits') error('no')",
-            |submit| submit.retry = Some(RetryPolicy { max: 2, backoff_ms: 1, factor: 1.0, max_backoff_ms: 1 }),
+            |submit| submit.retry = Some(RetryPolicy { max: 2, backoff_ms: 1, factor: 1.0, max_backoff_ms: 1 }.into()),
         );
         for attempt in 1..=2 {
             place
