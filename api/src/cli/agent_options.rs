@@ -39,6 +39,8 @@ fn of_model(model: &ModelConfig) -> ModelOptions {
         request_timeout: model.request_timeout,
         max_retries: model.max_retries,
         file: model.file.clone(),
+        requests_per_minute: model.requests_per_minute,
+        tokens_per_minute: model.tokens_per_minute,
         ..ModelOptions::new(provider, model.model.as_str())
     }
 }

@@ -23,5 +23,6 @@ mod runner_options;
 mod sse;
 mod table;
 mod tree;
+mod webhook_options;
 
 pub use dispatch::main;

@@ -28,6 +28,10 @@ pub struct ModelConfig {
     pub request_timeout: Duration,
     /// How often a request that failed is made again.
     pub max_retries: u32,
+    /// Requests in a minute; 0: any number.
+    pub requests_per_minute: u64,
+    /// Tokens in a minute; 0: any number.
+    pub tokens_per_minute: u64,
 }
 
 /// `[agents]`
@@ -72,6 +76,8 @@ impl Values {
                 idle_timeout: ms("idle_timeout_ms"),
                 request_timeout: ms("request_timeout_ms"),
                 max_retries: u32::try_from(self.whole(&key("max_retries"))).unwrap_or(u32::MAX),
+                requests_per_minute: self.whole(&key("requests_per_minute")),
+                tokens_per_minute: self.whole(&key("tokens_per_minute")),
             };
             (name, config)
         };

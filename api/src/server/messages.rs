@@ -85,7 +85,7 @@ fn session_of(request: &Request) -> Result<SessionId, Problem> {
 
 /// The job that answers, which may have to wait for its turn.
 fn accepted(app: &App, job: &JobId) -> Result<Response, Problem> {
-    let answer = reply::json(StatusCode::ACCEPTED, &app.job(job)?.view());
+    let answer = reply::json(StatusCode::ACCEPTED, &app.view(job)?);
     Ok(reply::located(answer, &format!("/v1/jobs/{job}")))
 }
 

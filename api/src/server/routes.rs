@@ -141,7 +141,7 @@ pub const ROUTES: &[Route] = &[
                 .body("Submit")
                 .problems(&[404, 409, 422, 429]),
             get(Endpoint::ListJobs, &[(200, "JobPage")], "List jobs, newest first")
-                .query(&["state", "workflow", "label", "parent", "since", "limit", "cursor"]),
+                .query(&["state", "workflow", "queue", "label", "parent", "since", "exhausted", "limit", "cursor"]),
         ],
     },
     Route {

@@ -154,6 +154,7 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         workspaces: WorkspaceOptions::new(worktrees),
         http: HttpPolicy::new(http).unwrap(),
         config: Json::from_written("{}".into()),
+        webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
     }

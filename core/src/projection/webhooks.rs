@@ -76,6 +76,11 @@ pub struct WebhookState {
 }
 
 impl WebhookState {
+    /// A webhook that is owed what comes behind this position.
+    pub fn new(name: String, position: u64) -> Self {
+        Self { name, recorded_until: position, ..Self::default() }
+    }
+
     /// Whether events of this type were wanted at this position.
     pub fn wants(&self, position: u64, kind: &str) -> bool {
         let then = self.history.iter().rev().find(|wanted| wanted.from <= position);
@@ -130,11 +135,9 @@ impl Webhooks {
         }
         match &event.body {
             EventBody::WebhookConfigured(configured) => {
-                let state = self.0.entry(configured.webhook.clone()).or_insert_with(|| WebhookState {
-                    name: configured.webhook.clone(),
-                    recorded_until: event.position,
-                    ..WebhookState::default()
-                });
+                let name = &configured.webhook;
+                let new = || WebhookState::new(name.clone(), event.position);
+                let state = self.0.entry(name.clone()).or_insert_with(new);
                 let types = configured.types.iter().cloned().collect();
                 state.history.push(Wanted { from: event.position, types });
             }

@@ -3,7 +3,7 @@
 use super::{
     budget::{self, Meter},
     calls::Caller,
-    chat::{self, Ending, error_info},
+    chat::{self, Allowed, Ending, error_info},
     compact,
     input::AgentInput,
     interrupt::{Interrupt, Why, interrupt},
@@ -285,7 +285,9 @@ impl Agent<'_> {
             turn: self.conversation.turns() + 1,
             attempt: 1,
         };
-        let chatted = chat::chat(&self.recorder, &self.model, request, &mut self.interrupt, Vec::new()).await.ok()?;
+        let allowed = self.allowed(request.turn).await.ok()?.ok()?;
+        let chatted =
+            chat::chat(&self.recorder, &self.model, request, allowed, &mut self.interrupt, Vec::new()).await.ok()?;
         self.meter.add(&chatted.usage);
         chat::add(&mut self.usage, &chatted.usage);
         self.recorder.append_events(vec![self.recorder.event(chatted.finished)]).await.ok()?;
@@ -296,6 +298,10 @@ impl Agent<'_> {
     /// One turn of the model.
     async fn chat(&mut self) -> Result<Option<End>, Refused> {
         let turn = self.conversation.turns() + 1;
+        let allowed = match self.allowed(turn).await? {
+            Ok(allowed) => allowed,
+            Err(why) => return Ok(Some(End::Interrupted(why))),
+        };
         let Around { running, notices } = surroundings::look(self.context, &self.recorder.session, &self.conversation);
         let around =
             Surroundings { root: self.root.as_deref(), has_tools: !self.offered.is_empty(), running: &running };
@@ -315,7 +321,7 @@ impl Agent<'_> {
             turn,
             attempt: 1,
         };
-        let chatted = chat::chat(&self.recorder, &self.model, request, &mut self.interrupt, before).await?;
+        let chatted = chat::chat(&self.recorder, &self.model, request, allowed, &mut self.interrupt, before).await?;
         self.meter.add(&chatted.usage);
         chat::add(&mut self.usage, &chatted.usage);
         self.seen_tokens = chatted.usage.prompt_tokens + chatted.usage.completion_tokens;
@@ -342,6 +348,13 @@ impl Agent<'_> {
         // The answer is durable before it is acted upon.
         self.recorder.append_durably(events).await?;
         Ok(end)
+    }
+
+    /// Comes when the model's rate allows the next request.
+    async fn allowed(&mut self, turn: u32) -> Result<Result<Allowed, Why>, Halt> {
+        let estimate = compact::tokens_of(self.conversation.messages()).max(self.seen_tokens);
+        let rates = self.context.inner.model_rates.clone();
+        chat::allowed(rates, &self.recorder, &self.model, (turn, estimate), &mut self.interrupt).await
     }
 
     /// Gives calls that will not be made a result that says so.

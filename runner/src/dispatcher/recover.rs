@@ -18,6 +18,11 @@ impl Dispatcher {
             (paused.collect::<Vec<_>>(), jobs.collect::<Vec<_>>())
         });
         paused.iter().for_each(|queue| self.turns.set_paused(queue, true));
+        let now = (self.inner.options.clock)();
+        for queue in self.inner.options.queues.keys() {
+            let until = self.rates(|rates| rates.queue_free_at(queue, now));
+            self.turns.hold(&queue.as_str().into(), until);
+        }
         // Whoever has begun holds its key, whichever comes first below.
         for job in jobs.iter().filter(|job| job.status != JobStatus::Queued) {
             if let Some(key) = &job.submitted.concurrency_key {

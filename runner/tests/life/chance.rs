@@ -136,7 +136,7 @@ fn live(seed: u64) {
         options.idle_evict_ms = evict;
         options.concurrency = 4;
         options.checkpoint_events = 40;
-        options.queues.insert("narrow".into(), QueueOptions { concurrency: 1, capacity: 100 });
+        options.queues.insert("narrow".into(), QueueOptions { concurrency: 1, capacity: 100, ..QueueOptions::default() });
     });
     let mut jobs = Vec::new();
     for _ in 0..LIVES {

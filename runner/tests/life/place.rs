@@ -224,6 +224,7 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         workspaces: WorkspaceOptions::new(worktrees),
         http: HttpPolicy::new(HttpOptions::default()).unwrap(),
         config: Json::from_written("{}".into()),
+        webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
     }

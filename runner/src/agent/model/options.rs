@@ -98,6 +98,10 @@ pub struct ModelOptions {
     pub max_retries: u32,
     /// The turns of a scripted model.
     pub file: Option<PathBuf>,
+    /// How many requests may be made in a minute, each try counted; 0: any number.
+    pub requests_per_minute: u64,
+    /// How many tokens they may use in a minute; 0: any number.
+    pub tokens_per_minute: u64,
 }
 
 impl ModelOptions {
@@ -116,6 +120,8 @@ impl ModelOptions {
             request_timeout: Duration::from_secs(600),
             max_retries: 4,
             file: None,
+            requests_per_minute: 0,
+            tokens_per_minute: 0,
         }
     }
 }
