@@ -6,6 +6,7 @@ pub mod collision;
 pub mod compare;
 pub mod decide;
 pub mod diff;
+pub mod error_code;
 pub mod error_info;
 pub mod event;
 pub mod flow;

@@ -4,6 +4,7 @@
 
 mod again;
 pub mod agent;
+mod bulk;
 mod command;
 mod derived_id;
 mod dispatcher;
@@ -31,6 +32,7 @@ mod waiters;
 pub mod webhook;
 pub mod workspace;
 
+pub use bulk::{Bulk, BulkFailure, BulkReport};
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use reuse::CacheOptions;

@@ -232,6 +232,17 @@ pub enum CommandError {
     Unavailable(ErrorInfo),
 }
 
+impl CommandError {
+    /// The stable code of the error.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NoSuchJob => "no_such_job",
+            Self::Submit(error) => error.code(),
+            Self::NotFound(error) | Self::Conflict(error) | Self::Invalid(error) | Self::Unavailable(error) => &error.code,
+        }
+    }
+}
+
 /// Why a runner did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

@@ -147,3 +147,100 @@ fn the_readme_names_both_commands_and_the_check_runs_the_second() {
     let check = fs::read_to_string(workspace().join(".ci/run")).unwrap();
     assert!(check.contains("cargo test --workspace"), ".ci/run does not call the README's test command");
 }
+
+/// Where a code is made, the literal stands behind one of these. What a pattern finds beside codes is left out below.
+const CODE_MAKERS: [&str; 9] = [
+    r#"(?:ErrorInfo|ModelError)::new\(\s*"([a-z0-9_]+)""#,
+    r#"Problem::(?:bad_request|not_found)\(\s*"([a-z0-9_]+)""#,
+    r#"Problem::new\(\s*(?:StatusCode::[A-Z_]+|status),\s*"([a-z0-9_]+)""#,
+    r#"(?:Halt|Refuse|Answer|Self)::(?:error|limit|fatal)\(\s*"([a-z0-9_]+)""#,
+    r#"\bcode: (?:if [^{]+\{ )?"([a-z0-9_]+)""#,
+    r#"\bfn code\(&self\)[^}]*?\{[^}]*?"([a-z0-9_]+)""#,
+    r#"=> \("([a-z0-9_]+)", "[^"]+", (?:true|false)\)"#,
+    r#"error_info\("([a-z0-9_]+)","#,
+    r#"segment\(\d, "([a-z0-9_]+)"\)"#,
+];
+
+/// The codes that stand in the sources where codes are made, with the file of each.
+fn codes_made() -> std::collections::BTreeMap<String, String> {
+    let patterns: Vec<regex::Regex> = CODE_MAKERS.iter().map(|pattern| regex::Regex::new(pattern).unwrap()).collect();
+    let mut made = std::collections::BTreeMap::new();
+    for (path, text) in sources() {
+        let text = code(text.split("#[cfg(test)]").next().unwrap());
+        if path.contains("/tests") || path.starts_with("core/src/error_code/") {
+            continue;
+        }
+        for found in patterns.iter().flat_map(|pattern| pattern.captures_iter(&text)) {
+            made.entry(found[1].to_owned()).or_insert_with(|| path.clone());
+        }
+    }
+    made
+}
+
+#[test]
+fn every_code_that_is_made_is_in_the_catalogue() {
+    let unknown: Vec<String> = codes_made()
+        .into_iter()
+        .filter(|(code, _)| moonlog_core::error_code::find(code).is_none())
+        .map(|(code, path)| format!("`{code}` of {path}"))
+        .collect();
+    assert!(unknown.is_empty(), "not in core/src/error_code: {}", unknown.join(", "));
+}
+
+#[test]
+fn every_code_of_the_catalogue_stands_in_the_sources() {
+    let mut texts = sources();
+    texts.extend(files("scripts/src", ".luau"));
+    texts.retain(|(path, _)| !path.starts_with("core/src/error_code/"));
+    let gone: Vec<&str> = moonlog_core::error_code::all()
+        .map(|known| known.code)
+        .filter(|code| !texts.iter().any(|(_, text)| text.contains(&format!("\"{code}\""))))
+        .collect();
+    assert!(gone.is_empty(), "in the catalogue, but made nowhere: {}", gone.join(", "));
+}
+
+/// `ERRORS.md` is what the catalogue says. `WRITE_REFERENCE=1 cargo test -p moonlog-tests --test tidy` writes it anew.
+#[test]
+fn the_reference_of_errors_says_what_the_catalogue_says() {
+    let written = errors_reference();
+    let path = workspace().join("ERRORS.md");
+    if std::env::var_os("WRITE_REFERENCE").is_some() {
+        fs::write(&path, &written).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap_or_default() == written,
+        "ERRORS.md is not up to date: run this test with WRITE_REFERENCE=1"
+    );
+}
+
+fn errors_reference() -> String {
+    use std::fmt::Write;
+    let mut text = String::from(
+        "# Error codes\n\nEvery error has a `code` that keeps its meaning: in problems that answer requests (`application/problem+json`, \
+         whose `type` is `/v1/errors/{code}`), in the `error` of jobs, steps, agents and tool calls, and in `err.code` of scripts. \
+         `GET /v1/errors` and `moonlog errors [CODE]` give the same. Scripts may throw codes of their own besides. A job's `retry` can \
+         name codes in `on` and `not_on`.\n\nWhere: `http` answers a request, `job` and `step` stand in their errors, `agent` in those of \
+         agents and their turns, `tool` in what a tool call gives, `process` in why one did not start, `webhook` in why an event was \
+         not delivered.\n\nThe command line exits with 0 where it is done, 1 where a job failed or a check found a difference, 2 for what \
+         was typed, configured or submitted, 3 where the server cannot be reached or the data folder is locked.\n\nWritten by a test \
+         from `core/src/error_code`.\n",
+    );
+    for (title, codes) in moonlog_core::error_code::TABLES {
+        write!(text, "\n## {title}\n\n| code | where | HTTP | retry | meaning | what to do |\n|---|---|---|---|---|---|\n").unwrap();
+        for code in codes {
+            let cell = |text: &str| text.replace('|', "\\|");
+            writeln!(
+                text,
+                "| `{}` | {} | {} | {} | {} | {} |",
+                code.code,
+                code.places(),
+                code.statuses(),
+                code.retryable,
+                cell(code.meaning),
+                cell(code.action)
+            )
+            .unwrap();
+        }
+    }
+    text
+}

@@ -56,6 +56,7 @@ fn run(cli: Cli) -> Result<Status, Failure> {
     match &command {
         Command::Completions(options) => return commands::completions::run(options),
         Command::Check(options) => return commands::check::run(options),
+        Command::Errors(options) => return commands::errors::run(options),
         Command::Replay(options) if commands::replay::is_bundle(&options.target) => {
             return commands::replay::run_bundle(options);
         }
@@ -120,12 +121,19 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Ps(options) => commands::ps::run(client, options).await,
         Command::Output(options) => commands::process_output::run(client, options).await,
         Command::Kill(options) => commands::kill::run(client, options).await,
+        Command::Webhooks(options) => commands::webhooks::run(client, options).await,
+        Command::Redeliver(options) => commands::redeliver::run(client, options).await,
         Command::Workflows(options) => commands::workflows::run(client, options).await,
         Command::Schedules(options) => commands::schedules::run(client, options).await,
         Command::Schedule(options) => commands::schedule::run(client, options).await,
         Command::Unschedule(options) => commands::unschedule::run(client, options).await,
         // Dispatched before there was a connection.
-        Command::Serve(_) | Command::Verify(_) | Command::Check(_) | Command::Config(_) | Command::Completions(_) => {
+        Command::Serve(_)
+        | Command::Verify(_)
+        | Command::Check(_)
+        | Command::Errors(_)
+        | Command::Config(_)
+        | Command::Completions(_) => {
             Ok(Status::Done)
         }
     };

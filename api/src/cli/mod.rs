@@ -6,6 +6,7 @@ mod agent_options;
 mod args;
 mod arguments;
 mod assemble;
+mod bulk_args;
 mod client;
 mod commands;
 mod connect;

@@ -228,6 +228,7 @@ impl Values {
                 workspace_files: size("workspace_files"),
                 workspace_diff_bytes: limit("workspace_diff_bytes"),
                 labels: size("labels"),
+                bulk_jobs: size("bulk_jobs"),
             },
         })
     }

@@ -200,6 +200,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.workspace_files", Whole(1, 100_000), "2_000", "changed files of a workspace that are known and listed"),
     key("limits.workspace_diff_bytes", Whole(0, MAX_BYTES), "1_048_576", "a changed file that is shown with a diff"),
     key("limits.labels", Whole(0, 1_000), "64", "labels of a job"),
+    key("limits.bulk_jobs", Whole(1, 100_000), "1_000", "jobs that one request cancels or runs again"),
 ];
 
 /// A known key that a path of segments names, with the segments that stand at its stars.

@@ -236,4 +236,5 @@ pub struct LimitsConfig {
     pub workspace_files: usize,
     pub workspace_diff_bytes: u64,
     pub labels: usize,
+    pub bulk_jobs: usize,
 }

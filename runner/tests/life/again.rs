@@ -256,7 +256,7 @@ fn a_fork_may_go_on_with_another_script_that_fits_its_past() {
         .map(|event| event.version)
         .collect();
     let fork = |source: &str| {
-        let fork = Fork { at: ends[0], script: script(source), args: None, ..Retry::default() };
+        let fork = Fork { at: ends[0], script: script(source), args: None };
         place.block_on(place.runner.fork(&job, fork)).unwrap()
     };
     let fits = fork("local a = sh('echo a').stdout return a .. sh('echo c').stdout");

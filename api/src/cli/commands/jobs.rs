@@ -57,6 +57,8 @@ async fn fetch(client: &Client, options: &Jobs) -> Result<(Vec<Value>, Value), F
             ("state", value(&options.state)),
             ("workflow", value(&options.workflow)),
             ("label", value(&options.label)),
+            ("queue", value(&options.queue)),
+            ("exhausted", if options.exhausted { "true".to_owned() } else { String::new() }),
             ("parent", value(&options.parent)),
             ("since", value(&options.since)),
             ("limit", limit),
