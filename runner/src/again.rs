@@ -69,7 +69,8 @@ fn hash_of(job: &JobId, script: &ScriptSource, args: Option<&Json>) -> Hash {
     let script = match script {
         ScriptSource::Workflow(text) | ScriptSource::Script { source: text, .. } => text,
     };
-    let parts = [job.to_string(), Hash::of(script.as_bytes()).to_string(), args.map_or("", |args| args.as_str()).into()];
+    let parts =
+        [job.to_string(), Hash::of(script.as_bytes()).to_string(), args.map_or("", |args| args.as_str()).into()];
     Hash::of(parts.join("/").as_bytes())
 }
 

@@ -238,7 +238,9 @@ impl CommandError {
         match self {
             Self::NoSuchJob => "no_such_job",
             Self::Submit(error) => error.code(),
-            Self::NotFound(error) | Self::Conflict(error) | Self::Invalid(error) | Self::Unavailable(error) => &error.code,
+            Self::NotFound(error) | Self::Conflict(error) | Self::Invalid(error) | Self::Unavailable(error) => {
+                &error.code
+            }
         }
     }
 }

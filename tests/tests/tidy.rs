@@ -164,6 +164,8 @@ const CODE_MAKERS: [&str; 9] = [
 /// The codes that stand in the sources where codes are made, with the file of each.
 fn codes_made() -> std::collections::BTreeMap<String, String> {
     let patterns: Vec<regex::Regex> = CODE_MAKERS.iter().map(|pattern| regex::Regex::new(pattern).unwrap()).collect();
+    let choice = regex::Regex::new(r"(?s)let \(?code\b[^=;]*= (?:match|if)(.*?)\n?\};").unwrap();
+    let literal = regex::Regex::new(r#"(?:\(|=> |\{ |^\s+)"([a-z]+(?:_[a-z]+)+)""#).unwrap();
     let mut made = std::collections::BTreeMap::new();
     for (path, text) in sources() {
         let text = code(text.split("#[cfg(test)]").next().unwrap());
@@ -172,6 +174,12 @@ fn codes_made() -> std::collections::BTreeMap<String, String> {
         }
         for found in patterns.iter().flat_map(|pattern| pattern.captures_iter(&text)) {
             made.entry(found[1].to_owned()).or_insert_with(|| path.clone());
+        }
+        // Where one of several is chosen.
+        for chosen in choice.captures_iter(&text) {
+            for found in literal.captures_iter(&chosen[1]) {
+                made.entry(found[1].to_owned()).or_insert_with(|| path.clone());
+            }
         }
     }
     made
@@ -226,7 +234,11 @@ fn errors_reference() -> String {
          from `core/src/error_code`.\n",
     );
     for (title, codes) in moonlog_core::error_code::TABLES {
-        write!(text, "\n## {title}\n\n| code | where | HTTP | retry | meaning | what to do |\n|---|---|---|---|---|---|\n").unwrap();
+        write!(
+            text,
+            "\n## {title}\n\n| code | where | HTTP | retry | meaning | what to do |\n|---|---|---|---|---|---|\n"
+        )
+        .unwrap();
         for code in codes {
             let cell = |text: &str| text.replace('|', "\\|");
             writeln!(

@@ -256,8 +256,10 @@ pub struct Approve {
 
 /// `moonlog retry`
 #[derive(Debug, Args)]
-#[command(after_help = "One job by its id, or all that fit --label, --state (failed where it is not named), --workflow, \
---queue and --exhausted.")]
+#[command(
+    after_help = "One job by its id, or all that fit --label, --state (failed where it is not named), --workflow, \
+--queue and --exhausted."
+)]
 pub struct Retry {
     /// The ended job
     #[arg(required_unless_present_any = ["which", "exhausted"], conflicts_with_all = ["which", "exhausted"])]

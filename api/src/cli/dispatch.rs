@@ -133,9 +133,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         | Command::Check(_)
         | Command::Errors(_)
         | Command::Config(_)
-        | Command::Completions(_) => {
-            Ok(Status::Done)
-        }
+        | Command::Completions(_) => Ok(Status::Done),
     };
     connection.close().await;
     status

@@ -122,11 +122,21 @@ pub(super) const KEYS: &[Key] = &[
     key("agents.subagents_max", Whole(0, 1_000), "8", "agents that a job's agents may have running at once"),
     key("agents.subagent_depth", Whole(0, 16), "2", "how deep agents may spawn agents"),
     unset("webhooks.*.url", Text, "where `moonlog serve` posts events"),
-    key("webhooks.*.types", Texts, "", "which events: names and prefixes such as `job.*`; the end of each job if empty"),
+    key(
+        "webhooks.*.types",
+        Texts,
+        "",
+        "which events: names and prefixes such as `job.*`; the end of each job if empty",
+    ),
     unset("webhooks.*.secret_env", Text, "the variable that holds what posts are signed with, such as whsec_..."),
     key("webhooks.*.timeout_ms", Whole(1, MAX_MS), "15_000", "how long one post may take"),
     key("webhooks.*.max_attempts", Whole(1, 1_000), "12", "how often an event is posted before it counts as failed"),
-    key("webhooks.*.backoff_ms", Whole(1, MAX_MS), "5_000", "before the second post; each further wait is twice as long"),
+    key(
+        "webhooks.*.backoff_ms",
+        Whole(1, MAX_MS),
+        "5_000",
+        "before the second post; each further wait is twice as long",
+    ),
     key("webhooks.*.backoff_max_ms", Whole(1, MAX_MS), "3_600_000", "the longest such wait"),
     key("webhooks.*.concurrency", Whole(1, 1_000), "4", "posts to it at once"),
     key(

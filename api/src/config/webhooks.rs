@@ -81,8 +81,7 @@ impl Values {
         let types: Types = texts.join(",").parse().map_err(|error: crate::feed::InvalidTypes| {
             invalid("event types, such as job.failed or step.*".into(), format!("a list where {error}"))
         })?;
-        let names: Vec<String> =
-            types.names().filter(|name| !name.starts_with("webhook.")).map(String::from).collect();
+        let names: Vec<String> = types.names().filter(|name| !name.starts_with("webhook.")).map(String::from).collect();
         if names.is_empty() {
             return Err(invalid("event types other than webhook.*".into(), texts.join(",")));
         }

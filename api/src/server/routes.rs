@@ -147,14 +147,24 @@ pub const ROUTES: &[Route] = &[
                 .query(&["wait"])
                 .body("Submit")
                 .problems(&[404, 409, 422, 429]),
-            get(Endpoint::ListJobs, &[(200, "JobPage")], "List jobs, newest first")
-                .query(&["state", "workflow", "queue", "label", "parent", "since", "exhausted", "limit", "cursor"]),
+            get(Endpoint::ListJobs, &[(200, "JobPage")], "List jobs, newest first").query(&[
+                "state",
+                "workflow",
+                "queue",
+                "label",
+                "parent",
+                "since",
+                "exhausted",
+                "limit",
+                "cursor",
+            ]),
         ],
     },
     Route {
         path: "/v1/jobs/cancel",
-        operations: &[post(Endpoint::CancelJobs, &[(200, "BulkReport")], "Cancel the jobs that fit a filter")
-            .body("CancelJobs")],
+        operations: &[
+            post(Endpoint::CancelJobs, &[(200, "BulkReport")], "Cancel the jobs that fit a filter").body("CancelJobs")
+        ],
     },
     Route {
         path: "/v1/jobs/retry",
@@ -324,8 +334,9 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/errors/{code}",
-        operations: &[get(Endpoint::ShowError, &[(200, "ErrorCode")], "Show what the code of an error means")
-            .problems(&[404])],
+        operations: &[
+            get(Endpoint::ShowError, &[(200, "ErrorCode")], "Show what the code of an error means").problems(&[404])
+        ],
     },
     Route {
         path: "/v1/workflows",

@@ -116,8 +116,10 @@ async fn a_state_is_as_of_a_version() {
 
 #[tokio::test]
 async fn queues_pause_fill_and_resume() {
-    let place =
-        Place::with(|settings| settings.queues.push(("small", QueueOptions { concurrency: 1, capacity: 1, ..QueueOptions::default() }))).await;
+    let place = Place::with(|settings| {
+        settings.queues.push(("small", QueueOptions { concurrency: 1, capacity: 1, ..QueueOptions::default() }))
+    })
+    .await;
     let (status, queue) = place.post("/v1/queues/small/pause", &json!({})).await;
     assert_eq!((status.as_u16(), &queue["paused"]), (200, &json!(true)));
     let body = json!({ "script": "return 1", "queue": "small" });

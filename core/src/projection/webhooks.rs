@@ -5,8 +5,8 @@
 
 use crate::{
     codec::{Decode, Encode},
-    event::{Event, EventBody},
     error_info::ErrorInfo,
+    event::{Event, EventBody},
     time::Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

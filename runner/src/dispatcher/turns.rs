@@ -58,7 +58,8 @@ impl Queue {
         if self.running >= self.limits.concurrency {
             return None;
         }
-        let starts = self.starts.keys().next().filter(|_| !self.paused && self.held_until.is_none_or(|until| until <= now));
+        let starts =
+            self.starts.keys().next().filter(|_| !self.paused && self.held_until.is_none_or(|until| until <= now));
         starts.into_iter().chain(self.others.keys().next()).min()
     }
 }

@@ -22,7 +22,8 @@ impl StartRates {
         let of_queue = |(name, queue): (&String, &QueueOptions)| {
             Some((name.clone(), RateWindow::per_minute(limited(queue.rate_per_minute)?)))
         };
-        let of_key = |(name, queue): (&String, &QueueOptions)| Some((name.clone(), limited(queue.key_rate_per_minute)?));
+        let of_key =
+            |(name, queue): (&String, &QueueOptions)| Some((name.clone(), limited(queue.key_rate_per_minute)?));
         Self {
             queues: queues.iter().filter_map(of_queue).collect(),
             key_limits: queues.iter().filter_map(of_key).collect(),

@@ -140,12 +140,7 @@ impl Inner {
     }
 
     /// The event that asks for a delivery; `None` where there is nothing to deliver.
-    fn redelivery(
-        &self,
-        webhook: &str,
-        state: &WebhookState,
-        position: u64,
-    ) -> Result<Option<NewEvent>, CommandError> {
+    fn redelivery(&self, webhook: &str, state: &WebhookState, position: u64) -> Result<Option<NewEvent>, CommandError> {
         let Some(event) = self.log.event(position)? else { return Ok(None) };
         if event.body.name().starts_with("webhook.") {
             let message = format!("the event at position {position} is about a webhook: such events are not posted");

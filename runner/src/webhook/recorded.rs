@@ -26,8 +26,7 @@ pub(super) fn record(webhook: &str, options: &WebhookOptions, tried: Tried, unti
     let webhook = webhook.to_owned();
     let Some(failed) = posted.failed else {
         let (status, latency_ms) = (posted.status.unwrap_or(200), posted.latency_ms);
-        let delivered =
-            WebhookDelivered { webhook, event, id, attempt, status, latency_ms, recorded_until: until };
+        let delivered = WebhookDelivered { webhook, event, id, attempt, status, latency_ms, recorded_until: until };
         return EventBody::WebhookDelivered(delivered);
     };
     let status = posted.status;

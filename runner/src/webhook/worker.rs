@@ -74,12 +74,14 @@ impl Inner {
         let configured = &self.options.webhooks;
         let now = self.views.with(|all| {
             let known = all.webhooks().iter();
-            known.map(|state| (state.name.clone(), state.types().map(String::from).collect())).collect::<BTreeMap<_, _>>()
+            known
+                .map(|state| (state.name.clone(), state.types().map(String::from).collect()))
+                .collect::<BTreeMap<_, _>>()
         });
         let sorted = |types: &[String]| types.iter().cloned().collect::<BTreeSet<String>>();
-        let gone = now.iter().filter(|(name, types): &(_, &BTreeSet<String>)| {
-            !types.is_empty() && !configured.contains_key(*name)
-        });
+        let gone = now
+            .iter()
+            .filter(|(name, types): &(_, &BTreeSet<String>)| !types.is_empty() && !configured.contains_key(*name));
         let gone = gone.map(|(name, _)| (name.clone(), BTreeSet::new()));
         let set = configured.iter().map(|(name, options)| (name.clone(), sorted(&options.types)));
         let changed = set.filter(|(name, types)| now.get(name) != Some(types)).chain(gone);
@@ -147,7 +149,9 @@ impl Worker {
         }
         let drain = async {
             while let Some(tried) = self.posts.join_next().await {
-                if let Ok(tried) = tried && !self.record(tried).await {
+                if let Ok(tried) = tried
+                    && !self.record(tried).await
+                {
                     return;
                 }
             }

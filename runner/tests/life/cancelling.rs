@@ -94,7 +94,9 @@ fn a_job_goes_on_after_a_restart_whatever_it_did() {
 fn narrow(evict: u64) -> Place {
     Place::with(move |options| {
         options.idle_evict_ms = evict;
-        options.queues.insert("narrow".into(), QueueOptions { concurrency: 1, capacity: 100, ..QueueOptions::default() });
+        options
+            .queues
+            .insert("narrow".into(), QueueOptions { concurrency: 1, capacity: 100, ..QueueOptions::default() });
     })
 }
 
