@@ -2,7 +2,6 @@
 
 use crate::{
     codec::{Decode, Encode},
-    error_code,
     json::Json,
 };
 use serde::{Deserialize, Serialize};
@@ -29,9 +28,7 @@ pub struct ErrorInfo {
 impl ErrorInfo {
     /// An error that trying again does not cure. Its code is one of the catalogue; what scripts throw is made otherwise.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        let code = code.into();
-        debug_assert!(error_code::find(&code).is_some(), "`{code}` is not in core/src/error_code");
-        Self { code, message: message.into(), traceback: None, retryable: false, details: None }
+        Self { code: code.into(), message: message.into(), traceback: None, retryable: false, details: None }
     }
 
     /// The same, where trying again may help.

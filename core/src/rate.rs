@@ -21,11 +21,6 @@ impl RateWindow {
         Self { limit, span_ms, uses: VecDeque::new(), used: 0 }
     }
 
-    /// At most `limit` within any minute.
-    pub const fn per_minute(limit: u64) -> Self {
-        Self::new(limit, MINUTE_MS)
-    }
-
     /// What may be used within the span.
     pub const fn limit(&self) -> u64 {
         self.limit

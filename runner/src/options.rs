@@ -4,7 +4,7 @@ use crate::{
     agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions, tool::ToolOptions,
     webhook::WebhookOptions, workspace::WorkspaceOptions,
 };
-use moonlog_core::{json::Json, time::Timestamp};
+use moonlog_core::{json::Json, rate::MINUTE_MS, time::Timestamp};
 use moonlog_scripts::Limits;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,11 +30,13 @@ pub struct QueueOptions {
     pub rate_per_minute: u64,
     /// How many jobs of one concurrency key may start in it in a minute; 0: any number.
     pub key_rate_per_minute: u64,
+    /// How long that minute is, for tests that have no minute.
+    pub rate_span_ms: u64,
 }
 
 impl Default for QueueOptions {
     fn default() -> Self {
-        Self { concurrency: 64, capacity: 100_000, rate_per_minute: 0, key_rate_per_minute: 0 }
+        Self { concurrency: 64, capacity: 100_000, rate_per_minute: 0, key_rate_per_minute: 0, rate_span_ms: MINUTE_MS }
     }
 }
 

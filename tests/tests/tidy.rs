@@ -166,6 +166,10 @@ fn codes_made() -> std::collections::BTreeMap<String, String> {
     let patterns: Vec<regex::Regex> = CODE_MAKERS.iter().map(|pattern| regex::Regex::new(pattern).unwrap()).collect();
     let choice = regex::Regex::new(r"(?s)let \(?code\b[^=;]*= (?:match|if)(.*?)\n?\};").unwrap();
     let literal = regex::Regex::new(r#"(?:\(|=> |\{ |^\s+)"([a-z]+(?:_[a-z]+)+)""#).unwrap();
+    let named =
+        regex::Regex::new(r"(?:ErrorInfo|ModelError|Problem)::new\(\s*(?:StatusCode::[A-Z_]+,\s*)?([A-Z][A-Z_]+),")
+            .unwrap();
+    let all: String = sources().iter().map(|(_, text)| code(text)).collect();
     let mut made = std::collections::BTreeMap::new();
     for (path, text) in sources() {
         let text = code(text.split("#[cfg(test)]").next().unwrap());
@@ -174,6 +178,12 @@ fn codes_made() -> std::collections::BTreeMap<String, String> {
         }
         for found in patterns.iter().flat_map(|pattern| pattern.captures_iter(&text)) {
             made.entry(found[1].to_owned()).or_insert_with(|| path.clone());
+        }
+        // Where a constant stands for it.
+        for name in named.captures_iter(&text) {
+            let constant = format!(r#"const {}: &str = "([a-z0-9_]+)""#, &name[1]);
+            let found = regex::Regex::new(&constant).unwrap().captures(&all).map(|found| found[1].to_owned());
+            made.entry(found.unwrap_or_else(|| name[1].to_owned())).or_insert_with(|| path.clone());
         }
         // Where one of several is chosen.
         for chosen in choice.captures_iter(&text) {

@@ -57,6 +57,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             capacity: size(queue.capacity),
             rate_per_minute: queue.rate_per_minute,
             key_rate_per_minute: queue.key_rate_per_minute,
+            ..QueueOptions::default()
         };
         (name.clone(), options)
     };

@@ -143,7 +143,7 @@ pub(super) const CODES: &[ErrorCode] = &[
     code(
         "invalid_cron",
         &[Http],
-        &[422],
+        &[400],
         No,
         "The pattern is no cron pattern, or one that never comes.",
         "Such as `0 3 * * 1-5` or `@hourly`.",
@@ -200,7 +200,7 @@ pub(super) const CODES: &[ErrorCode] = &[
     code(
         "invalid_time_zone",
         &[Http],
-        &[422],
+        &[400],
         No,
         "There is no such time zone.",
         "Use an IANA name such as Europe/Berlin.",

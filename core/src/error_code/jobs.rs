@@ -4,6 +4,14 @@ use super::{ErrorCode, Place::*, Retryable::*, code};
 
 pub(super) const CODES: &[ErrorCode] = &[
     code(
+        "branch_cancelled",
+        &[Step],
+        &[],
+        No,
+        "The branch that the operation stands in was cancelled: another one decided, or the step around it ended.",
+        "Nothing; this is no failure of its own.",
+    ),
+    code(
         "budget_exhausted",
         &[Job, Step, Agent],
         &[],

@@ -10,3 +10,4 @@ mod given;
 mod history;
 mod session_history;
 mod sessions;
+mod webhooks;

@@ -61,8 +61,8 @@ impl Windows {
 
 impl ModelRates {
     pub(crate) fn new(options: &ModelsOptions, clock: Clock) -> Self {
-        let window = |limit: u64| (limit > 0).then(|| RateWindow::per_minute(limit));
         let limited = options.models.iter().filter_map(|(name, model)| {
+            let window = |limit: u64| (limit > 0).then(|| RateWindow::new(limit, model.rate_span_ms));
             let windows =
                 Windows { requests: window(model.requests_per_minute), tokens: window(model.tokens_per_minute) };
             let is_limited = windows.requests.is_some() || windows.tokens.is_some();

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Default)]
 pub(crate) struct StartRates {
     queues: HashMap<String, RateWindow>,
-    /// What a key of each queue may.
-    key_limits: HashMap<String, u64>,
+    /// What a key of each queue may: a window without uses.
+    key_limits: HashMap<String, RateWindow>,
     /// By queue and key.
     keys: HashMap<(String, String), RateWindow>,
     /// How many keys there were when those that count no more were last looked for.
@@ -18,12 +18,11 @@ pub(crate) struct StartRates {
 
 impl StartRates {
     pub(crate) fn new(queues: &BTreeMap<String, QueueOptions>) -> Self {
-        let limited = |limit: u64| (limit > 0).then_some(limit);
-        let of_queue = |(name, queue): (&String, &QueueOptions)| {
-            Some((name.clone(), RateWindow::per_minute(limited(queue.rate_per_minute)?)))
-        };
+        let window = |limit: u64, queue: &QueueOptions| (limit > 0).then(|| RateWindow::new(limit, queue.rate_span_ms));
+        let of_queue =
+            |(name, queue): (&String, &QueueOptions)| Some((name.clone(), window(queue.rate_per_minute, queue)?));
         let of_key =
-            |(name, queue): (&String, &QueueOptions)| Some((name.clone(), limited(queue.key_rate_per_minute)?));
+            |(name, queue): (&String, &QueueOptions)| Some((name.clone(), window(queue.key_rate_per_minute, queue)?));
         Self {
             queues: queues.iter().filter_map(of_queue).collect(),
             key_limits: queues.iter().filter_map(of_key).collect(),
@@ -54,7 +53,7 @@ impl StartRates {
     /// What the queue may start in a minute, and of each key.
     pub(crate) fn limits(&self, queue: &str) -> (u64, u64) {
         let of_queue = self.queues.get(queue).map_or(0, RateWindow::limit);
-        (of_queue, self.key_limits.get(queue).copied().unwrap_or(0))
+        (of_queue, self.key_limits.get(queue).map_or(0, RateWindow::limit))
     }
 
     /// A job was started.
@@ -64,7 +63,7 @@ impl StartRates {
         }
         let (Some(key), Some(limit)) = (key, self.key_limits.get(queue)) else { return };
         let of = (queue.to_owned(), key.to_owned());
-        self.keys.entry(of).or_insert_with(|| RateWindow::per_minute(*limit)).add(at, 1);
+        self.keys.entry(of).or_insert_with(|| limit.clone()).add(at, 1);
         // Now and then those that count no more are let go of.
         if self.keys.len() > 2 * self.swept.max(64) {
             self.keys.retain(|_, window| !window.is_empty(at));

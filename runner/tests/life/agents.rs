@@ -24,7 +24,7 @@ pub fn stage(turns: Value) -> Stage {
     stage_with(turns, |_| {})
 }
 
-fn stage_with(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> Stage {
+pub fn stage_with(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> Stage {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let file = folder.path().join("turns.json");
     std::fs::write(&file, turns.to_string()).unwrap();

@@ -6,6 +6,7 @@
 mod again;
 mod agents;
 mod attempts;
+mod bulk;
 mod cancelling;
 mod causes;
 mod chance;
@@ -21,9 +22,11 @@ mod place;
 mod poisoned;
 mod processes;
 mod queues;
+mod rates;
 mod repository;
 mod schedules;
 mod tools;
+mod webhooks;
 mod workspaces;
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is configured of a model: `[models.NAME]`.
 
+use moonlog_core::rate::MINUTE_MS;
 use std::{fmt, path::PathBuf, time::Duration};
 
 /// Whose protocol a model speaks.
@@ -102,6 +103,8 @@ pub struct ModelOptions {
     pub requests_per_minute: u64,
     /// How many tokens they may use in a minute; 0: any number.
     pub tokens_per_minute: u64,
+    /// How long that minute is, for tests that have no minute.
+    pub rate_span_ms: u64,
 }
 
 impl ModelOptions {
@@ -122,6 +125,7 @@ impl ModelOptions {
             file: None,
             requests_per_minute: 0,
             tokens_per_minute: 0,
+            rate_span_ms: MINUTE_MS,
         }
     }
 }
