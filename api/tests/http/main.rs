@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod bulk;
 mod described;
+mod discovery;
+mod errors;
 mod feeds;
 mod guarded;
 mod jobs;
@@ -12,3 +15,4 @@ mod place;
 mod raw;
 mod schedules;
 mod sessions;
+mod webhooks;

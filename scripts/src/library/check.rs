@@ -86,9 +86,19 @@ fn offered() -> &'static Offered {
 fn with_lines(mut problems: Vec<Problem>, source: &str) -> Vec<Problem> {
     for problem in problems.iter_mut().filter(|problem| problem.line.is_none()) {
         let field = problem.message.strip_prefix('`').and_then(|rest| rest.split_once('`'));
-        problem.line = field.and_then(|(field, _)| line_of_field(source, field));
+        problem.line = field.and_then(|(field, _)| line_of_field(source, field)).or_else(|| line_of_return(source));
     }
     problems
+}
+
+/// The line on which a chunk's last `return` begins, where its table is likely to be.
+fn line_of_return(source: &str) -> Option<u32> {
+    let begins = |line: &str| {
+        let rest = line.trim_start().strip_prefix("return");
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    };
+    let last = source.lines().enumerate().filter(|(_, line)| begins(line)).last();
+    last.and_then(|(at, _)| u32::try_from(at + 1).ok())
 }
 
 /// One warm VM for checking is enough.
@@ -254,7 +264,7 @@ mod tests {
             ("return {\nphases = 'x', run = print}", &[(Some(2), "`phases` must be an array of strings")]),
             ("return {args = {type = 'nonsense'}, run = print}", &[(Some(1), "`args` is no valid JSON Schema")]),
             ("return {run = 1}", &[(Some(1), "`run` must be a function, and is integer")]),
-            ("return {name = 'n', args = {type = 'object'}}", &[(None, "`run` is missing")]),
+            ("local x = 1\nreturn {name = 'n', args = {type = 'object'}}", &[(Some(2), "`run` is missing")]),
             (
                 "return {\n  name = {},\n  phases = 1,\n  args = {type = 'x'},\n  run = 'y',\n}",
                 &[(Some(2), "`name`"), (Some(3), "`phases`"), (Some(4), "`args`"), (Some(5), "`run`")],

@@ -4,8 +4,9 @@ use super::{Problem, check};
 use moonlog_core::{id::Hash, json::Json};
 use rust_embed::RustEmbed;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt, fs,
+    io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -95,6 +96,7 @@ pub struct Library {
 /// or another number, also where its size and its own time are as before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
+    is_file: bool,
     number: u64,
     bytes: u64,
     modified: (i64, i64),
@@ -105,6 +107,7 @@ impl Stamp {
     fn of(path: &Path) -> Option<Self> {
         let about = fs::metadata(path).ok()?;
         Some(Self {
+            is_file: about.is_file(),
             number: about.ino(),
             bytes: about.len(),
             modified: (about.mtime(), about.mtime_nsec()),
@@ -131,8 +134,9 @@ impl Library {
     pub fn list(&self) -> Vec<Entry> {
         let mut workflows: BTreeMap<String, Workflow> = BTreeMap::new();
         let mut broken = Vec::new();
-        let files = self.folders.iter().flat_map(|folder| scripts_in(folder));
-        let found = files.map(|path| self.read(&path)).chain(builtin().iter().cloned().map(Ok));
+        let files: Vec<PathBuf> = self.folders.iter().flat_map(|folder| scripts_in(folder)).collect();
+        self.forget_others(&files);
+        let found = files.iter().map(|path| self.read(path)).chain(builtin().iter().cloned().map(Ok));
         for found in found {
             match found {
                 Ok(workflow) => match workflows.get_mut(&workflow.name) {
@@ -171,6 +175,15 @@ impl Library {
         workflows.map(|entry| entry.name().to_owned()).collect()
     }
 
+    /// Lets go of files that are not there any more.
+    fn forget_others(&self, files: &[PathBuf]) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.len() > files.len() {
+            let there: HashSet<&PathBuf> = files.iter().collect();
+            read.retain(|path, _| there.contains(path));
+        }
+    }
+
     /// A file, from memory where it has not changed.
     fn read(&self, path: &Path) -> Result<Arc<Workflow>, Broken> {
         let stamp = Stamp::of(path);
@@ -181,7 +194,7 @@ impl Library {
         {
             return known.found.clone();
         }
-        let found = read_file(path, stamp.map_or(0, |stamp| stamp.bytes));
+        let found = read_file(path, stamp);
         read.insert(path.to_owned(), ReadFile { stamp, found: found.clone() });
         found
     }
@@ -199,7 +212,7 @@ fn scripts_in(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn read_file(path: &Path, bytes: u64) -> Result<Arc<Workflow>, Broken> {
+fn read_file(path: &Path, stamp: Option<Stamp>) -> Result<Arc<Workflow>, Broken> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let origin = Origin::File(path.to_owned());
     let broken = |line, message: String| Broken {
@@ -207,12 +220,27 @@ fn read_file(path: &Path, bytes: u64) -> Result<Arc<Workflow>, Broken> {
         origin: origin.clone(),
         problems: vec![Problem { line, message }],
     };
-    let limit = crate::Limits::default().source_bytes as u64;
-    if bytes > limit {
-        return Err(broken(None, format!("the file is {bytes} bytes long, more than {limit} bytes")));
+    // To open a pipe would wait for somebody to write to it, and a device may have no end.
+    if stamp.is_some_and(|stamp| !stamp.is_file) {
+        return Err(broken(None, "is a pipe, a socket or a device, and no file".into()));
     }
-    let source = fs::read(path).map_err(|error| broken(None, format!("cannot be read: {error}")))?;
-    let source = String::from_utf8(source).map_err(|_| broken(None, "is not valid UTF-8".into()))?;
+    let limit = crate::Limits::default().source_bytes as u64;
+    let too_long = |bytes: u64| broken(None, format!("the file is {bytes} bytes long, more than {limit} bytes"));
+    if let Some(stamp) = stamp.filter(|stamp| stamp.bytes > limit) {
+        return Err(too_long(stamp.bytes));
+    }
+    let mut source = Vec::new();
+    // It may grow while it is read.
+    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut source));
+    read.map_err(|error| broken(None, format!("cannot be read: {error}")))?;
+    if source.len() as u64 > limit {
+        return Err(too_long(source.len() as u64));
+    }
+    let source = String::from_utf8(source).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        broken(u32::try_from(line).ok(), "is not valid UTF-8".into())
+    })?;
     workflow(&stem, &source, origin.clone())
 }
 
