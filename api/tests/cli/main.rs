@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod followed;
+mod many;
 mod place;
 mod processes;
 mod replayed;

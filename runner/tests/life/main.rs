@@ -23,6 +23,7 @@ mod poisoned;
 mod processes;
 mod queues;
 mod rates;
+mod reference;
 mod repository;
 mod schedules;
 mod tools;

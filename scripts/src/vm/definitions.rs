@@ -47,6 +47,9 @@ fn declared() -> Vec<String> {
     let mut names = Vec::new();
     let mut table: Option<&str> = None;
     for line in include_str!("../../moonlog.d.luau").lines() {
+        if line.trim_start().starts_with("--") {
+            continue;
+        }
         if let Some(name) = table {
             match line.strip_prefix("    ").and_then(|field| field.split_once(':')) {
                 Some((field, _)) => names.push(format!("{name}.{field}")),
