@@ -84,7 +84,7 @@ async fn what_is_out_of_attempts_is_listed_by_the_codes_that_it_was_to_be_retrie
         (json!({ "max": 1 }), true),
     ] {
         let (_, job) = place.post("/v1/jobs?wait=30s", &failing(retry.clone())).await;
-        assert_eq!((&job["state"], &job["exhausted"] == &json!(true)), (&json!("failed"), exhausted), "{retry}");
+        assert_eq!((&job["state"], job["exhausted"] == true), (&json!("failed"), exhausted), "{retry}");
     }
     let (_, page) = place.get("/v1/jobs?state=failed&exhausted=true").await;
     assert_eq!(page["items"].as_array().unwrap().len(), 2);
