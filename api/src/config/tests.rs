@@ -183,3 +183,46 @@ fn the_token_comes_from_the_variable_or_the_file_and_is_never_shown() {
     std::fs::write(&path, " \n").unwrap();
     assert!(load(&text, &[], &[]).unwrap_err().to_string().contains("which is empty"));
 }
+
+#[test]
+fn webhooks_say_where_they_post_and_what() {
+    let text = "[webhooks.done]\nurl = 'https://hooks.example.com/T0/hidden'\nsecret_env = 'HOOK'\n[webhooks.all]\nurl = \
+                'http://127.0.0.1:1/'\ntypes = ['*', 'job.c*']\nmax_attempts = 3\nwindow = 9";
+    let loaded = load(text, &[("HOOK", "whsec_c2VjcmV0")], &[]).unwrap();
+    let done = &loaded.config.webhooks["done"];
+    assert_eq!(done.types, ["job.completed", "job.failed", "job.cancelled", "job.timed_out"]);
+    assert_eq!((done.timeout.as_millis(), done.max_attempts, done.backoff.as_millis()), (15_000, 12, 5_000));
+    assert_eq!((done.backoff_max.as_secs(), done.concurrency, done.window), (3_600, 4, 256));
+    assert_eq!(done.inline_max_bytes, 262_144);
+    let all = &loaded.config.webhooks["all"];
+    assert_eq!((all.max_attempts, all.window), (3, 9));
+    assert!(all.types.iter().any(|kind| kind == "step.started"));
+    assert!(!all.types.iter().any(|kind| kind.starts_with("webhook.")), "a post is no reason for a post");
+    assert!(loaded.config.key_variables.contains(&"HOOK".to_owned()), "no child sees it");
+    let shown = format!("{:?}", loaded.entries);
+    assert!(!shown.contains("hidden") && !shown.contains("c2VjcmV0") && shown.contains("HOOK (set)"), "{shown}");
+    for (text, told) in [
+        ("[webhooks.w]\ntypes = ['job.failed']", "`webhooks.w.url` is not set"),
+        ("[webhooks.w]\nurl = 'ftp://x/'", "must be an address"),
+        ("[webhooks.w]\nurl = 'nowhere'", "must be an address"),
+        ("[webhooks.w]\nurl = 'http://x/'\ntypes = ['job.faild']", "did you mean `job.failed`?"),
+        ("[webhooks.w]\nurl = 'http://x/'\ntypes = ['webhook.*']", "other than webhook.*"),
+        ("[webhooks.w]\nurl = 'http://x/'\nmax_attempts = 0", "a whole number from 1"),
+        ("[webhooks.w]\nurl = 'http://x/'\nsecret = 'x'", "unknown key `webhooks.w.secret`"),
+    ] {
+        let said = load(text, &[], &[]).unwrap_err().to_string();
+        assert!(said.contains(told), "{said}");
+    }
+}
+
+#[test]
+fn rates_have_keys() {
+    let text = "[queues.slow]\nrate_per_minute = 5\nkey_rate_per_minute = 2\n[models.main]\nrequests_per_minute = 7\n\
+                tokens_per_minute = 100_000";
+    let config = load(text, &[("MOONLOG_LIMITS__BULK_JOBS", "10")], &[]).unwrap().config;
+    assert_eq!((config.queues["slow"].rate_per_minute, config.queues["slow"].key_rate_per_minute), (5, 2));
+    assert_eq!((config.queues["default"].rate_per_minute, config.queues["default"].key_rate_per_minute), (0, 0));
+    assert_eq!((config.models["main"].requests_per_minute, config.models["main"].tokens_per_minute), (7, 100_000));
+    assert_eq!(config.limits.bulk_jobs, 10);
+    assert!(load("[queues.q]\nrate_per_minute = 1_000_001", &[], &[]).is_err());
+}

@@ -3,15 +3,15 @@
 use super::{
     answer::Answer,
     deltas::{Channel, Deltas},
+    gate::Allowed,
     interrupt::{Interrupt, Why},
     model::{ChatRequest, Model, ModelError, Piece, Pieces},
     recorder::{Halt, Recorder},
 };
-use crate::rate::{Admitted, ModelRates};
 use futures_util::StreamExt;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{ChatFinished, ChatRetryScheduled, ChatStarted, ChatUsage, ChatWaiting, EventBody, NewEvent},
+    event::{ChatFinished, ChatRetryScheduled, ChatStarted, ChatUsage, EventBody, NewEvent},
     id::Hash,
     json::Json,
 };
@@ -49,35 +49,6 @@ pub(super) struct Chatted {
     pub(super) usage: ChatUsage,
     /// `chat.finished`, still to be appended with what follows from it.
     pub(super) finished: EventBody,
-}
-
-/// A request that its model's rate allows.
-pub(super) struct Allowed {
-    rates: Arc<ModelRates>,
-    /// What it is taken to need, in tokens.
-    estimate: u64,
-    admitted: Option<Admitted>,
-}
-
-/// Comes when the model's rate allows a request of about `estimate` tokens, or when the agent is to stop. A wait is recorded
-/// before it begins.
-pub(super) async fn allowed(
-    rates: Arc<ModelRates>,
-    recorder: &Recorder,
-    model: &Model,
-    (turn, estimate): (u32, u64),
-    interrupt: &mut Interrupt,
-) -> Result<Result<Allowed, Why>, Halt> {
-    if let Some(held) = rates.held(&model.name, estimate) {
-        let (model, limit, until) = (model.name.clone(), held.limit.to_owned(), held.until);
-        recorder.append(vec![EventBody::ChatWaiting(ChatWaiting { turn, model, limit, until })]).await?;
-    }
-    let admitted = tokio::select! {
-        biased;
-        why = interrupt.wait() => return Ok(Err(why)),
-        admitted = rates.admit(&model.name, estimate) => admitted,
-    };
-    Ok(Ok(Allowed { rates, estimate, admitted }))
 }
 
 /// Asks a model, durably recorded before the request is made. `before` is appended in front of `chat.started`.
@@ -141,10 +112,7 @@ impl Chat<'_> {
             let ending = self.attempt(Arc::new(request.clone())).await?;
             if let Some(usage) = &self.answer.usage {
                 add(&mut self.usage, usage);
-                if let Some(admitted) = self.allowed.admitted {
-                    let tokens = usage.prompt_tokens + usage.completion_tokens;
-                    self.allowed.rates.used(&self.model.name, admitted, tokens);
-                }
+                self.allowed.used(&self.model.name, usage);
             }
             let ending = self.without_key(ending);
             let Ending::Failed(error) = &ending else { return Ok(ending) };
@@ -161,8 +129,7 @@ impl Chat<'_> {
                 () = tokio::time::sleep(wait) => {}
                 why = self.interrupt.wait() => return Ok(Ending::Interrupted(why)),
             }
-            let of = (request.turn, self.allowed.estimate);
-            match allowed(self.allowed.rates.clone(), self.recorder, self.model, of, self.interrupt).await? {
+            match self.allowed.gate.clone().pass(self.recorder, self.model, request.turn, self.interrupt).await? {
                 Ok(allowed) => self.allowed = allowed,
                 Err(why) => return Ok(Ending::Interrupted(why)),
             }

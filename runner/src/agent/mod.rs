@@ -12,6 +12,7 @@ mod calls;
 mod chat;
 mod compact;
 mod deltas;
+mod gate;
 mod guard;
 mod input;
 mod interrupt;

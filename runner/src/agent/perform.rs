@@ -3,8 +3,9 @@
 use super::{
     budget::{self, Meter},
     calls::Caller,
-    chat::{self, Allowed, Ending, error_info},
+    chat::{self, Ending, error_info},
     compact,
+    gate::{Allowed, Gate},
     input::AgentInput,
     interrupt::{Interrupt, Why, interrupt},
     live::LiveAgent,
@@ -17,7 +18,7 @@ use super::{
     system::{self, Surroundings},
     turn::{Act, Outcome, Turns},
 };
-use crate::{runner::Inner, step_result::StepResult, tool::ToolDefinition};
+use crate::{job::Turnstile, runner::Inner, step_result::StepResult, tool::ToolDefinition};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{ChatCompacted, ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome},
@@ -46,6 +47,8 @@ pub(crate) struct AgentContext {
     pub(crate) idempotency_key: String,
     /// What the agent begins and does not end, for who ends it from outside.
     pub(crate) open: Arc<Mutex<OpenWork>>,
+    /// Where it says that it waits for its model.
+    pub(crate) turnstile: Turnstile,
 }
 
 impl AgentContext {
@@ -354,7 +357,8 @@ impl Agent<'_> {
     async fn allowed(&mut self, turn: u32) -> Result<Result<Allowed, Why>, Halt> {
         let estimate = compact::tokens_of(self.conversation.messages()).max(self.seen_tokens);
         let rates = self.context.inner.model_rates.clone();
-        chat::allowed(rates, &self.recorder, &self.model, (turn, estimate), &mut self.interrupt).await
+        let gate = Gate { rates, turnstile: self.context.turnstile.clone(), estimate };
+        gate.pass(&self.recorder, &self.model, turn, &mut self.interrupt).await
     }
 
     /// Gives calls that will not be made a result that says so.

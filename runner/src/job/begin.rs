@@ -89,6 +89,7 @@ impl ActiveJob {
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,
             finished: VecDeque::new(),
+            freed: Vec::new(),
             results,
             report,
             performers: JoinSet::new(),

@@ -204,6 +204,12 @@ impl OpenSteps {
         first.map(|(_, path, wait)| (path, wait))
     }
 
+    /// Whether a task of ours waits for capacity: it goes on by itself, and must not be ended meanwhile.
+    pub(super) fn is_held(&self) -> bool {
+        let is_held = |open: &Open| matches!(&open.doing, Doing::Waiting(wait) if wait.reason == WaitKind::Capacity);
+        self.0.values().any(is_held)
+    }
+
     /// The next time at which something is due by itself.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.0.values().filter_map(Open::due).min()

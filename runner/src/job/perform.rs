@@ -4,6 +4,7 @@ use super::{
     ActiveJob, Stop,
     open::{Doing, Open, StepInput, Wait},
     tool_call::ToolInput,
+    turnstile::{Hold, Turnstile},
 };
 use crate::{
     agent::{self, AgentContext, OpenWork},
@@ -32,6 +33,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
 };
+use tokio::sync::oneshot;
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
@@ -102,6 +104,7 @@ impl ActiveJob {
             child: self.children.get(path).copied(),
             earlier: self.earlier.clone(),
             agent: (step.kind == "agent").then(|| self.begin_agent(path)),
+            turnstile: Turnstile::new(self.report.clone(), path.clone(), step.attempt),
             session: self.submitted.session,
             nesting: self.submitted.limits.nesting,
             queue: self.submitted.queue.clone(),
@@ -145,6 +148,8 @@ impl ActiveJob {
                     call.output = Some(*output);
                 }
             }
+            Performed::Held(hold) => self.held(&path, attempt, hold),
+            Performed::Freed(free) => self.freed(&path, attempt, free),
             Performed::Submitted(child) => {
                 if let Some(open) = self.open.get_mut(&path) {
                     open.doing = Doing::Waiting(Wait::child(&child));
@@ -174,13 +179,17 @@ pub(super) enum Performed {
     Called(Box<ToolOutput>),
     /// The child job is there, and the step waits for it.
     Submitted(JobId),
+    /// It has come to wait for capacity.
+    Held(Hold),
+    /// It waits no more.
+    Freed(oneshot::Sender<()>),
 }
 
 /// What a task says at its end.
-pub(super) struct Report {
-    path: Arc<str>,
-    attempt: u32,
-    performed: Performed,
+pub(crate) struct Report {
+    pub(super) path: Arc<str>,
+    pub(super) attempt: u32,
+    pub(super) performed: Performed,
 }
 
 /// One attempt at an operation.
@@ -197,6 +206,8 @@ struct Operation {
     earlier: Arc<EarlierResults>,
     /// What the agent that is to be performed begins and does not end.
     agent: Option<Arc<Mutex<OpenWork>>>,
+    /// Where it says that it waits for capacity.
+    turnstile: Turnstile,
     /// The session that the job runs in.
     session: Option<SessionId>,
     nesting: u32,
@@ -261,6 +272,7 @@ impl Operation {
             step: self.step.path.as_str().into(),
             idempotency_key: self.idempotency_key.clone(),
             open: self.agent.clone()?,
+            turnstile: self.turnstile.clone(),
         })
     }
 

@@ -5,6 +5,6 @@ mod models;
 mod recover;
 mod starts;
 
-pub(crate) use models::{Admitted, ModelRates};
+pub(crate) use models::{Admitted, Held, ModelRates};
 pub(crate) use recover::recover;
 pub(crate) use starts::StartRates;

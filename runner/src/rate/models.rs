@@ -33,6 +33,23 @@ pub(crate) struct Admitted {
     estimate: u64,
 }
 
+/// The next request to a model may be made by whoever has this.
+pub(crate) struct Turn<'a> {
+    rates: &'a ModelRates,
+    model: &'a Model,
+    estimate: u64,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// The request is made now, and counts.
+    pub(crate) fn take(self) -> Admitted {
+        let at = (self.rates.clock)();
+        self.model.windows.lock().unwrap_or_else(PoisonError::into_inner).take(at, self.estimate);
+        Admitted { at, estimate: self.estimate }
+    }
+}
+
 /// Why a request has to wait, and until when at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
@@ -86,21 +103,14 @@ impl ModelRates {
         held.or_else(|| known.turn.try_lock().is_err().then_some(Held { limit: "requests_per_minute", until: now }))
     }
 
-    /// Comes when a request may be made that needs about `estimate` tokens; it counts from then on.
-    pub(crate) async fn admit(&self, model: &str, estimate: u64) -> Option<Admitted> {
+    /// Comes when a request may be made that needs about `estimate` tokens. Others wait until the turn is taken or dropped.
+    pub(crate) async fn turn(&self, model: &str, estimate: u64) -> Option<Turn<'_>> {
         let known = self.models.get(model)?;
-        let _turn = known.turn.lock().await;
+        let turn = known.turn.lock().await;
         loop {
             let now = (self.clock)();
-            let held = {
-                let mut windows = known.windows.lock().unwrap_or_else(PoisonError::into_inner);
-                let held = windows.held(now, estimate);
-                if held.is_none() {
-                    windows.take(now, estimate);
-                }
-                held
-            };
-            let Some(held) = held else { return Some(Admitted { at: now, estimate }) };
+            let held = known.windows.lock().unwrap_or_else(PoisonError::into_inner).held(now, estimate);
+            let Some(held) = held else { return Some(Turn { rates: self, model: known, estimate, _turn: turn }) };
             let micros = held.until.as_micros().saturating_sub(now.as_micros());
             tokio::time::sleep(Duration::from_micros(u64::try_from(micros).unwrap_or(0))).await;
         }
@@ -164,17 +174,17 @@ mod tests {
     #[tokio::test]
     async fn requests_and_tokens_are_held_apart() {
         let (rates, now) = rates(2, 100);
-        let first = rates.admit("m", 40).await.unwrap();
+        let first = rates.turn("m", 40).await.unwrap().take();
         assert_eq!(rates.held("m", 61), Some(Held { limit: "tokens_per_minute", until: at(60_000) }));
         assert_eq!(rates.held("m", 60), None);
         now.store(10, Ordering::Relaxed);
         rates.used("m", first, 10);
         assert_eq!(rates.held("m", 90), None, "it needed less than it was taken to");
-        rates.admit("m", 1).await.unwrap();
+        rates.turn("m", 1).await.unwrap().take();
         assert_eq!(rates.held("m", 1), Some(Held { limit: "requests_per_minute", until: at(60_000) }));
         now.store(60_000, Ordering::Relaxed);
         assert_eq!(rates.held("m", 1), None);
-        assert!(rates.admit("other", 1).await.is_none(), "a model without a rate");
+        assert!(rates.turn("other", 1).await.is_none(), "a model without a rate");
     }
 
     #[tokio::test]
@@ -190,9 +200,9 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_let_go_in_turn() {
         let (rates, now) = rates(1, 0);
-        rates.admit("m", 1).await.unwrap();
+        rates.turn("m", 1).await.unwrap().take();
         now.store(59_990, Ordering::Relaxed);
-        let admit = rates.admit("m", 1);
+        let admit = async { rates.turn("m", 1).await.map(Turn::take) };
         let advance = async {
             tokio::task::yield_now().await;
             assert!(rates.held("m", 1).is_some());

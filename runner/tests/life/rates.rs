@@ -162,6 +162,7 @@ fn tokens_count_as_they_were_used() {
         events.iter().filter(|event| event.body.name() == name).nth(nth).map(|event| event.time).unwrap()
     };
     assert_eq!(stage.place.count(&job, "chat.waiting"), 1);
+    assert_eq!((stage.place.count(&job, "job.waiting"), stage.place.count(&job, "job.resumed")), (1, 1));
     let waited = time("chat.started", 1).ms_since(time("chat.finished", 0));
     assert!(waited >= SPAN_MS - SLACK_MS, "{waited} ms");
 }
@@ -178,5 +179,53 @@ fn an_agent_that_waits_for_its_model_can_be_cancelled() {
     stage.place.cancel(&job);
     assert_eq!(stage.place.ended(&job).state, JobStatus::Cancelled);
     assert_eq!(stage.place.count(&job, "chat.started"), 1);
+    stage.place.check();
+}
+
+#[test]
+fn an_agent_that_waits_for_its_model_holds_no_place() {
+    let stage = stage_with(json!([{ "text": "a" }]), |options| {
+        (options.concurrency, options.idle_evict_ms) = (1, 0);
+        for model in options.agents.models.models.values_mut() {
+            (model.requests_per_minute, model.rate_span_ms) = (1, 2 * SPAN_MS);
+        }
+    });
+    let place = stage.place;
+    let job = place.submit("return agent('a') .. agent('b')");
+    place.until_status(&job, JobStatus::Waiting);
+    let waiting = place.runner.job(&job).unwrap().unwrap().waiting.clone().unwrap();
+    assert_eq!((waiting.reason, waiting.name.as_deref()), (WaitKind::Capacity, Some("main")));
+    assert!(waiting.title.unwrap().contains("requests_per_minute"));
+    // The only place is free for others, and is taken again before the request is made.
+    let other = place.submit("return 2");
+    assert_eq!(place.result(&other), "2");
+    assert_eq!(place.status(&job), JobStatus::Waiting);
+    let long = place.submit("sh('sleep 1.5') return 3");
+    assert_eq!(place.result(&job), "\"aa\"");
+    let events = place.runner.log().read(0, 100_000).unwrap();
+    let at = |job: JobId, name: &str| {
+        let mut found = events.iter().filter(|event| event.job == Some(job) && event.body.name() == name);
+        found.next_back().map(|event| event.position).unwrap()
+    };
+    assert!(at(job, "chat.started") > at(job, "job.resumed"));
+    assert!(at(job, "job.resumed") > at(long, "step.finished"), "the other job had the place");
+    // A crash while it waits.
+    let again = place.submit("return agent('c')");
+    place.until_status(&again, JobStatus::Waiting);
+    let place = place.kill(0);
+    assert_eq!(place.result(&again), "\"a\"");
+    place.check();
+}
+
+#[test]
+fn the_time_of_an_agent_that_waits_for_its_model_runs_out() {
+    let stage = stage_with(json!([{ "text": "a" }]), |options| {
+        for model in options.agents.models.models.values_mut() {
+            model.requests_per_minute = 1;
+        }
+    });
+    let job = stage.place.submit("agent('a') local answer, err = agent('b', { timeout = '100ms' }) return err.code");
+    assert_eq!(stage.place.result(&job), "\"timeout\"");
+    assert_eq!(stage.place.count(&job, "job.resumed"), 1);
     stage.place.check();
 }

@@ -303,3 +303,43 @@ fn other_types_can_be_wanted_and_what_was_before_is_not() {
     let place = place.restart();
     assert_eq!(count(&place, "webhook.configured"), 1);
 }
+
+#[test]
+fn large_data_is_posted_as_a_reference_and_a_slow_endpoint_is_not_waited_for() {
+    let endpoint = Endpoint::start();
+    let slow = |webhook: &mut WebhookOptions| {
+        (webhook.timeout_ms, webhook.max_attempts, webhook.inline_max_bytes) = (100, 1, 40_000);
+    };
+    let place = endpoint.place(slow);
+    let job = place.submit("return string.rep('x', 100000)");
+    place.ended(&job);
+    assert_eq!(settled(&place).delivered, 1);
+    let data = body(&endpoint.posts()[0])["data"].clone();
+    assert!(data["blob"].is_string() && data["bytes"].as_u64().unwrap() > 100_000, "{data}");
+    endpoint.runtime.block_on(async {
+        endpoint.server.reset().await;
+        let late = ResponseTemplate::new(204).set_delay(std::time::Duration::from_secs(30));
+        Mock::given(any()).respond_with(late).mount(&endpoint.server).await;
+    });
+    place.ended(&place.submit("return 1"));
+    let failed = place.until("it has failed", || Some(view(&place)).filter(|view| view.failed == 1));
+    let failure = failed.failures[0].error.clone().unwrap();
+    assert_eq!((failure.code.as_str(), failure.message.contains("100 ms")), ("timeout", true));
+}
+
+#[test]
+fn no_more_posts_are_under_way_than_may_be() {
+    let endpoint = Endpoint::start();
+    let place = endpoint.place(|webhook| webhook.concurrency = 2);
+    endpoint.runtime.block_on(async {
+        endpoint.server.reset().await;
+        let late = ResponseTemplate::new(204).set_delay(std::time::Duration::from_secs(30));
+        Mock::given(any()).respond_with(late).mount(&endpoint.server).await;
+    });
+    let jobs: Vec<_> = (0..8).map(|_| place.submit("return 1")).collect();
+    jobs.iter().for_each(|job| drop(place.ended(job)));
+    place.until("two are under way", || (endpoint.posts().len() >= 2).then_some(()));
+    // Others would have come by the time that another job has run.
+    place.result(&place.submit("sleep('50ms') return 1"));
+    assert_eq!((endpoint.posts().len(), view(&place).pending), (2, 9));
+}
