@@ -208,7 +208,7 @@ pub struct Trace {
 #[command(after_help = "One job by its id, or all that fit --label, --state, --workflow and --queue.")]
 pub struct Cancel {
     /// The job
-    #[arg(required_unless_present = "which", conflicts_with = "which")]
+    #[arg(conflicts_with = "which")]
     pub job: Option<String>,
     #[command(flatten)]
     pub which: Which,
@@ -262,7 +262,7 @@ pub struct Approve {
 )]
 pub struct Retry {
     /// The ended job
-    #[arg(required_unless_present_any = ["which", "exhausted"], conflicts_with_all = ["which", "exhausted"])]
+    #[arg(conflicts_with_all = ["which", "exhausted"])]
     pub job: Option<String>,
     #[command(flatten)]
     pub which: Which,

@@ -127,6 +127,9 @@ pub async fn read(response: Response) -> (StatusCode, Value) {
     if status.is_client_error() || status.is_server_error() {
         assert_eq!(media, "application/problem+json", "{text}");
         assert_eq!(body["status"], status.as_u16(), "{text}");
+        let published = body["code"].as_str().and_then(moonlog_core::error_code::find);
+        let is_published = published.is_some_and(|code| code.status.contains(&status.as_u16()));
+        assert!(is_published, "core/src/error_code does not say that this code answers with {status}: {text}");
         for member in ["type", "title", "detail", "code"] {
             assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} of {text}");
         }

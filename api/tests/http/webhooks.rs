@@ -36,6 +36,8 @@ async fn deliveries_are_listed_and_asked_for_again() {
     let failed = until(&place, |webhook| webhook["failed"] == 1).await;
     let failure = &failed["failures"][0];
     assert_eq!((&failure["error"]["code"], &failed["pending"]), (&json!("address_not_allowed"), &json!(0)));
+    let metrics = place.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("moonlog_webhook_failed_total{webhook=\"done\"} 1"), "{metrics}");
     let (status, again) = place.post("/v1/webhooks/done/redeliver", &json!({ "failed": true })).await;
     assert_eq!((status.as_u16(), &again["redelivering"]), (202, &json!(1)));
     until(&place, |webhook| webhook["failed"] == 2 && webhook["pending"] == 0).await;

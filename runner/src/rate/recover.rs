@@ -29,7 +29,7 @@ pub(crate) fn recover(
         return Ok(());
     }
     let mut asked = HashMap::new();
-    for event in last_minute(log, now)? {
+    for event in last_minute(log, now, models.is_any())? {
         match &event.body {
             EventBody::JobStarted(_) => {
                 let Some(job) = event.job else { continue };
@@ -62,11 +62,15 @@ fn asker(event: &Event) -> (Option<JobId>, Option<Arc<str>>) {
     (event.job, event.step.clone())
 }
 
-/// The events of the last minute that happened here, oldest first. Times never go backwards along positions. A request
-/// that was begun before may end within it, so that what a minute more tells is looked at too where it is about requests.
-fn last_minute(log: &Log, now: Timestamp) -> Result<Vec<Arc<Event>>, ReadError> {
+/// How long before a minute's beginning a request may have been begun that ends within it, in minutes: as long as one may take
+/// by default.
+const REQUEST_MINUTES: i64 = 10;
+
+/// The events of the last minute that happened here, oldest first, and where `requests` are asked for, those that began them.
+/// Times never go backwards along positions.
+fn last_minute(log: &Log, now: Timestamp, requests: bool) -> Result<Vec<Arc<Event>>, ReadError> {
     let since = |minutes: i64| Timestamp::from_micros(now.as_micros() - minutes * MINUTE_MS as i64 * 1_000);
-    let (from, requests_from) = (since(1), since(11));
+    let (from, requests_from) = (since(1), since(1 + if requests { REQUEST_MINUTES } else { 0 }));
     let mut found = Vec::new();
     let mut before = log.head().saturating_add(1);
     while before > 1 {

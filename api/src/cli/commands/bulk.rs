@@ -35,6 +35,10 @@ pub async fn run(
     many: Many,
     done: &str,
 ) -> Result<Status, Failure> {
+    if filter.is_empty() {
+        let failure = Failure::usage("which jobs are meant is not said");
+        return Err(failure.hint("a job's id, or all that fit --label, --state, --workflow or --queue"));
+    }
     body.insert("filter".into(), filter.into());
     if let Some(limit) = many.limit {
         body.insert("limit".into(), json!(limit));
