@@ -8,6 +8,7 @@ mod random;
 mod readers;
 mod relay;
 mod server;
+pub mod sources;
 mod wait;
 
 pub use binary::moonlog;
