@@ -1,7 +1,5 @@
 //! The shape of the project: who may name what, and what must be kept in step.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use moonlog_tests::sources::{ROOMS, code, files, sources, workspace};
 use std::{collections::BTreeSet, fs};
 
