@@ -145,3 +145,28 @@ fn a_webhook_outlives_a_server_that_is_killed() {
     assert_eq!(place.run(&["redeliver", "done"]).status, 2);
     assert_eq!(place.run(&["redeliver", "nobody", "--failed"]).status, 1);
 }
+
+#[test]
+fn a_rate_outlives_a_server_that_is_killed() {
+    let place = Place::new();
+    place.write("moonlog.toml", "[queues.slow]\nrate_per_minute = 1\n");
+    place.write("quick.luau", "return 1");
+    let server = place.serve();
+    place.ok(&["run", "quick.luau", "--quiet", "--queue", "slow"]);
+    server.stop("-KILL");
+    let _server = place.serve();
+    let id = place.ok(&["run", "quick.luau", "--detach", "--queue", "slow"]);
+    let job = place.json(&["show", id.trim(), "--json"]);
+    assert_eq!((&job["state"], &job["waiting"]["name"]), (&json!("queued"), &json!("rate_per_minute")), "{job}");
+    let first = place.json(&["jobs", "--state", "completed", "--json"]);
+    let time = |value: &serde_json::Value| {
+        let time: moonlog_core::time::Timestamp = value.as_str().unwrap().parse().unwrap();
+        time
+    };
+    let (started, until) = (time(&first["items"][0]["started_at"]), time(&job["waiting"]["until"]));
+    let wait_ms = until.ms_since(started);
+    assert!((59_000..=60_000).contains(&wait_ms), "a minute from the first start, and {wait_ms} ms");
+    let said = place.ok(&["show", id.trim()]);
+    assert!(said.contains("starts 1 jobs a minute"), "{said}");
+    place.ok(&["cancel", id.trim()]);
+}

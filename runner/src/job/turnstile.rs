@@ -76,10 +76,12 @@ impl ActiveJob {
         if self.freed.is_empty() {
             return Ok(None);
         }
-        let end = self.stop_waiting().await?;
+        if let Some(end) = self.stop_waiting().await? {
+            return Ok(Some(end));
+        }
         for free in self.freed.drain(..) {
             let _ = free.send(());
         }
-        Ok(end)
+        Ok(None)
     }
 }

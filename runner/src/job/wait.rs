@@ -47,7 +47,12 @@ impl ActiveJob {
                 let error = ErrorInfo::new("internal", "the script is blocked with no operation open");
                 return Ok(Next::Close(End::Failed(error)));
             }
-            if evict_at.is_none() && self.start_waiting().await? && !self.open.is_held() {
+            let held = self.open.is_held();
+            if held {
+                keep = keep.or_else(|| self.inner.keep_machine());
+            }
+            // The machine of a job that is held cannot be dropped: where many are kept, it keeps its place too.
+            if evict_at.is_none() && (!held || keep.is_some()) && self.start_waiting().await? && !held {
                 keep = keep.or_else(|| self.inner.keep_machine());
                 evict_at = Some(Instant::now() + self.idle_time(now, keep.is_some()));
             }
