@@ -1,8 +1,8 @@
 //! What a script says of itself, without running it.
 
 use super::{
-    args::check_schema,
-    lint::{Offered, line_of_field, unknown_names},
+    args::{check_schema, wrong_defaults},
+    lint::{Offered, line_of_field, nearest, unknown_names},
 };
 use crate::{
     Engine, EngineOptions, Limits, RunSpec,
@@ -65,6 +65,10 @@ pub fn check(name: &str, source: &str) -> Result<WorkflowInfo, Vec<Problem>> {
     let info = evaluate(&vm, name, &compiled, limits).map_err(|problems| with_lines(problems, source));
     engine.give_back(vm);
     info.map(|mut info| {
+        for warning in &mut info.warnings {
+            let field = warning.message.split('`').nth(1);
+            warning.line = field.and_then(|field| line_of_field(source, field)).or_else(|| line_of_return(source));
+        }
         info.warnings.extend(unknown_names(source, offered()));
         info.warnings.sort_by_key(|warning| warning.line);
         info
@@ -210,8 +214,32 @@ fn describe(table: &Table, marks: &Marks) -> Result<WorkflowInfo, Vec<Problem>> 
         return Err(problems);
     }
     let phases = phases.unwrap_or_default();
+    let mut warnings = unread_fields(table);
+    for (property, why) in args_schema.iter().flat_map(wrong_defaults) {
+        let message = format!("`{property}` has a default that its own schema refuses: {why}");
+        warnings.push(Problem { line: None, message });
+    }
     let is_workflow = true;
-    Ok(WorkflowInfo { name, description, phases, args_schema, is_workflow, ..WorkflowInfo::default() })
+    Ok(WorkflowInfo { name, description, phases, args_schema, is_workflow, warnings, ..WorkflowInfo::default() })
+}
+
+/// The fields of a workflow's table that are read.
+const FIELDS: [&str; 5] = ["name", "description", "phases", "args", "run"];
+
+/// Fields that nobody reads and that look like one that is.
+fn unread_fields(table: &Table) -> Vec<Problem> {
+    let keys = table.pairs::<Value, Value>().flatten().filter_map(|(key, _)| match key {
+        Value::String(key) => Some(key.to_string_lossy()),
+        _ => None,
+    });
+    let mut unread: Vec<String> = keys.filter(|key| !FIELDS.contains(&key.as_str())).collect();
+    unread.sort();
+    let warning = |key: String| {
+        let meant = nearest(&key, FIELDS.into_iter());
+        let message = format!("`{key}` is no field that a workflow has{meant}");
+        (!meant.is_empty()).then_some(Problem { line: None, message })
+    };
+    unread.into_iter().filter_map(warning).collect()
 }
 
 /// An error as a problem, with the line that it names.
@@ -293,6 +321,28 @@ mod tests {
             (Some(3), "`json` has no `encod`: did you mean `encode`?"),
         ];
         assert_eq!(warnings, expected);
+    }
+
+    #[test]
+    fn fields_that_nobody_reads_and_defaults_that_do_not_fit_are_warned_of() {
+        let source = "return {
+            arg = {type = 'object'},
+            phase = {'a'},
+            notes = 'mine',
+            args = {type = 'object', properties = {
+                n = {type = 'integer', default = 'x'},
+                deep = {type = 'object', properties = {ok = {default = 1}, bad = {enum = {'a'}, default = 'b'}}},
+            }},
+            run = function() end,
+        }";
+        let told: Vec<_> = check("x", source).unwrap().warnings.into_iter().map(|w| (w.line, w.message)).collect();
+        let expected = [
+            (2, "`arg` is no field that a workflow has: did you mean `args`?"),
+            (3, "`phase` is no field that a workflow has: did you mean `phases`?"),
+            (6, "`n` has a default that its own schema refuses: \"x\" is not of type \"integer\""),
+            (7, "`bad` has a default that its own schema refuses: \"b\" is not one of \"a\""),
+        ];
+        assert_eq!(told, expected.map(|(line, message)| (Some(line), message.to_owned())));
     }
 
     #[test]
