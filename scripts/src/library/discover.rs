@@ -1,6 +1,6 @@
 //! Workflows by name: the first folder that has a name wins, the built-in library comes last.
 
-use super::{Problem, check};
+use super::{Problem, check, link};
 use moonlog_core::{id::Hash, json::Json};
 use rust_embed::RustEmbed;
 use std::{
@@ -219,7 +219,8 @@ fn read_file(path: &Path, bytes: u64) -> Result<Arc<Workflow>, Broken> {
 /// A source with a name, evaluated.
 fn workflow(stem: &str, source: &str, origin: Origin) -> Result<Arc<Workflow>, Broken> {
     let broken = |problems| Broken { name: stem.to_owned(), origin: origin.clone(), problems };
-    let info = check(stem, source).map_err(broken)?;
+    let source = link(source);
+    let info = check(stem, &source).map_err(broken)?;
     if let Some(raised) = info.raised {
         return Err(broken(vec![raised]));
     }
@@ -228,7 +229,7 @@ fn workflow(stem: &str, source: &str, origin: Origin) -> Result<Arc<Workflow>, B
         description: info.description,
         phases: info.phases,
         args_schema: info.args_schema,
-        source: source.into(),
+        source: Arc::from(&*source),
         hash: Hash::of(source.as_bytes()),
         origin: origin.clone(),
         shadows: Vec::new(),
@@ -240,7 +241,8 @@ fn builtin() -> &'static [Arc<Workflow>] {
     static BUILTIN: OnceLock<Vec<Arc<Workflow>>> = OnceLock::new();
     BUILTIN.get_or_init(|| {
         let sources = Builtin::iter().filter_map(|file| {
-            let stem = file.strip_suffix(".luau")?.to_owned();
+            // What stands in a folder of its own is a module.
+            let stem = file.strip_suffix(".luau").filter(|stem| !stem.contains('/'))?.to_owned();
             let source = String::from_utf8(Builtin::get(&file)?.data.into_owned()).ok()?;
             Some((stem, source))
         });

@@ -29,6 +29,7 @@ const FILES: &[&str] = &[
     include_str!("prelude/values.luau"),
     include_str!("prelude/flow.luau"),
     include_str!("prelude/chance.luau"),
+    include_str!("prelude/require.luau"),
     include_str!("prelude/job.luau"),
     // Replaces functions that the files above use as they were.
     include_str!("prelude/library.luau"),

@@ -62,7 +62,7 @@ pub(crate) fn compile(source: &str) -> mlua::Result<Vec<u8>> {
     Compiler::new()
         .set_optimization_level(1)
         .set_debug_level(1)
-        .set_mutable_globals(["args", "budget", "_G"])
+        .set_mutable_globals(["args", "budget", "require", "_G"])
         .compile(source)
 }
 
