@@ -129,7 +129,10 @@ impl Inner {
         if request.nesting == 0 {
             return Err(ErrorInfo::new(
                 "limit_nesting",
-                format!("`{}` was not started: this job may have no child jobs (limit nesting)", input.name),
+                format!(
+                    "`{}` was not started: the levels of child jobs are used up (limits.nesting in moonlog.toml)",
+                    input.name
+                ),
             ));
         }
         let submit = Submit {

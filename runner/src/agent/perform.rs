@@ -87,7 +87,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
     let Some(_seat) = inner.agents.take(session, live) else {
         return Err(Refused::Error(session::busy(&session)));
     };
-    let Taken { id, conversation, queued } =
+    let Taken { id, conversation, queued, position } =
         session::take(inner, &context.job, own, input, context.attempt == 1).await?;
     let began_with = conversation.turns() + 1;
     context.take(Some((id, began_with)));
@@ -104,7 +104,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         step: context.step.clone(),
         open: context.open.clone(),
     };
-    let (files, root) = match place(context, input, &id).await {
+    let (files, root) = match place(context, input, &id, position).await {
         Ok(place) => place,
         Err(error) => {
             context.take(None);
