@@ -105,7 +105,9 @@ fn required(source: &str) -> Vec<String> {
             let rest = rest.strip_prefix('(').unwrap_or(rest).trim_start();
             let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
             let (name, _) = rest[1..].split_once(quote)?;
-            let is_name = !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            let is_name = !name.is_empty()
+                && name.len() <= 64
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
             is_name.then(|| name.to_owned())
         })
         .collect()

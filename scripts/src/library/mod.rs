@@ -11,6 +11,6 @@ mod tokens;
 
 pub use args::{SchemaError, prepare_args};
 pub use check::{Problem, WorkflowInfo, check};
-pub(crate) use link::{modules, requires};
-pub use link::{link, module_names};
 pub use discover::{Broken, Entry, Library, Origin, Workflow};
+pub use link::{link, module_names};
+pub(crate) use link::{modules, requires};

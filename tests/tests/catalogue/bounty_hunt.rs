@@ -24,7 +24,10 @@ fn finds_are_verified_by_others_before_they_count() {
         says("queue grows without limit", &json!({ "confirmed": false, "reason": "maxlen bounds it." })),
         { "when": "two writers", "error": { "status": 400, "message": "no verdict" } },
     ]));
-    stage.write("project/queue.py", "from collections import deque\nitems = deque(maxlen=10)\ndef take():\n    return items.pop()\n");
+    stage.write(
+        "project/queue.py",
+        "from collections import deque\nitems = deque(maxlen=10)\ndef take():\n    return items.pop()\n",
+    );
     let args = json!({ "path": "project", "focus": ["limits: empty, full", "races", "secrets"] });
     let hunt = stage.recorded("bounty-hunt", &args);
     let titles = |list: &str| -> Vec<&str> {
@@ -36,10 +39,25 @@ fn finds_are_verified_by_others_before_they_count() {
     assert_eq!((&hunt["merged"], &hunt["counts"]["medium"]), (&json!(1), &json!(1)));
     assert_eq!(hunt["confirmed"][0]["by"], json!(["limits", "races"]));
     assert_eq!(hunt["failed"][0]["part"], "secrets");
-    has(&hunt, &["1 confirmed bug: 1 medium", "**Verified:** Nothing checks", "## Refuted", "## Not verified", "## Not hunted"]);
+    has(
+        &hunt,
+        &[
+            "1 confirmed bug: 1 medium",
+            "**Verified:** Nothing checks",
+            "## Refuted",
+            "## Not verified",
+            "## Not hunted",
+        ],
+    );
     // Who verifies is nobody who hunted, and nobody can change anything.
     let job = stage.job_of("bounty-hunt");
     let refused = stage.events(&job, "tool.finished");
-    assert!(refused.iter().any(|event| event["data"]["name"] == "execute" || event.to_string().contains("execute")), "{refused:?}");
-    assert!(stage.events(&job, "process.started").iter().all(|event| event["data"]["command"] != "sh"), "execute is not theirs");
+    assert!(
+        refused.iter().any(|event| event["data"]["name"] == "execute" || event.to_string().contains("execute")),
+        "{refused:?}"
+    );
+    assert!(
+        stage.events(&job, "process.started").iter().all(|event| event["data"]["command"] != "sh"),
+        "execute is not theirs"
+    );
 }

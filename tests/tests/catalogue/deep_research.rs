@@ -29,16 +29,17 @@ fn turns(suggested: &[String]) -> Value {
             { "part": 9, "claim": "There is no such part", "quote": "324 metres" },
         ] })),
         says("The source notes.md", &json!({ "claims": [
-            { "part": 1, "claim": "It has 300 m", "quote": "300 m without its antenna" },
+            { "part": 1, "claim": "It has 300 m", "quote": "300 m without its antenna – “so it’s said”" },
             { "part": 2, "claim": "A company built it", "quote": "built by a company" },
         ] })),
         says("The source http", &json!({ "claims": [] })),
         says("How tall is the tower?\n\nThe claims", &json!({ "verdicts": [
-            { "claim": 1, "verdict": "supported" },
-            { "claim": 2, "verdict": "contradicted", "reason": "It is 324 m with the antenna." },
+            { "claim": 1, "verdict": "contradicted", "reason": "It is 324 m with the antenna." },
+            { "claim": 2, "verdict": "contradicted", "reason": "This claim is none of mine." },
+            { "claim": 3, "verdict": "supported" },
         ] })),
-        says("Who built it?\n\nThe claims", &json!({ "verdicts": [{ "claim": 3, "verdict": "supported" }, { "claim": 77, "verdict": "supported" }] })),
-        { "when": "Answer the question in Markdown", "text": "It is 324 m tall [1], built by a company [2].\n\n# More\n\nNobody knows [9]." },
+        says("Who built it?\n\nThe claims", &json!({ "verdicts": [{ "claim": 2, "verdict": "supported" }, { "claim": 77, "verdict": "supported" }] })),
+        { "when": "Answer the question in Markdown", "text": "It is 324 m tall [2], built by a company [1].\n\n# More\n\nNobody knows [9]." },
     ])
 }
 
@@ -59,7 +60,10 @@ fn a_question_is_answered_from_pages_files_and_a_search() {
     );
     let search = Web::start(HashMap::from([("/search", ("text/html", links))]));
     let stage = Stage::with(&turns(&[format!("{}/plain", site.url), "file:///etc/passwd".into()]), ALLOW);
-    stage.write("notes.md", "The tower has 300 m without its antenna; it was built by a company.\n");
+    stage.write(
+        "notes.md",
+        "Zwölf €uro. The tower has 300 m without its antenna - \"so it's said\"; it was built by a company.\n",
+    );
     let args = json!({
         "question": "How tall is the tower, and who built it?",
         "sources": ["notes.md", "../outside.md"],
@@ -77,10 +81,28 @@ fn a_question_is_answered_from_pages_files_and_a_search() {
     // Of five claims one has a quote that is not there, and one is about nothing.
     assert_eq!((&research["quotes_not_found"], &research["citations_unknown"]), (&json!(2), &json!(1)));
     assert_eq!(research["failed"].as_array().unwrap().len(), 2, "{}", research["failed"]);
-    has(&research, &["# How tall is the tower, and who built it?", "## Sources", "## Disputed", "## Not read", "## More", "[?]"]);
+    assert_eq!(research["counts"], json!({ "supported": 2, "contradicted": 1, "unsupported": 0 }));
+    has(
+        &research,
+        &[
+            "# How tall is the tower, and who built it?",
+            "## Sources",
+            "## Disputed\n\n- It has 300 m [1]: It is 324 m with the antenna.",
+            "## Not read",
+            "## More",
+            "[?]",
+        ],
+    );
     // What pages say is read by agents that have no tools.
     let job = stage.job_of("deep-research");
-    assert_eq!(stage.events(&job, "tool.started").iter().filter(|event| event["data"]["turn"].as_u64().unwrap_or(0) > 0).count(), 0);
+    assert_eq!(
+        stage
+            .events(&job, "tool.started")
+            .iter()
+            .filter(|event| event["data"]["turn"].as_u64().unwrap_or(0) > 0)
+            .count(),
+        0
+    );
     let read = stage.events(&job, "chat.message_added");
     assert!(read.iter().any(|event| event.to_string().contains("The tower is 324 metres tall.")));
     assert!(!read.iter().any(|event| event.to_string().contains("evil()")));
@@ -91,7 +113,10 @@ fn without_anything_to_read_it_says_what_to_give() {
     let stage = Stage::new(&turns(&[]));
     for (args, told) in [
         (json!({ "question": "How tall?" }), "give pages or files with --arg sources="),
-        (json!({ "question": "How tall?", "sources": ["missing.md"] }), "none of 1 source could be read; the first, missing.md"),
+        (
+            json!({ "question": "How tall?", "sources": ["missing.md"] }),
+            "none of 1 source could be read; the first, missing.md",
+        ),
         // Without the configuration's word nothing private is reached.
         (json!({ "question": "How tall?", "sources": [site().url] }), "which is not public"),
     ] {

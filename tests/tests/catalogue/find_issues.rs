@@ -27,7 +27,8 @@ fn it_ends_when_two_rounds_find_nothing_new() {
     let stage = Stage::new(&turns());
     stage.write("project/a.c", "int main(void) { return 0; }\n");
     let found = stage.recorded("find-issues", &json!({ "path": "project" }));
-    let titles: Vec<_> = found["issues"].as_array().unwrap().iter().map(|issue| issue["title"].as_str().unwrap()).collect();
+    let titles: Vec<_> =
+        found["issues"].as_array().unwrap().iter().map(|issue| issue["title"].as_str().unwrap()).collect();
     assert_eq!(titles, ["free is called twice", "the result of read is ignored"]);
     let new: Vec<_> = found["rounds"].as_array().unwrap().iter().map(|round| round["new"].as_u64().unwrap()).collect();
     assert_eq!((new, &found["complete"]), (vec![1, 1, 0, 0], &json!(true)));

@@ -44,7 +44,8 @@ fn failing_tests_are_mended_on_a_branch() {
     let fixed = stage.recorded("fix-tests", &json!({ "path": "project", "command": "sh lib/test.sh" }));
     assert_eq!(checkout(&stage), before, "the checkout stays as it is");
     assert_eq!((&fixed["green"], &fixed["status"], &fixed["rounds_used"]), (&json!(true), &json!("green"), &json!(2)));
-    let green: Vec<_> = fixed["rounds"].as_array().unwrap().iter().map(|round| round["green"].as_bool().unwrap()).collect();
+    let green: Vec<_> =
+        fixed["rounds"].as_array().unwrap().iter().map(|round| round["green"].as_bool().unwrap()).collect();
     assert_eq!(green, [false, true]);
     assert_eq!((&fixed["files"], &fixed["tests_changed"]), (&json!(["lib/add.sh"]), &json!([])));
     let (branch, diff) = (fixed["branch"].as_str().unwrap(), fixed["diff"].as_str().unwrap());
@@ -86,7 +87,10 @@ fn out_of_rounds_it_is_red_and_what_was_tried_is_kept() {
     assert_eq!((&fixed["green"], &fixed["rounds_used"]), (&json!(false), &json!(2)));
     assert_eq!(fixed["tests_changed"], json!(["lib/test_more.sh"]));
     assert!(fixed["output"].as_str().unwrap().contains("add 2 3 gave 6"), "{fixed}");
-    has(&fixed, &["**They still fail** after 2 rounds (exit code 1)", "**Look at these**", "## What the tests wrote last"]);
+    has(
+        &fixed,
+        &["**They still fail** after 2 rounds (exit code 1)", "**Look at these**", "## What the tests wrote last"],
+    );
     assert!(fixed["branch"].is_string());
 }
 
@@ -94,7 +98,11 @@ fn out_of_rounds_it_is_red_and_what_was_tried_is_kept() {
 fn a_project_whose_tests_nobody_knows_is_asked_for_them() {
     let stage = stage(&turns());
     let said = stage.run(&["run", "fix-tests", "--arg", "path=project", "--quiet"]);
-    assert!(said.err.starts_with("error: how the tests are run is not known") && said.err.contains("--arg command="), "{}", said.err);
+    assert!(
+        said.err.starts_with("error: how the tests are run is not known") && said.err.contains("--arg command="),
+        "{}",
+        said.err
+    );
     let said = stage.run(&["run", "fix-tests", "--arg", "path=project", "--arg", "base=nowhere", "--quiet"]);
     assert!(said.err.contains("has no commit `nowhere`"), "{}", said.err);
 }

@@ -11,7 +11,10 @@ fn stage(more: &str) -> Stage {
         more,
     );
     stage.repository("project", &[("a.rs", "fn main() {}\n"), ("README.md", "# P\n")]);
-    stage.write(".moonlog/workflows/fails.luau", "return { run = function() error({ code = 'too_late', message = 'It is too late.' }, 0) end }");
+    stage.write(
+        ".moonlog/workflows/fails.luau",
+        "return { run = function() error({ code = 'too_late', message = 'It is too late.' }, 0) end }",
+    );
     stage.write(".moonlog/workflows/number.luau", "return { run = function() return { n = 7 } end }");
     stage.write(".moonlog/workflows/family.luau", "return { run = function() return assert(workflow('number')) end }");
     stage
@@ -51,10 +54,23 @@ fn children_run_and_one_that_fails_stops_no_other() {
     assert_eq!(nightly["runs"][2]["result"]["complete"], true);
     assert_eq!(nightly["runs"][3]["result"], json!({ "n": 7 }));
     assert_eq!(nightly["runs"][5]["error"]["code"], "no_such_workflow");
-    has(&nightly, &["**3 of 7 workflows failed.**", "| fails | **failed** | It is too late. |", "### project", "1 issue: 1 low", "\"n\":7"]);
+    has(
+        &nightly,
+        &[
+            "**3 of 7 workflows failed.**",
+            "| fails | **failed** | It is too late. |",
+            "### project",
+            "1 issue: 1 low",
+            "\"n\":7",
+        ],
+    );
     let jobs: Value = serde_json::from_str(&stage.ok(&["jobs", "--json"])).unwrap();
     let parent = stage.job_of("nightly");
-    let children = jobs["items"].as_array().unwrap().iter().filter(|job| job["parent"]["job"] == parent.as_str() || job["parent"] == parent.as_str());
+    let children = jobs["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|job| job["parent"]["job"] == parent.as_str() || job["parent"] == parent.as_str());
     assert_eq!(children.count(), 5, "{jobs}");
 }
 
@@ -71,7 +87,11 @@ fn where_that_is_asked_for_it_fails_with_its_children() {
     let stage = stage("");
     let args = json!({ "runs": [{ "workflow": "fails" }, { "workflow": "number" }], "strict": true });
     let said = stage.run(&["run", "nightly", "--args", &args.to_string(), "--quiet"]);
-    assert!(!said.ok && said.err.contains("1 of 2 workflows failed") && said.err.contains("code nightly_failed"), "{}", said.err);
+    assert!(
+        !said.ok && said.err.contains("1 of 2 workflows failed") && said.err.contains("code nightly_failed"),
+        "{}",
+        said.err
+    );
     let reports = stage.events(&stage.job_of("nightly"), "job.emitted");
     assert!(reports[0]["data"]["value"]["markdown"].as_str().unwrap().contains("\"n\":7"), "{reports:?}");
 }
@@ -81,6 +101,7 @@ fn a_child_with_children_needs_another_level() {
     let args = json!({ "runs": [{ "workflow": "family" }, { "workflow": "number" }] });
     let one = stage("").workflow("nightly", &args);
     assert_eq!(oks(&one), [("family", false), ("number", true)]);
+    assert_eq!(one["runs"][0]["error"]["code"], "limit_nesting", "{one}");
     assert!(one["runs"][0]["error"]["message"].as_str().unwrap().contains("limits.nesting"), "{one}");
     let two = stage("[limits]\nnesting = 2\n").workflow("nightly", &args);
     assert_eq!(oks(&two), [("family", true), ("number", true)]);
@@ -89,7 +110,17 @@ fn a_child_with_children_needs_another_level() {
 #[test]
 fn a_schedule_takes_it_with_its_arguments() {
     let stage = stage("");
-    let set = stage.run(&["schedule", "nightly", "nightly", "--cron", "0 3 * * *", "--time-zone", "Europe/Berlin", "--arg", "path=project"]);
+    let set = stage.run(&[
+        "schedule",
+        "nightly",
+        "nightly",
+        "--cron",
+        "0 3 * * *",
+        "--time-zone",
+        "Europe/Berlin",
+        "--arg",
+        "path=project",
+    ]);
     assert!(set.ok, "{}", set.err);
     let shown = stage.ok(&["schedules", "nightly", "--json"]);
     assert!(shown.contains("\"workflow\": \"nightly\"") && shown.contains("\"path\": \"project\""), "{shown}");

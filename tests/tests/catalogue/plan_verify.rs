@@ -33,13 +33,27 @@ fn a_plan_is_revised_until_it_holds() {
     let stage = Stage::new(&turns());
     stage.write("shop/export.py", "def export(): pass\n");
     let plan = stage.recorded("plan-verify", &json!({ "goal": "Export data as CSV", "path": "shop" }));
-    assert_eq!((&plan["verified"], &plan["rounds"], &plan["summary"]), (&json!(true), &json!(3), &json!("draft-three")));
+    assert_eq!(
+        (&plan["verified"], &plan["rounds"], &plan["summary"]),
+        (&json!(true), &json!(3), &json!("draft-three"))
+    );
     let ids: Vec<_> = plan["work_items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["writer", "route", "docs"], "in an order in which they can be done");
-    has(&plan, &["# Plan: Export data as CSV", "Verified after 3 rounds", "### 1. Do writer", "**Done when:** its test passes", "## Risks"]);
+    has(
+        &plan,
+        &[
+            "# Plan: Export data as CSV",
+            "Verified after 3 rounds",
+            "### 1. Do writer",
+            "**Done when:** its test passes",
+            "## Risks",
+        ],
+    );
     // The planner was told of the circle without anybody having read the plan, and of what the verifier said.
     let asked = stage.events(&stage.job_of("plan-verify"), "chat.message_added");
-    let said = |text: &str| asked.iter().filter(|event| event["data"]["role"] == "user" && event.to_string().contains(text)).count();
+    let said = |text: &str| {
+        asked.iter().filter(|event| event["data"]["role"] == "user" && event.to_string().contains(text)).count()
+    };
     assert_eq!((said("in a circle: route, writer"), said("Nobody is told how to use it. (add docs)")), (1, 1));
     assert_eq!(said("Verify this plan"), 2);
 }

@@ -10,7 +10,10 @@ fn every_workflow_replays_its_recorded_log() {
     for entry in Library::new(vec![]).list() {
         let Entry::Workflow(workflow) = entry else { panic!("a built-in workflow is broken: {entry:?}") };
         let (name, bundle) = (&workflow.name, bundle(&workflow.name));
-        assert!(bundle.exists(), "{name} has no recorded log: WRITE_RECORDED=1 cargo test --workspace --test catalogue");
+        assert!(
+            bundle.exists(),
+            "{name} has no recorded log: WRITE_RECORDED=1 cargo test --workspace --test catalogue"
+        );
         let bundle = bundle.to_str().unwrap();
         // As it was then, which the file holds, and as it is now.
         assert!(stage.ok(&["replay", bundle]).contains("is deterministic"), "{name}");
