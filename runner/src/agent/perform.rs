@@ -4,7 +4,7 @@ use super::{
     budget::{self, Meter},
     calls::Caller,
     chat::{self, Ending, error_info},
-    compact,
+    compact, family,
     input::AgentInput,
     interrupt::{Interrupt, Why, interrupt},
     live::LiveAgent,
@@ -79,6 +79,8 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
     let offered = offered(inner, input).map_err(Refused::Error)?;
     let meter = budget::meter(inner, &context.job);
     meter.check().map_err(Refused::Error)?;
+    // Its time begins when it may run.
+    let _place = family::enter(inner, &context.job, context.run, &context.step).await.map_err(Refused::Error)?;
 
     let own = own_session(&context.job, context.run, &context.step);
     let session = input.session.unwrap_or(own);
