@@ -1,0 +1,87 @@
+//! `require`: modules of the library, which become a part of the script that is stored.
+
+use crate::world::{Say, World, error, eval};
+use moonlog_scripts::{check, link, module_names};
+
+fn linked(source: &str) -> World {
+    World::new(&link(source), |_| Say::Ok("null"))
+}
+
+#[test]
+fn a_module_is_run_once_in_the_job_that_requires_it() {
+    let source = "local a, b = require('markdown'), require(\"markdown\")
+        step('s', function() return 1 end)
+        a.mark = 7
+        return { a == b, b.mark, a.counted(2, 'file') }";
+    assert_eq!(linked(source).result(), r#"[true,7,"2 files"]"#);
+    // Another job has another one.
+    assert_eq!(linked("return require('markdown').mark == nil").result(), "true");
+}
+
+#[test]
+fn modules_can_perform_operations_and_require_others() {
+    let source = "local git = require('git') local ok, err = pcall(git.root, '.') return { ok, err.code }";
+    let world = World::new(&link(source), |_| Say::Bad(moonlog_core::event::StepOutcome::Error, "command_not_found"));
+    assert_eq!(world.result(), r#"[false,"command_not_found"]"#);
+}
+
+#[test]
+fn what_is_not_there_is_said_with_its_line() {
+    for source in ["\nreturn require('nothing')", "\nreturn require('os')"] {
+        let error = error(&link(source));
+        assert_eq!(error.code, "script_error");
+        assert!(error.message.contains("test:2: require: there is no module"), "{}", error.message);
+        assert!(error.message.contains("agents, findings, git, markdown, web"), "{}", error.message);
+    }
+    assert_eq!(eval("return require == nil"), "true", "who requires nothing has none");
+}
+
+#[test]
+fn a_script_keeps_the_module_that_it_was_stored_with() {
+    let stored =
+        "local m = require('markdown')\nreturn m.old\n\n--[=[moonlog module: markdown\nreturn { old = 1 }\n]=]\n";
+    assert_eq!(link(stored), stored);
+    assert_eq!(World::new(stored, |_| Say::Ok("null")).result(), "1");
+    let broken = "return require('markdown')\n\n--[=[moonlog module: markdown\nreturn {\n]=]\n";
+    let problems = check("x", broken).unwrap_err();
+    assert!(problems[0].message.contains("module markdown: line 1"), "{problems:?}");
+}
+
+#[test]
+fn texts_are_cut_between_characters_and_cannot_break_out() {
+    let cases = [
+        ("markdown.cut('aé', 2)", r#""a…""#),
+        ("markdown.cut('aé', 3)", r#""aé""#),
+        ("markdown.slice('€uro €', 2, 8)", r#""uro ""#),
+        ("markdown.tail('one\\ntwo\\nthree', 7)", r#""…\nthree""#),
+        ("markdown.plain('<b>*x*|`')", r#""\\<b\\>\\*x\\*\\|\\`""#),
+        ("markdown.code('a`b')", r#""`a'b`""#),
+        ("markdown.block('```\\nx', 'sh')", r#""````sh\n```\nx\n````""#),
+        ("markdown.plain_lines('# x\\n<i>y')", r#""\\# x\n\\<i>y""#),
+        ("markdown.deeper('x\\n# a\\n```\\n# b\\n```', 2)", r#""x\n### a\n```\n# b\n```""#),
+        ("web.encode('a b/é')", r#""a%20b%2F%C3%A9""#),
+        (
+            "web.read_html('<title>T &amp; U</title><p>a&nbsp;b<script>x</script><p>&#8364;&#x41;&bogus;')",
+            r#""a b\n€A&bogus;""#,
+        ),
+        ("web.read_html('<script>never closed')", r#""""#),
+        (
+            "web.addresses('[\"q\",[\"https://a.example/x#y\",\"no\"],[\"https://s.example/self\"]]', 'https://s.example/?q=')",
+            r#"["https://a.example/x"]"#,
+        ),
+        ("#agents.quote('T', '~~~~ x'):match('~~~~~+')", "5"),
+        (
+            "findings.same({file='./a',line=1,title='free is called twice'},{file='a',line=3,title='Free called twice here'})",
+            "true",
+        ),
+        (
+            "findings.same({file='a',line=1,title='free is called twice'},{file='a',line=90,title='read is ignored'})",
+            "false",
+        ),
+    ];
+    for (expression, expected) in cases {
+        let names = module_names();
+        let required: Vec<String> = names.iter().map(|name| format!("local {name} = require('{name}')\n")).collect();
+        assert_eq!(linked(&format!("{}return ({expression})", required.concat())).result(), expected, "{expression}");
+    }
+}
