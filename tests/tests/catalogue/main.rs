@@ -13,6 +13,7 @@ mod fix_tests;
 mod multi_review;
 mod nightly;
 mod plan_verify;
+mod readme;
 mod recorded;
 mod repo_report;
 mod stage;

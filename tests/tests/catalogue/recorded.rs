@@ -1,11 +1,14 @@
 //! Logs that were recorded before: the workflows as they are now do the same again.
 
-use crate::stage::{Stage, bundle};
+use crate::stage::{Stage, bundle, recording};
 use moonlog_scripts::{Entry, Library};
 use std::path::Path;
 
 #[test]
 fn every_workflow_replays_its_recorded_log() {
+    if recording() {
+        return;
+    }
     let stage = Stage::bare();
     for entry in Library::new(vec![]).list() {
         let Entry::Workflow(workflow) = entry else { panic!("a built-in workflow is broken: {entry:?}") };

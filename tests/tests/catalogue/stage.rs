@@ -103,7 +103,7 @@ impl Stage {
     /// The same; its log becomes the recorded one where that is asked for.
     pub fn recorded(&self, name: &str, args: &Value) -> Value {
         let result = self.workflow(name, args);
-        if std::env::var_os("WRITE_RECORDED").is_some_and(|value| value == "1") {
+        if recording() {
             let bundle = bundle(name);
             fs::create_dir_all(bundle.parent().unwrap()).unwrap();
             self.ok(&["export", &self.job_of(name), "-o", bundle.to_str().unwrap()]);
@@ -131,6 +131,11 @@ impl Said {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
     }
+}
+
+/// Whether logs are recorded now, and not compared.
+pub fn recording() -> bool {
+    std::env::var_os("WRITE_RECORDED").is_some_and(|value| value == "1")
 }
 
 /// Where the recorded log of a workflow is.
