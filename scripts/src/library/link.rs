@@ -23,6 +23,9 @@ struct Modules;
 /// What stands at the beginning of a module's comment, behind its bracket.
 const MARK: &str = "moonlog module: ";
 
+/// How many `=` a module's bracket has at most, and one.
+const LEVELS: usize = 9;
+
 /// The names of all modules, in order.
 pub fn module_names() -> Vec<String> {
     let mut names: Vec<String> =
@@ -51,20 +54,26 @@ pub fn link(source: &str) -> Cow<'_, str> {
     }
     let mut linked = source.trim_end().to_owned();
     for (name, module) in added {
-        let level = "=".repeat((1..).find(|level| !module.contains(&format!("]{}]", "=".repeat(*level)))).unwrap_or(1));
+        let fits = |level: &usize| !module.contains(&format!("]{}]", "=".repeat(*level)));
+        let level = "=".repeat((1..LEVELS).find(fits).unwrap_or(1));
         linked.push_str(&format!("\n\n--[{level}[{MARK}{name}\n{}\n]{level}]", module.trim_end()));
     }
     linked.push('\n');
     Cow::Owned(linked)
 }
 
-/// The modules that a source holds, by name.
+/// The modules that a source holds, by name. What it costs grows with the source's length, whatever that holds.
 pub(crate) fn modules(source: &str) -> BTreeMap<&str, &str> {
     let mut found = BTreeMap::new();
     let mut rest = source;
+    // Behind a comment that is not closed, none of its level is.
+    let mut open = [false; LEVELS];
     while let Some(at) = rest.find("\n--[") {
         rest = &rest[at + 4..];
         let level = rest.bytes().take_while(|byte| *byte == b'=').count();
+        if level >= LEVELS || open[level] {
+            continue;
+        }
         let Some((name, body)) = rest[level..]
             .strip_prefix('[')
             .and_then(|inner| inner.strip_prefix(MARK))
@@ -72,7 +81,10 @@ pub(crate) fn modules(source: &str) -> BTreeMap<&str, &str> {
         else {
             continue;
         };
-        let Some(end) = body.find(&format!("\n]{}]", &rest[..level])) else { continue };
+        let Some(end) = body.find(&format!("\n]{}]", &rest[..level])) else {
+            open[level] = true;
+            continue;
+        };
         found.insert(name, &body[..end]);
         rest = &body[end..];
     }
@@ -133,6 +145,14 @@ mod tests {
         let source = "return require('markdown')\n\n--[==[moonlog module: markdown\nreturn ']=]'\n]==]\n";
         assert_eq!(modules(source)["markdown"], "return ']=]'");
         assert!(matches!(link(source), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn comments_that_are_never_closed_cost_no_more_than_others() {
+        // With each looked at to the end, this would take minutes.
+        let open: String = (0..12).map(|level| format!("\n--[{}[{MARK}a\n", "=".repeat(level)).repeat(3_000)).collect();
+        assert_eq!(modules(&open).len(), 0);
+        assert!(matches!(link(&open), Cow::Borrowed(_)));
     }
 
     #[test]

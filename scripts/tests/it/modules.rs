@@ -69,6 +69,13 @@ fn texts_are_cut_between_characters_and_cannot_break_out() {
             "web.addresses('[\"q\",[\"https://a.example/x#y\",\"no\"],[\"https://s.example/self\"]]', 'https://s.example/?q=')",
             r#"["https://a.example/x"]"#,
         ),
+        (
+            "{web.is_private('127.0.0.1:80'), web.is_private('0x7f.1'), web.is_private('[::1]'), web.is_private('localhost'),
+              web.is_private('%31.example'), web.is_private('printer'), web.is_private('１.example'),
+              web.is_private(web.host('http://127.0.0.1\\\\@example.com/'))}",
+            "[true,true,true,true,true,true,true,true]",
+        ),
+        ("{web.is_private('example.com:8080'), web.is_private('a.b-c.org.'), web.host('https://u:p@Example.com:1/x')}", r#"[false,false,"example.com:1"]"#),
         ("#agents.quote('T', '~~~~ x'):match('~~~~~+')", "5"),
         (
             "findings.same({file='./a',line=1,title='free is called twice'},{file='a',line=3,title='Free called twice here'})",

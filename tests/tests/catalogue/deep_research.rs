@@ -39,8 +39,12 @@ fn turns(suggested: &[String]) -> Value {
             { "claim": 3, "verdict": "supported" },
         ] })),
         says("Who built it?\n\nThe claims", &json!({ "verdicts": [{ "claim": 2, "verdict": "supported" }, { "claim": 77, "verdict": "supported" }] })),
-        { "when": "Answer the question in Markdown", "text": "It is 324 m tall [2], built by a company [1].\n\n# More\n\nNobody knows [9]." },
+        { "when": "Answer the question in Markdown", "text": "It is 324 m tall [3], built by a company [1].\n\n# More\n\nNobody knows [9]." },
     ])
+}
+
+fn site_of(path: &'static str) -> Web {
+    Web::start(HashMap::from([(path, ("text/plain", "Secret.".to_owned()))]))
 }
 
 fn site() -> Web {
@@ -58,15 +62,21 @@ fn a_question_is_answered_from_pages_files_and_a_search() {
         format!("{}/tower", site.url).replace(':', "%3A").replace('/', "%2F"),
         site.url
     );
+    // Allowed by the configuration, but nobody has asked for it.
+    let secret = site_of("/private");
+    let links = format!("{links} <a href=\"{}/private\">z</a>", secret.url);
     let search = Web::start(HashMap::from([("/search", ("text/html", links))]));
-    let stage = Stage::with(&turns(&[format!("{}/plain", site.url), "file:///etc/passwd".into()]), ALLOW);
+    let stage = Stage::with(
+        &turns(&[format!("{}/plain", site.url), "file:///etc/passwd".into(), format!("{}/private", secret.url)]),
+        ALLOW,
+    );
     stage.write(
         "notes.md",
         "Zwölf €uro. The tower has 300 m without its antenna - \"so it's said\"; it was built by a company.\n",
     );
     let args = json!({
         "question": "How tall is the tower, and who built it?",
-        "sources": ["notes.md", "../outside.md"],
+        "sources": ["notes.md", "../outside.md", format!("{}/plain", site.url)],
         "search_url": format!("{}/search?q={{query}}", search.url),
     });
     let mut research = stage.recorded("deep-research", &args);
@@ -74,10 +84,11 @@ fn a_question_is_answered_from_pages_files_and_a_search() {
     let mut asked = site.asked();
     asked.sort();
     assert_eq!(asked, ["/missing", "/plain", "/tower"], "each page once");
+    assert_eq!(secret.asked(), [String::new(); 0], "a page cannot send the reader to a host of this machine");
     let sources = research["sources"].take();
     let places: Vec<_> = sources.as_array().unwrap().iter().map(|source| source["place"].as_str().unwrap()).collect();
-    assert_eq!(places, ["notes.md".to_owned(), format!("{}/tower", site.url), format!("{}/plain", site.url)]);
-    assert_eq!(sources[1]["title"], "The tower & its height");
+    assert_eq!(places, ["notes.md".to_owned(), format!("{}/plain", site.url), format!("{}/tower", site.url)]);
+    assert_eq!(sources[2]["title"], "The tower & its height");
     // Of five claims one has a quote that is not there, and one is about nothing.
     assert_eq!((&research["quotes_not_found"], &research["citations_unknown"]), (&json!(2), &json!(1)));
     assert_eq!(research["failed"].as_array().unwrap().len(), 2, "{}", research["failed"]);

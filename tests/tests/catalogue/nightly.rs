@@ -1,6 +1,8 @@
 //! `nightly`: other workflows as children, whose results come together, also where one of them fails.
 
 use crate::stage::{Stage, has};
+use moonlog_tests::{Server, Settings, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 fn stage(more: &str) -> Stage {
@@ -107,21 +109,24 @@ fn a_child_with_children_needs_another_level() {
     assert_eq!(oks(&two), [("family", true), ("number", true)]);
 }
 
-#[test]
-fn a_schedule_takes_it_with_its_arguments() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_runs_it_with_its_arguments() {
     let stage = stage("");
-    let set = stage.run(&[
-        "schedule",
-        "nightly",
-        "nightly",
-        "--cron",
-        "0 3 * * *",
-        "--time-zone",
-        "Europe/Berlin",
-        "--arg",
-        "path=project",
-    ]);
-    assert!(set.ok, "{}", set.err);
-    let shown = stage.ok(&["schedules", "nightly", "--json"]);
-    assert!(shown.contains("\"workflow\": \"nightly\"") && shown.contains("\"path\": \"project\""), "{shown}");
+    let settings =
+        Settings { config: std::fs::read_to_string(stage.path().join("moonlog.toml")).unwrap(), ..Settings::default() };
+    let server = Server::start_with(stage.path(), &settings).await;
+    // Each second, one at a time.
+    let schedule = json!({ "cron": "* * * * * *", "workflow": "nightly", "args": { "path": "project" } });
+    let set = server.request(Method::PUT, "/v1/schedules/nightly").json(&schedule).send().await.unwrap();
+    assert!(set.status().is_success(), "{}", set.text().await.unwrap());
+    let nightly = eventually("a night", || async {
+        let jobs = server.get("/v1/jobs?workflow=nightly&state=completed").await;
+        jobs["items"].as_array()?.first().cloned()
+    })
+    .await;
+    let removed = server.request(Method::DELETE, "/v1/schedules/nightly").send().await.unwrap();
+    assert!(removed.status().is_success());
+    let nightly = server.get(&format!("/v1/jobs/{}", nightly["id"].as_str().unwrap())).await;
+    assert_eq!(oks(&nightly["result"]), [("repo-report", true), ("find-issues", true)]);
+    has(&nightly["result"], &["All 2 workflows came to their end.", "1 issue: 1 low"]);
 }
