@@ -84,7 +84,7 @@ fn a_question_is_answered_from_pages_files_and_a_search() {
     let mut asked = site.asked();
     asked.sort();
     assert_eq!(asked, ["/missing", "/plain", "/tower"], "each page once");
-    assert_eq!(secret.asked(), [String::new(); 0], "a page cannot send the reader to a host of this machine");
+    assert!(secret.asked().is_empty(), "a page cannot send the reader to a host of this machine");
     let sources = research["sources"].take();
     let places: Vec<_> = sources.as_array().unwrap().iter().map(|source| source["place"].as_str().unwrap()).collect();
     assert_eq!(places, ["notes.md".to_owned(), format!("{}/plain", site.url), format!("{}/tower", site.url)]);
