@@ -1,6 +1,7 @@
 //! `fix-tests`: tests are mended on a branch of their own, and the user's checkout stays as it is.
 
 use crate::stage::{Stage, has};
+use moonlog_tests::{Server, Settings, eventually};
 use serde_json::{Value, json};
 
 const BROKEN: &str = "add() { echo $(($1 - $2)); }\n";
@@ -60,6 +61,32 @@ fn failing_tests_are_mended_on_a_branch() {
     assert!(run.success());
     let left = std::fs::read_dir(stage.path()).unwrap().flatten();
     assert_eq!(left.filter(|entry| entry.file_name().to_string_lossy().starts_with("moonlog-fix")).count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_where_a_killed_server_left_it() {
+    let stage = stage(&turns());
+    let (begun, go) = (stage.path().join("begun"), stage.path().join("go"));
+    let command =
+        format!("touch {0}; until [ -e {1} ]; do sleep 0.02; done; sh lib/test.sh", begun.display(), go.display());
+    let settings = Settings {
+        config: std::fs::read_to_string(stage.path().join("moonlog.toml")).unwrap(),
+        env: vec![("TMPDIR".into(), stage.path().to_str().unwrap().into())],
+        ..Settings::default()
+    };
+    let before = checkout(&stage);
+    let server = Server::start_with(stage.path(), &settings).await;
+    let args = json!({ "path": "project", "command": command });
+    let job = server.submit(&json!({ "workflow": "fix-tests", "args": args })).await;
+    eventually("the tests", || std::future::ready(begun.exists().then_some(()))).await;
+    server.kill();
+    let server = Server::start_with(stage.path(), &settings).await;
+    std::fs::write(&go, "").unwrap();
+    let fixed = server.ended(&job).await;
+    assert_eq!((&fixed["state"], &fixed["result"]["green"]), (&json!("completed"), &json!(true)), "{fixed}");
+    assert_eq!(checkout(&stage), before);
+    let interrupted = server.events(&job).await;
+    assert!(interrupted.iter().any(|event| event["data"]["outcome"] == "interrupted"), "the first run was cut off");
 }
 
 #[test]
