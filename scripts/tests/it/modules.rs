@@ -57,6 +57,8 @@ fn texts_are_cut_between_characters_and_cannot_break_out() {
         ("markdown.plain('<b>*x*|`')", r#""\\<b\\>\\*x\\*\\|\\`""#),
         ("markdown.code('a`b')", r#""`a'b`""#),
         ("markdown.block('```\\nx', 'sh')", r#""````sh\n```\nx\n````""#),
+        ("markdown.plain_lines('```\\n# <b>')", r#""```\n# <b>\n```""#),
+        ("markdown.plain_lines('~~~~\\n```\\n~~~~\\n <b>')", r#""~~~~\n```\n~~~~\n \\<b>""#),
         ("markdown.plain_lines('# x\\n<i>y')", r#""\\# x\n\\<i>y""#),
         ("markdown.deeper('x\\n# a\\n```\\n# b\\n```', 2)", r#""x\n### a\n```\n# b\n```""#),
         ("web.encode('a b/é')", r#""a%20b%2F%C3%A9""#),
