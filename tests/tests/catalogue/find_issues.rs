@@ -48,3 +48,15 @@ fn out_of_rounds_it_says_that_there_may_be_more() {
     assert_eq!((&found["complete"], found["issues"].as_array().unwrap().len()), (&json!(false), 1));
     has(&found, &["there may be more"]);
 }
+
+#[test]
+fn what_is_found_is_told_also_where_a_later_round_fails() {
+    let stage = Stage::new(&json!([
+        round("Begin where data comes in", &[("free is called twice", 10)]),
+        { "when": "Begin with what is least tested", "error": { "status": 400, "message": "no more" } },
+    ]));
+    stage.write("project/a.c", "int main(void) { return 0; }\n");
+    let found = stage.workflow("find-issues", &json!({ "path": "project" }));
+    assert_eq!((&found["complete"], found["issues"].as_array().unwrap().len()), (&json!(false), 1));
+    has(&found, &["The next round failed (the model's server answered 400: no more)"]);
+}

@@ -75,6 +75,24 @@ fn a_change_is_reviewed_from_four_sides_and_what_is_the_same_is_told_once() {
 }
 
 #[test]
+fn a_reviewer_who_failed_is_asked_again_and_no_other() {
+    let mut turns = turns();
+    let stage = Stage::new(&turns);
+    stage.repository("project", &FILES);
+    let args = json!({ "path": "project" });
+    stage.workflow("multi-review", &args);
+    let first = stage.job_of("multi-review");
+    let last = turns.as_array_mut().unwrap().last_mut().unwrap();
+    *last = answers("standards", &[finding("low", "There is no test", 1)]);
+    stage.write("turns.json", &turns.to_string());
+    let out = stage.ok(&["run", "multi-review", "--args", &args.to_string(), "--resume", &first, "--json", "--quiet"]);
+    let review: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&review["failed"], &review["counts"]["low"]), (&json!([]), &json!(2)), "{review}");
+    let asked = stage.events(&stage.job_of("multi-review"), "chat.started");
+    assert!(asked.iter().all(|event| event["step"] == "standards/review") && asked.len() == 1, "{asked:?}");
+}
+
+#[test]
 fn files_branches_and_patches_are_reviewed_too() {
     let stage = Stage::new(&turns());
     stage.repository("project", &FILES);
