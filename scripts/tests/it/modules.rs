@@ -47,6 +47,23 @@ fn a_script_keeps_the_module_that_it_was_stored_with() {
     assert!(problems[0].message.contains("module markdown: line 1"), "{problems:?}");
 }
 
+/// Each would take minutes with a pattern that begins anew at each place: the limit of computing ends it then.
+#[test]
+fn pages_that_are_made_to_be_slow_are_not() {
+    for part in
+        ["<a", "<!--", "<title", "<script>", "<head><title", "&#", "\\f", "\\n \\t", "href='", "href=\\\"&u", "<p>"]
+    {
+        let source = format!(
+            "local web, markdown = require('web'), require('markdown')
+            local page = string.rep(\"{part}\", 500000) .. 'x'
+            web.read_html(page) web.addresses(page, 'https://x.example')
+            markdown.plain_lines(page:sub(1, 200000)) markdown.block(page:sub(1, 200000)) markdown.trim(page)
+            return true"
+        );
+        assert_eq!(linked(&source).result(), "true", "{part}");
+    }
+}
+
 #[test]
 fn texts_are_cut_between_characters_and_cannot_break_out() {
     let cases = [
