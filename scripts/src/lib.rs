@@ -14,8 +14,8 @@ mod vm;
 
 pub use engine::{Engine, EngineOptions};
 pub use library::{
-    Broken, Entry, Library, Origin, Problem, SchemaError, Workflow, WorkflowInfo, check, link, module_names,
-    prepare_args,
+    Broken, Entry, Library, Linked, Origin, Problem, SchemaError, Workflow, WorkflowInfo, check, link, link_beside,
+    module_names, prepare_args,
 };
 pub use limits::Limits;
 pub use run::Run;

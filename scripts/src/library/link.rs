@@ -14,6 +14,8 @@ use rust_embed::RustEmbed;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
 };
 
 #[derive(RustEmbed)]
@@ -34,18 +36,53 @@ pub fn module_names() -> Vec<String> {
     names
 }
 
-/// The source with the modules that it requires, and those that these require.
+/// A source with all that it requires.
+pub struct Linked {
+    /// The source.
+    pub source: String,
+    /// The files that were looked for, whether or not they are there: where one of them changes, so may the source.
+    pub looked_for: Vec<PathBuf>,
+}
+
+/// The source with the modules that it requires, and those that these require, of the built-in ones.
 pub fn link(source: &str) -> Cow<'_, str> {
-    let held = modules(source);
+    link_from(source, &mut built_in)
+}
+
+/// The same of a script in a file of `folder`: modules in `modules/` beside it win over built-in ones.
+pub fn link_beside(source: &str, folder: &Path) -> Linked {
+    let mut looked_for = Vec::new();
+    let linked = link_from(source, &mut |name| {
+        for ending in ["luau", "lua"] {
+            let path = folder.join("modules").join(format!("{name}.{ending}"));
+            let read = fs::read(&path);
+            looked_for.push(path);
+            if let Ok(module) = read {
+                return Some(String::from_utf8_lossy(&module).into_owned());
+            }
+        }
+        built_in(name)
+    });
+    Linked { source: linked.into_owned(), looked_for }
+}
+
+fn built_in(name: &str) -> Option<String> {
+    let module = Modules::get(&format!("{name}.luau"))?;
+    Some(String::from_utf8_lossy(&module.data).into_owned())
+}
+
+fn link_from<'a>(source: &'a str, find: &mut dyn FnMut(&str) -> Option<String>) -> Cow<'a, str> {
     let mut wanted: Vec<String> = required(source);
+    if wanted.is_empty() {
+        return Cow::Borrowed(source);
+    }
+    let mut known: BTreeSet<String> = modules(source).keys().map(|name| (*name).to_owned()).collect();
     let mut added: BTreeMap<String, String> = BTreeMap::new();
-    let mut known: BTreeSet<String> = held.keys().map(|name| (*name).to_owned()).collect();
     while let Some(name) = wanted.pop() {
         if !known.insert(name.clone()) {
             continue;
         }
-        let Some(module) = Modules::get(&format!("{name}.luau")) else { continue };
-        let module = String::from_utf8_lossy(&module.data).into_owned();
+        let Some(module) = find(&name) else { continue };
         wanted.extend(required(&module));
         added.insert(name, module);
     }
@@ -119,7 +156,9 @@ fn required(source: &str) -> Vec<String> {
             let (name, _) = rest[1..].split_once(quote)?;
             let is_name = !name.is_empty()
                 && name.len() <= 64
-                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'));
             is_name.then(|| name.to_owned())
         })
         .collect()

@@ -12,5 +12,5 @@ mod tokens;
 pub use args::{SchemaError, prepare_args};
 pub use check::{Problem, WorkflowInfo, check};
 pub use discover::{Broken, Entry, Library, Origin, Workflow};
-pub use link::{link, module_names};
+pub use link::{Linked, link, link_beside, module_names};
 pub(crate) use link::{modules, requires};

@@ -1,7 +1,7 @@
 //! `require`: modules of the library, which become a part of the script that is stored.
 
 use crate::world::{Say, World, error, eval};
-use moonlog_scripts::{check, link, module_names};
+use moonlog_scripts::{Library, check, link, module_names};
 
 fn linked(source: &str) -> World {
     World::new(&link(source), |_| Say::Ok("null"))
@@ -110,4 +110,32 @@ fn texts_are_cut_between_characters_and_cannot_break_out() {
         let required: Vec<String> = names.iter().map(|name| format!("local {name} = require('{name}')\n")).collect();
         assert_eq!(linked(&format!("{}return ({expression})", required.concat())).result(), expected, "{expression}");
     }
+}
+
+#[test]
+fn modules_beside_a_workflow_win_and_are_read_again_when_they_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, source: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, source).unwrap();
+    };
+    write("hello.luau", "local words = require('words')\nreturn { description = words.hello, run = function() end }");
+    let library = Library::new(vec![folder.path().into()]);
+    let description = || library.get("hello").and_then(|workflow| workflow.description.clone());
+    assert_eq!(library.broken("hello").unwrap().problems[0].line, Some(1), "the module is not there yet");
+    write("modules/words.luau", "return { hello = require('markdown').mark .. '!' }");
+    write("modules/markdown.lua", "return { mark = 'mine' }");
+    assert_eq!(description().as_deref(), Some("mine!"));
+    let stored = library.get("hello").unwrap().source.clone();
+    write("modules/markdown.lua", "return { mark = 'other' }");
+    assert_eq!(description().as_deref(), Some("other!"));
+    assert!(
+        stored.contains("'mine'") && World::new(&stored, |_| Say::Ok("null")).run(&[]).is_ok(),
+        "what was stored stays"
+    );
+    write("modules/words.luau", "return {");
+    let broken = library.broken("hello").unwrap();
+    assert!(broken.problems[0].message.starts_with("module words: line 1"), "{broken:?}");
+    assert!(!library.list().iter().any(|entry| entry.name() == "words"), "a module is no workflow");
 }
