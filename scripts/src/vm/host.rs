@@ -18,7 +18,7 @@ use rand_pcg::{Pcg32, rand_core::Rng};
 use std::sync::{Arc, PoisonError};
 
 /// What a run whose memory is used up gets on top of its limit, to tell where that was.
-const SPARE_MEMORY_BYTES: usize = 1 << 20;
+pub(super) const SPARE_MEMORY_BYTES: usize = 1 << 20;
 
 /// Builds functions over one VM's job.
 pub(super) struct Desk<'a> {

@@ -44,6 +44,8 @@ pub(super) struct Prelude {
     pub offered: Table,
     /// Runs a branch until it waits or ends.
     pub drive: Function,
+    /// Says where a branch was when it had used up the memory.
+    pub used_up: Function,
     /// The function of the main branch.
     pub main: Function,
     /// Makes a job's own globals.
@@ -62,6 +64,7 @@ impl Prelude {
         Ok(Self {
             offered,
             drive: shared.raw_get("drive")?,
+            used_up: shared.raw_get("used_up")?,
             main: shared.raw_get("main")?,
             environment: shared.raw_get("environment")?,
             create: shared.raw_get("new_branch")?,
