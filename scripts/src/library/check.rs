@@ -287,7 +287,7 @@ mod tests {
         let expected = [
             (Some(2), "unknown global `exce`: did you mean `exec`?"),
             (Some(3), "`json` has no `encod`: did you mean `encode`?"),
-            (Some(5), "there is no module `markdwn`; there are agents, findings, git, markdown, web"),
+            (Some(5), "there is no module `markdwn`; there are agents, findings, git, markdown, sources, web"),
         ];
         assert_eq!(warnings, expected);
     }

@@ -31,7 +31,7 @@ fn what_is_not_there_is_said_with_its_line() {
         let error = error(&link(source));
         assert_eq!(error.code, "script_error");
         assert!(error.message.contains("test:2: require: there is no module"), "{}", error.message);
-        assert!(error.message.contains("agents, findings, git, markdown, web"), "{}", error.message);
+        assert!(error.message.contains("agents, findings, git, markdown, sources, web"), "{}", error.message);
     }
     assert_eq!(eval("return require == nil"), "true", "who requires nothing has none");
 }

@@ -23,16 +23,16 @@ fn turns(suggested: &[String]) -> Value {
             { "question": "How tall is the tower?", "queries": ["tower height"], "urls": suggested },
             { "question": "Who built it?", "queries": ["tower builder"] },
         ] })),
-        says("The source The tower & its height", &json!({ "claims": [
+        says("~~~~\nThe tower & its height\n\n", &json!({ "claims": [
             { "part": 1, "claim": "The tower is 324 m tall", "quote": "is 324 METRES tall" },
             { "part": 1, "claim": "The tower is 500 m tall", "quote": "is 500 metres tall" },
             { "part": 9, "claim": "There is no such part", "quote": "324 metres" },
         ] })),
-        says("The source notes.md", &json!({ "claims": [
+        says("~~~~\nnotes.md\n\n", &json!({ "claims": [
             { "part": 1, "claim": "It has 300 m", "quote": "300 m without its antenna – “so it’s said”" },
             { "part": 2, "claim": "A company built it", "quote": "built by a company" },
         ] })),
-        says("The source http", &json!({ "claims": [] })),
+        says("~~~~\nhttp", &json!({ "claims": [] })),
         says("How tall is the tower?\n\nThe claims", &json!({ "verdicts": [
             { "claim": 1, "verdict": "contradicted", "reason": "It is 324 m with the antenna." },
             { "claim": 2, "verdict": "contradicted", "reason": "This claim is none of mine." },
