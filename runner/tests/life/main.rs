@@ -26,6 +26,7 @@ mod rates;
 mod reference;
 mod repository;
 mod schedules;
+mod together;
 mod tools;
 mod webhooks;
 mod workspaces;

@@ -1,12 +1,11 @@
 //! Workflows by name: the first folder that has a name wins, the built-in library comes last.
 
-use super::{Problem, check};
+use super::{Problem, check, link, link_beside, source_file::read_source};
 use moonlog_core::{id::Hash, json::Json};
 use rust_embed::RustEmbed;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt, fs,
-    io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -96,7 +95,6 @@ pub struct Library {
 /// or another number, also where its size and its own time are as before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    is_file: bool,
     number: u64,
     bytes: u64,
     modified: (i64, i64),
@@ -107,7 +105,6 @@ impl Stamp {
     fn of(path: &Path) -> Option<Self> {
         let about = fs::metadata(path).ok()?;
         Some(Self {
-            is_file: about.is_file(),
             number: about.ino(),
             bytes: about.len(),
             modified: (about.mtime(), about.mtime_nsec()),
@@ -120,6 +117,8 @@ impl Stamp {
 #[derive(Clone)]
 struct ReadFile {
     stamp: Option<Stamp>,
+    /// The modules that it requires, where they would stand beside it.
+    modules: Vec<(PathBuf, Option<Stamp>)>,
     found: Result<Arc<Workflow>, Broken>,
 }
 
@@ -191,11 +190,13 @@ impl Library {
         if let Some(known) = read.get(path)
             && known.stamp == stamp
             && stamp.is_some()
+            && known.modules.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
         {
             return known.found.clone();
         }
-        let found = read_file(path, stamp);
-        read.insert(path.to_owned(), ReadFile { stamp, found: found.clone() });
+        let mut modules = Vec::new();
+        let found = read_file(path, &mut modules);
+        read.insert(path.to_owned(), ReadFile { stamp, modules, found: found.clone() });
         found
     }
 }
@@ -212,7 +213,8 @@ fn scripts_in(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn read_file(path: &Path, stamp: Option<Stamp>) -> Result<Arc<Workflow>, Broken> {
+/// Reads a workflow, and notes what it requires: as it was just before that was read.
+fn read_file(path: &Path, modules: &mut Vec<(PathBuf, Option<Stamp>)>) -> Result<Arc<Workflow>, Broken> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let origin = Origin::File(path.to_owned());
     let broken = |line, message: String| Broken {
@@ -220,28 +222,12 @@ fn read_file(path: &Path, stamp: Option<Stamp>) -> Result<Arc<Workflow>, Broken>
         origin: origin.clone(),
         problems: vec![Problem { line, message }],
     };
-    // To open a pipe would wait for somebody to write to it, and a device may have no end.
-    if stamp.is_some_and(|stamp| !stamp.is_file) {
-        return Err(broken(None, "is a pipe, a socket or a device, and no file".into()));
-    }
-    let limit = crate::Limits::default().source_bytes as u64;
-    let too_long = |bytes: u64| broken(None, format!("the file is {bytes} bytes long, more than {limit} bytes"));
-    if let Some(stamp) = stamp.filter(|stamp| stamp.bytes > limit) {
-        return Err(too_long(stamp.bytes));
-    }
-    let mut source = Vec::new();
-    // It may grow while it is read.
-    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut source));
-    read.map_err(|error| broken(None, format!("cannot be read: {error}")))?;
-    if source.len() as u64 > limit {
-        return Err(too_long(source.len() as u64));
-    }
-    let source = String::from_utf8(source).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
-        broken(u32::try_from(line).ok(), "is not valid UTF-8".into())
-    })?;
-    workflow(&stem, &source, origin.clone())
+    let source = read_source(path).map_err(|error| broken(error.line, error.message))?;
+    let folder = path.parent().unwrap_or(path);
+    // What changes between the look and the read is read again next time.
+    let looked_for = link_beside(&source, folder).looked_for;
+    modules.extend(looked_for.into_iter().map(|path| (path.clone(), Stamp::of(&path))));
+    workflow(&stem, &link_beside(&source, folder).source, origin.clone())
 }
 
 /// A source with a name, evaluated.
@@ -268,9 +254,10 @@ fn builtin() -> &'static [Arc<Workflow>] {
     static BUILTIN: OnceLock<Vec<Arc<Workflow>>> = OnceLock::new();
     BUILTIN.get_or_init(|| {
         let sources = Builtin::iter().filter_map(|file| {
-            let stem = file.strip_suffix(".luau")?.to_owned();
+            // What stands in a folder of its own is a module.
+            let stem = file.strip_suffix(".luau").filter(|stem| !stem.contains('/'))?.to_owned();
             let source = String::from_utf8(Builtin::get(&file)?.data.into_owned()).ok()?;
-            Some((stem, source))
+            Some((stem, link(&source).into_owned()))
         });
         let built = sources.map(|(stem, source)| workflow(&stem, &source, Origin::Builtin));
         built
