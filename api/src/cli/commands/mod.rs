@@ -2,10 +2,12 @@
 
 pub mod approve;
 pub mod cancel;
+pub mod chat;
 pub mod check;
 pub mod completions;
 pub mod config;
 pub mod diff;
+pub mod doctor;
 pub mod events;
 pub mod export;
 pub mod fork;
@@ -31,3 +33,5 @@ mod job_ref;
 mod process_ref;
 mod result;
 mod script_file;
+
+pub use job_ref::meant;

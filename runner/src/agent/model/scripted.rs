@@ -99,6 +99,12 @@ impl Backend for Scripted {
     }
 }
 
+/// How many turns the text of a file has.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    let turns: Vec<Turn> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(turns.iter().filter(|turn| turn.error.is_none()).count())
+}
+
 /// The `turn`th answer, or the error that stands before it for this attempt.
 fn pick(turns: &[Turn], turn: u32, attempt: u32) -> Option<&Turn> {
     let mut answers = 0;
