@@ -51,6 +51,8 @@ impl Runner {
         by: Option<String>,
         note: Option<String>,
     ) -> Result<(), CommandError> {
+        // Whoever has read in a feed that it is asked for must find it.
+        self.inner().applied(self.inner().log.head()).await?;
         self.inner().command(job, |state| decide_approval(state, call_id, decision, by.clone(), note.clone())).await
     }
 

@@ -407,5 +407,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"8d4cbde663a6923a56e406733cfa9c70d7ecadb954c5607280f79332eda986cf");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"3d140fedf75b51ac3723e6800ebf12358c5f4ef338ccd2114f8ec77728b79727");
 }

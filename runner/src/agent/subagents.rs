@@ -14,7 +14,7 @@ use moonlog_core::{
     id::{JobId, SessionId},
     json::Json,
     log::{Append, Expected},
-    projection::{JobFilter, JobState, JobStatus},
+    projection::{JobFilter, JobState, JobStatus, MAIL},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -28,9 +28,6 @@ const STEP: &str = "agent";
 
 /// Agents that a job may list.
 const LISTED: usize = 200;
-
-/// Prefix of the ids of messages that another agent sends.
-pub(super) const MAIL: &str = "msg-";
 
 /// What is asked of a new agent.
 pub(super) struct Spawn {

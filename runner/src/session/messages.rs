@@ -108,6 +108,8 @@ impl Inner {
         decide: impl Fn(&SessionState) -> Result<Vec<EventBody>, Refusal>,
     ) -> Result<std::sync::Arc<SessionState>, CommandError> {
         let _turn = self.commands.of(session.as_bytes()).lock().await;
+        // Whoever has read of something in a feed must find it.
+        self.applied(self.log.head()).await?;
         let state = self.known_session(session)?;
         let events = decide(&state)?;
         self.append_to_session(session, Expected::Any, events).await?;
