@@ -1,7 +1,7 @@
 //! The runner as its clients see it.
 
 use crate::{
-    agent::{self, LiveAgents, Meters, model::Models},
+    agent::{self, CallIds, LiveAgents, Metered, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -10,6 +10,7 @@ use crate::{
     request::StartError,
     reuse::SharedResults,
     schedule,
+    session::{self, Stirred},
     sources::{Source, Sources},
     submit::Admission,
     tool::Tools,
@@ -75,7 +76,11 @@ pub(crate) struct Inner {
     /// Agents that run.
     pub(crate) agents: LiveAgents,
     /// Tokens of jobs that have agents.
-    pub(crate) meters: Meters,
+    pub(crate) metered: Metered,
+    /// Ids of tool calls of jobs that have agents.
+    pub(crate) call_ids: CallIds,
+    /// Sessions that may have to be woken.
+    pub(crate) stirred: Stirred,
     pub(crate) admission: Admission,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
@@ -209,7 +214,9 @@ impl Runner {
         let inner = Arc::new(Inner {
             models: Models::new(options.agents.models.clone()),
             agents: LiveAgents::default(),
-            meters: Meters::default(),
+            metered: Metered::new(log.head()),
+            call_ids: CallIds::default(),
+            stirred: Stirred::default(),
             shared: SharedResults::new(options.cache.clone(), views.applied()),
             tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
             workspaces,
@@ -253,6 +260,7 @@ impl Runner {
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
         if inner.options.concurrency > 0 && inner.options.resume_jobs {
             tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+            tokio::spawn(session::wake_sessions(inner.clone(), stopped.clone()));
         }
         if inner.options.concurrency > 0 {
             inner.workspaces.begin(stopped.clone());

@@ -6,7 +6,7 @@ use super::{
     tool_call::ToolInput,
 };
 use crate::{
-    agent::{self, AgentContext, OpenWork},
+    agent::{self, AgentContext, Asked, OpenWork},
     derived_id::derived_id,
     http,
     process::{
@@ -93,10 +93,12 @@ impl ActiveJob {
     pub(super) fn perform(&mut self, path: &Arc<str>) {
         let Some(open) = self.open.get_mut(path).filter(|open| open.needs_task()) else { return };
         let (step, started, position) = (open.step.clone(), open.position, open.acts_behind);
+        let started_at = open.started_at;
         let operation = Operation {
             inner: self.inner.clone(),
             job: self.id,
             started,
+            started_at,
             position,
             idempotency_key: idempotency_key(&self.id, step.run, &step.path),
             child: self.children.get(path).copied(),
@@ -145,6 +147,12 @@ impl ActiveJob {
                     call.output = Some(*output);
                 }
             }
+            Performed::Asked(asked) => {
+                if let Some(open) = self.open.get_mut(&path).filter(|open| open.step.attempt == attempt) {
+                    open.task = None;
+                    open.waits_for_person(asked);
+                }
+            }
             Performed::Submitted(child) => {
                 if let Some(open) = self.open.get_mut(&path) {
                     open.doing = Doing::Waiting(Wait::child(&child));
@@ -174,6 +182,8 @@ pub(super) enum Performed {
     Called(Box<ToolOutput>),
     /// The child job is there, and the step waits for it.
     Submitted(JobId),
+    /// An agent waits for a person, and for nothing else.
+    Asked(Asked),
 }
 
 /// What a task says at its end.
@@ -190,6 +200,8 @@ struct Operation {
     step: StepStarted,
     /// The position of its start.
     started: u64,
+    /// The time of that.
+    started_at: Timestamp,
     /// What must be durable before it acts.
     position: u64,
     idempotency_key: String,
@@ -220,7 +232,10 @@ impl Operation {
                 Ok(()) => return self.child.map(Performed::Submitted),
                 Err(error) => StepResult::failed(error),
             },
-            "agent" => agent::perform(self.agent_context()?, &self.step.input).await?,
+            "agent" => match agent::perform(self.agent_context()?, &self.step.input).await? {
+                agent::Left::Ended(result) => result,
+                agent::Left::Waits(asked) => return Some(Performed::Asked(asked)),
+            },
             _ => match self.workdir().await {
                 Err(error) => StepResult::failed(error),
                 Ok(workdir) => {
@@ -260,6 +275,8 @@ impl Operation {
             attempt: self.step.attempt,
             step: self.step.path.as_str().into(),
             idempotency_key: self.idempotency_key.clone(),
+            started_at: self.started_at,
+            started: self.started,
             open: self.agent.clone()?,
         })
     }

@@ -6,9 +6,12 @@ use super::{
     input,
     place::Last,
 };
-use crate::process::{
-    Owner, Processes,
-    execute::{ExecuteRequest, execute},
+use crate::{
+    process::{
+        Owner, Processes,
+        execute::{ExecuteRequest, execute},
+    },
+    session::want_wake,
 };
 use futures_util::future::BoxFuture;
 use moonlog_core::{error_info::ErrorInfo, event::StreamId, id::ProcessId};
@@ -35,6 +38,8 @@ struct Input {
     #[serde(default)]
     env: BTreeMap<String, String>,
     description: Option<String>,
+    #[serde(default)]
+    wake: bool,
 }
 
 impl Execute {
@@ -64,6 +69,10 @@ impl Tool for Execute {
                 "additionalProperties": { "type": "string" },
                 "description": "Variables to set for it.",
             },
+            "wake": {
+                "type": "boolean",
+                "description": "In a session: whether its end begins a turn where none is under way. For the background.",
+            },
             "description": { "type": "string", "maxLength": 200, "description": "What it is for, in a few words." },
         });
         ToolDefinition::new(NAME, &description, properties, &["command"])
@@ -87,6 +96,9 @@ impl Tool for Execute {
             let process = ProcessId::from(uuid::Uuid::now_v7());
             let mut env = input.env;
             env.entry("IDEMPOTENCY_KEY".into()).or_insert_with(|| context.idempotency_key.clone());
+            if let (true, Some(session)) = (input.wake, &context.owner.session) {
+                want_wake(self.processes.log(), session, process.to_string())?;
+            }
             let request = ExecuteRequest {
                 process,
                 command: input.command,

@@ -33,5 +33,6 @@ mod job_ref;
 mod process_ref;
 mod result;
 mod script_file;
+mod usage;
 
 pub use job_ref::meant;
