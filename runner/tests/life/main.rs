@@ -5,10 +5,13 @@
 
 mod again;
 mod agents;
+mod approvals;
 mod attempts;
+mod budgets;
 mod cancelling;
 mod causes;
 mod chance;
+mod checks;
 mod children;
 mod closing;
 mod collisions;
@@ -23,7 +26,9 @@ mod processes;
 mod queues;
 mod repository;
 mod schedules;
+mod subagents;
 mod tools;
+mod waking;
 mod workspaces;
 
 #[test]
