@@ -91,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) shared: SharedResults,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Agents that are spawned by one job come one after the other.
+    pub(crate) spawning: Locks,
     /// Told when a schedule is set or removed.
     pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
@@ -227,6 +229,7 @@ impl Runner {
             sources: Sources::default(),
             moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
+            spawning: Locks::default(),
             schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,

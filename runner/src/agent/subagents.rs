@@ -61,6 +61,8 @@ fn caller(context: &ToolContext) -> Result<JobId, ErrorInfo> {
 pub(super) async fn spawn(inner: &Inner, context: &ToolContext, spawn: Spawn) -> Result<JobId, ErrorInfo> {
     let parent = caller(context)?;
     let options = &inner.options.agents;
+    // Calls of one turn are made at once: the second counts what the first has begun.
+    let _turn = inner.spawning.of(parent.as_bytes()).lock().await;
     let running = children(inner, &parent)?.iter().filter(|child| child.ended_at.is_none()).count();
     if running >= options.subagents_max {
         let max = options.subagents_max;

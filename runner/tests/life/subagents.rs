@@ -7,7 +7,6 @@ use crate::{
 use moonlog_core::{
     event::EventBody,
     id::JobId,
-    json::Json,
     projection::{Conversation, JobStatus},
 };
 use moonlog_runner::{
@@ -84,6 +83,7 @@ fn the_end_of_the_parent_ends_the_agents_that_it_spawned() {
             assert_eq!(place.result(&job), "\"done\"");
         }
         let children = place.children(&job);
+        assert_eq!(children.len(), 1);
         assert_eq!(place.ended(&children[0]).state, JobStatus::Cancelled);
         place.check();
     }
@@ -98,9 +98,15 @@ fn about_its_child(other: Value, name: &str, input: Value, ready: &str) -> (Stag
     stage.place.until_event(&child, ready);
     let mut input = input;
     input["id"] = json!(child);
-    let turns = json!([{ "tool_calls": [spawns("p")] }, a_while(), call(name, input), { "text": "done" }]);
+    // One that is told something gets the time to hear it.
+    let rest = if name == "message_agent" { vec![a_while(), a_while()] } else { Vec::new() };
+    let mut turns = vec![json!({ "tool_calls": [spawns("p")] }), a_while(), call(name, input)];
+    turns.extend(rest);
+    turns.push(json!({ "text": "done" }));
+    let turns = json!(turns);
     std::fs::write(stage.folder.path().join("turns.json"), turns.to_string()).unwrap();
     assert_eq!(stage.place.result(&job), "\"done\"");
+    stage.place.ended(&child);
     stage.place.check();
     (stage, job, child)
 }
@@ -165,6 +171,9 @@ fn agents_are_limited_in_number_and_depth() {
         outputs(&stage.place, &job).iter().map(|output| output["error"]["code"].clone()).collect();
     codes.sort_by_key(|code| code.to_string());
     assert_eq!(codes, [json!("limit_subagents"), Value::Null, Value::Null]);
+    for child in stage.place.children(&job) {
+        stage.place.ended(&child);
+    }
     stage.place.check();
 
     // One that is spawned spawns in turn, and the third is told that it may not.
@@ -183,6 +192,9 @@ fn agents_are_limited_in_number_and_depth() {
     assert_eq!(stage.place.children(&grandchild), []);
     let code = &outputs(&stage.place, &grandchild)[0]["error"]["code"];
     assert_eq!(*code, json!("limit_subagent_depth"), "{}", stage.place.listing());
+    for job in [child, grandchild] {
+        stage.place.ended(&job);
+    }
     stage.place.check();
 }
 
@@ -223,5 +235,4 @@ fn a_notice_is_told_once_also_where_a_summary_stands_for_it() {
     assert!(
         conversation.was_told("notice-p") && !conversation.messages().iter().any(|message| message.id == "notice-p")
     );
-    let _ = Json::null();
 }

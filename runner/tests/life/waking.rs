@@ -133,18 +133,31 @@ fn a_spawned_agent_outlives_the_turn_and_wakes_the_session() {
 
 #[test]
 fn a_session_that_wakes_itself_is_stopped_by_the_limit() {
-    // Each turn that it is woken for leaves something running that ends at once.
+    // Each turn that it is woken for leaves something running, which ends when it is told so.
+    let command = "until [ -e go ]; do sleep 0.02; done; rm go";
     let ends =
-        json!({ "tool_calls": [{ "name": "execute", "input": { "command": "true", "run_in_background": true } }] });
+        json!({ "tool_calls": [{ "name": "execute", "input": { "command": command, "run_in_background": true } }] });
     let turns: Vec<Value> = (0..40).flat_map(|_| [ends.clone(), json!({ "text": "again" })]).collect();
     let stage = stage_with(json!(turns), |options| options.agents.wakes_max = 3);
     let place = &stage.place;
     let session = session(place, true);
+    let until_left = |woken: u32| {
+        place.until("something left running", || {
+            let state = state(place, &session);
+            let idle = state.chat.busy.is_none() && state.jobs.is_empty();
+            (idle && state.processes.len() == 1 && state.chat.woken == woken).then_some(())
+        });
+    };
     for round in 1..=2 {
         let first = say(place, &session, "a", Busy::Queue).unwrap();
         place.result(&first);
-        place.until("the limit", || (chat(place, &session).woken == 3).then_some(()));
-        until_idle(place, &session);
+        for woken in 0..3 {
+            until_left(woken);
+            go(&stage);
+        }
+        until_left(3);
+        go(&stage);
+        place.until("the last end", || state(place, &session).processes.is_empty().then_some(()));
         let again = words(place, &session).iter().filter(|text| *text == "again").count();
         assert_eq!(again, round * 4, "the one that was asked for, and three");
     }
