@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use moonlog_tests::{RawServer, Server, Settings};
+use moonlog_tests::{RawServer, STALL, Server, Settings, eventually};
 use serde_json::{Value, json};
 use std::{path::Path, sync::atomic::Ordering};
 
@@ -226,4 +226,61 @@ async fn several_models_are_compared_each_in_a_span_of_its_own() {
     assert_eq!(turns.len(), 2, "{trace}");
     let parents: std::collections::BTreeSet<&str> = turns.iter().map(|(_, parent)| *parent).collect();
     assert_eq!(parents.len(), 2, "each in its own step: {trace}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_in_mid_stream_goes_on_and_repeats_no_call() {
+    let mut half = stream(&[json!({ "content": "half of an ans" })], "stop", None);
+    let end = half.windows(8).rposition(|window| window == b"data: {\"").unwrap();
+    half.truncate(end);
+    half.extend(STALL);
+    let once = calls(&[("a", "execute", "{\"command\":\"echo ran >> ran.txt\"}")]);
+    let raw = RawServer::start(vec![once, half, says("done")]);
+    let place = tempfile::tempdir().unwrap();
+    let first = server(place.path(), &raw.url, "").await;
+    let (_, job) = first.post("/v1/jobs", &json!({ "script": "return (agent('x'))" })).await;
+    let arrived = || async {
+        let deltas = events(&first, &job, "chat.delta").await;
+        deltas.iter().any(|delta| delta["data"]["text"] == "half of an ans").then_some(())
+    };
+    eventually("half of an answer", arrived).await;
+    first.kill();
+    let second = server(place.path(), &raw.url, "").await;
+    let ended = second.get(&format!("/v1/jobs/{}?wait=60s", job["id"].as_str().unwrap())).await;
+    assert_eq!(ended["result"], "done", "{ended}");
+    assert_eq!(std::fs::read_to_string(place.path().join("ran.txt")).unwrap(), "ran\n");
+    let ends = events(&second, &job, "chat.finished").await;
+    let reasons: Vec<&str> = ends.iter().filter_map(|end| end["data"]["finish_reason"].as_str()).collect();
+    assert_eq!(reasons, ["tool_calls", "interrupted", "stop"]);
+    assert_eq!(ends[1]["data"]["error"]["details"]["text"], "half of an ans", "{}", ends[1]);
+    assert_eq!(ends[1]["data"]["usage"]["estimated"], true, "{}", ends[1]);
+    assert_eq!(raw.requests.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_tells_what_was_cached_turn_by_turn_and_in_sum() {
+    let used = |prompt: u64, cached: u64| {
+        Some(
+            json!({ "prompt_tokens": prompt, "completion_tokens": 10, "prompt_tokens_details": { "cached_tokens": cached } }),
+        )
+    };
+    let call = json!({ "index": 0, "id": "a", "type": "function", "function": { "name": "execute", "arguments": "{\"command\":\"true\"}" } });
+    let raw = RawServer::start(vec![
+        stream(&[json!({ "tool_calls": [call] })], "tool_calls", used(1_000, 0)),
+        stream(&[json!({ "content": "done" })], "stop", used(2_000, 1_500)),
+    ]);
+    let place = tempfile::tempdir().unwrap();
+    let server = server(place.path(), &raw.url, "prices = { prompt = 3.0, cached = 0.3, completion = 15.0 }").await;
+    let job = run(&server, "return (agent('x'))").await;
+    let trace = server.get(&format!("/v1/jobs/{}/traces", job["id"].as_str().unwrap())).await;
+    let spans = trace["spans"].as_array().unwrap();
+    let rates: Vec<&Value> =
+        spans.iter().filter(|span| span["kind"] == "turn").map(|span| &span["cache_hit_rate"]).collect();
+    assert_eq!(rates, [&json!(0.0), &json!(0.75)], "{trace}");
+    assert_eq!((&trace["cache_hit_rate"], &trace["usage"]["cost"]), (&json!(0.5), &json!(0.00525)), "{trace}");
+    assert_eq!(job["usage"]["cost"], json!(0.00525), "{job}");
+    let kinds: Vec<&str> = spans.iter().filter_map(|span| span["kind"].as_str()).collect();
+    assert_eq!(kinds, ["job", "step", "turn", "tool", "turn"], "{trace}");
+    let otlp = server.get(&format!("/v1/jobs/{}/traces?format=otlp", job["id"].as_str().unwrap())).await.to_string();
+    assert!(otlp.contains("\"moonlog.cost\"") && otlp.contains("0.00525"), "{otlp}");
 }

@@ -49,6 +49,20 @@ fn outputs(place: &Place, job: &JobId) -> Vec<Value> {
     place.events(job).iter().filter_map(output).collect()
 }
 
+/// What the last call of this tool gave.
+fn output_of(place: &Place, job: &JobId, name: &str) -> Value {
+    let events = place.events(job);
+    let id = events.iter().rev().find_map(|event| match &event.body {
+        EventBody::ToolStarted(started) if started.name == name => Some(started.call_id.clone()),
+        _ => None,
+    });
+    let output = events.iter().find_map(|event| match &event.body {
+        EventBody::ToolFinished(finished) if Some(&finished.call_id) == id.as_ref() => Some(finished.output.to_value()),
+        _ => None,
+    });
+    output.unwrap_or_else(|| panic!("no call of {name}\n{}", place.listing()))
+}
+
 #[test]
 fn an_agent_spawns_another_and_is_told_of_its_end() {
     let turns = json!([{ "tool_calls": [spawns("helper")] }, a_while(), call("list_agents", json!({})), { "text": "all done" }]);
@@ -99,7 +113,11 @@ fn about_its_child(other: Value, name: &str, input: Value, ready: &str) -> (Stag
     let mut input = input;
     input["id"] = json!(child);
     // One that is told something gets the time to hear it.
-    let rest = if name == "message_agent" { vec![a_while(), a_while()] } else { Vec::new() };
+    let rest = match name {
+        "message_agent" => vec![a_while(), a_while()],
+        "interrupt_agent" => vec![a_while()],
+        _ => Vec::new(),
+    };
     let mut turns = vec![json!({ "tool_calls": [spawns("p")] }), a_while(), call(name, input)];
     turns.extend(rest);
     turns.push(json!({ "text": "done" }));
@@ -121,7 +139,7 @@ fn that_an_agent_runs_on_is_no_error() {
         ("agent_result", json!({}), "agent_running"),
     ] {
         let (stage, job, child) = about_its_child(words.clone(), name, input, "chat.delta");
-        let output = outputs(&stage.place, &job).pop().unwrap();
+        let output = output_of(&stage.place, &job, name);
         match name {
             "interrupt_agent" => {
                 assert_eq!(output, json!({ "id": child, "interrupted": true }));
@@ -137,14 +155,14 @@ fn that_an_agent_runs_on_is_no_error() {
 fn an_agent_s_result_and_state_are_told_when_it_has_ended() {
     for name in ["wait_agent", "agent_status", "agent_result"] {
         let (stage, job, child) = about_its_child(json!([{ "text": "part done" }]), name, json!({}), "job.completed");
-        let output = outputs(&stage.place, &job).pop().unwrap();
+        let output = output_of(&stage.place, &job, name);
         assert_eq!((&output["id"], &output["status"]), (&json!(child), &json!("completed")), "{name}");
         let result = if name == "agent_status" { Value::Null } else { json!("part done") };
         assert_eq!(output["result"], result, "{name}: {output}");
     }
     let (stage, job, _) =
         about_its_child(json!([{ "text": "part" }]), "message_agent", json!({ "text": "hello" }), "job.completed");
-    assert_eq!(outputs(&stage.place, &job).pop().unwrap()["error"]["code"], "agent_ended");
+    assert_eq!(output_of(&stage.place, &job, "message_agent")["error"]["code"], "agent_ended");
 }
 
 #[test]
@@ -152,7 +170,7 @@ fn a_message_to_an_agent_is_heard_before_its_next_turn() {
     let other = json!([a_while(), a_while(), a_while(), { "text": "heard" }]);
     let (stage, job, child) =
         about_its_child(other, "message_agent", json!({ "text": "look at this too" }), "tool.started");
-    let output = outputs(&stage.place, &job).pop().unwrap();
+    let output = output_of(&stage.place, &job, "message_agent");
     assert_eq!(output["sent"], true, "{output}");
     let heard = said(&stage.place, &child);
     let told: Vec<_> =
