@@ -102,14 +102,17 @@ async fn a_server_that_is_busy_is_asked_again_when_it_says() {
 async fn faults_of_a_server_pass() {
     let fixtures = json!({ "fixtures": [{ "match": { "userMessage": "hello" }, "response": { "content": "there" } }] });
     for (fault, path) in [
-        ("--chaos-drop", "/v1"),
-        ("--chaos-malformed", "/v1"),
-        ("--chaos-disconnect", "/v1"),
-        ("--chaos-drop", ""),
-        ("--chaos-disconnect", ""),
+        ("dropRate", "/v1"),
+        ("malformedRate", "/v1"),
+        ("disconnectRate", "/v1"),
+        ("dropRate", ""),
+        ("disconnectRate", ""),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let Some(mock) = ModelServer::aimock(folder.path(), &fixtures, &[fault, "1"]).await else { return };
+        let Some(mock) = ModelServer::aimock(folder.path(), &fixtures, &[]).await else { return };
+        let (client, chaos) = (reqwest::Client::new(), format!("{}/__aimock/chaos", mock.url()));
+        let set = client.post(&chaos).json(&json!({ fault: 1.0 })).send().await.unwrap();
+        assert!(set.status().is_success(), "{}", set.text().await.unwrap());
         let provider = if path.is_empty() { "anthropic" } else { "openai" };
         let place = tempfile::tempdir().unwrap();
         let server = server(place.path(), model(provider, &format!("{}{path}", mock.url()), "max_retries = 8")).await;
@@ -119,7 +122,7 @@ async fn faults_of_a_server_pass() {
             (!retries.is_empty()).then_some(())
         };
         eventually(&format!("{provider} with {fault} to be tried again"), retried).await;
-        let cleared = reqwest::Client::new().delete(format!("{}/__aimock/chaos", mock.url())).send().await.unwrap();
+        let cleared = client.delete(&chaos).send().await.unwrap();
         assert!(cleared.status().is_success(), "{}", cleared.status());
         let ended = server.get(&format!("/v1/jobs/{}?wait=60s", job["id"].as_str().unwrap())).await;
         assert_eq!(ended["result"], "there", "{provider} with {fault}: {ended}");
