@@ -66,8 +66,12 @@ async fn answer(mut stream: TcpStream) -> Outcome {
         } else {
             let results = body.matches("\"role\":\"tool\"").count();
             if results + 1 < number("/turns/").unwrap_or(1) {
-                let call = "{\"tool_calls\":[{\"index\":0,\"id\":\"\",\"function\":{\"name\":\"process_list\",\"arguments\":\"{}\"}}]}";
-                chunk(&mut out, call, "null");
+                // Another input each time: the same call over and over is stopped.
+                let arguments = format!("{{\\\"limit\\\":{}}}", results + 1);
+                let call = format!(
+                    "{{\"tool_calls\":[{{\"index\":0,\"id\":\"\",\"function\":{{\"name\":\"process_list\",\"arguments\":\"{arguments}\"}}}}]}}"
+                );
+                chunk(&mut out, &call, "null");
                 chunk(&mut out, "{}", "\"tool_calls\"");
             } else {
                 chunk(&mut out, "{\"content\":\"It is done, and all is well.\"}", "null");
