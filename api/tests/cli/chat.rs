@@ -104,8 +104,28 @@ fn ctrl_c_interrupts_the_answer_and_a_second_one_leaves() {
     read_until(&mut told, "interrupting");
     typed.write_all(b"b\n").unwrap();
     read_until(&mut answers, "next");
+    // A line is taken when the turn is over: then there is nothing to interrupt any more.
+    typed.write_all(b"/session\n").unwrap();
+    read_until(&mut told, "-7");
     send(&child, "-INT");
     read_until(&mut told, "again leaves");
     send(&child, "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_it_costs_is_told() {
+    let place = Place::new();
+    let turns =
+        json!([{ "text": "a", "usage": { "prompt_tokens": 1000, "completion_tokens": 100, "cached_tokens": 500 } }]);
+    place.write("turns.json", turns.to_string());
+    let prices = "prices = { prompt = 2.0, cached = 0.5, completion = 10.0 }";
+    place.write("moonlog.toml", format!("[models.main]\nprovider = \"scripted\"\nfile = \"turns.json\"\n{prices}\n"));
+    place.write("ask.luau", "return (agent('x', { tools = false }))");
+    place.ok(&["run", "ask.luau"]);
+    let shown = place.ok(&["show", "last"]);
+    assert!(shown.contains("1000 prompt tokens (500 cached), 100 completion tokens, cost 0.00225"), "{shown}");
+    let trace = place.ok(&["trace", "last"]);
+    assert!(trace.contains("1000+100 tokens, 50% cached, cost 0.00225"), "{trace}");
+    assert_eq!(place.json(&["show", "last", "--json"])["usage"]["cost"], json!(0.00225));
 }

@@ -11,4 +11,5 @@ mod limits;
 mod place;
 mod raw;
 mod schedules;
+mod session_options;
 mod sessions;
