@@ -183,3 +183,15 @@ fn the_token_comes_from_the_variable_or_the_file_and_is_never_shown() {
     std::fs::write(&path, " \n").unwrap();
     assert!(load(&text, &[], &[]).unwrap_err().to_string().contains("which is empty"));
 }
+
+#[test]
+fn agents_are_configured() {
+    let defaults = load("", &[], &[]).unwrap().config.agents;
+    assert_eq!((defaults.check_command.as_str(), defaults.wake, defaults.wakes_max), ("", false, 16));
+    assert_eq!((defaults.check_timeout.as_millis(), defaults.check_output_max_bytes), (120_000, 8_192));
+    let text = "[agents]\ncheck_command = \"make\"\ncheck_timeout_ms = 500\nwake = \"yes\"\nwakes_max = 2";
+    let set = load(text, &[("MOONLOG_AGENTS__CHECK_OUTPUT_MAX_BYTES", "100")], &[]).unwrap().config.agents;
+    assert_eq!((set.check_command.as_str(), set.check_timeout.as_millis()), ("make", 500));
+    assert_eq!((set.check_output_max_bytes, set.wake, set.wakes_max), (100, true, 2));
+    assert!(load("[agents]\nwake = \"perhaps\"", &[], &[]).is_err());
+}

@@ -7,6 +7,7 @@
 
 mod answer;
 mod approval;
+mod ask;
 mod at_work;
 mod budget;
 mod call_ids;
@@ -15,6 +16,7 @@ mod chat;
 mod check;
 mod compact;
 mod deltas;
+mod end;
 mod guard;
 mod input;
 mod interrupt;

@@ -27,7 +27,7 @@ pub(crate) struct OpenWork {
     chat: Option<OpenChat>,
     tools: BTreeSet<String>,
     approvals: BTreeSet<String>,
-    /// Calls that a person was asked about and that have not ended, decided or not.
+    /// Calls that a person was asked about, decided or not, and that have not acted since.
     asked: BTreeSet<String>,
     over: bool,
     session: Option<SessionId>,
@@ -63,7 +63,11 @@ impl OpenWork {
                 }
             }
             EventBody::ChatFinished(_) => self.chat = None,
-            EventBody::ToolStarted(started) => drop(self.tools.insert(started.call_id.clone())),
+            EventBody::ToolStarted(started) => {
+                // What was approved acts now; a question begins before it is put.
+                self.asked.remove(&started.call_id);
+                self.tools.insert(started.call_id.clone());
+            }
             EventBody::ToolApprovalRequested(asked) => {
                 self.approvals.insert(asked.call_id.clone());
                 self.asked.insert(asked.call_id.clone());
@@ -81,6 +85,11 @@ impl OpenWork {
     pub(crate) fn only_asks(&self) -> Option<Vec<String>> {
         let only = self.chat.is_none() && !self.asked.is_empty() && self.tools.is_subset(&self.asked);
         only.then(|| self.asked.iter().cloned().collect())
+    }
+
+    /// Whether nothing was recorded yet.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.session.is_none()
     }
 
     /// Whether it was ended from outside.

@@ -3,18 +3,17 @@
 use super::{
     budget::{self, Meters},
     calls::{Asked, Called, Caller},
-    chat::{self, Ending, error_info},
     check::Check,
+    end::End,
     input::AgentInput,
     interrupt::{Interrupt, Interrupter, Why, interrupt},
     live::LiveAgent,
-    model::{ChatRequest, Model, ToolSpec},
+    model::Model,
     open_work::OpenWork,
     place::{offered, place},
     recorder::{Halt, Recorder},
     session::{self, Refused, Taken, own_session},
-    surroundings::{self, Around},
-    system::{self, Surroundings},
+    surroundings,
     turn::{Act, Outcome, Turns},
 };
 use crate::{runner::Inner, step_result::StepResult, tool::ToolDefinition};
@@ -72,6 +71,11 @@ impl AgentContext {
     fn take(&self, taken: Option<(SessionId, u32)>) -> Option<(SessionId, u32)> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).take(taken)
     }
+
+    /// Whether it has recorded nothing yet.
+    fn is_fresh(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_fresh()
+    }
 }
 
 /// Performs the operation. `None` where nobody can hear of the result.
@@ -116,8 +120,8 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
     let Some(_seat) = inner.agents.take(session, live) else {
         return Err(Refused::Error(session::busy(&session)));
     };
-    // A step that has just begun has no session yet that anybody could know.
-    let fresh = context.attempt == 1 && (inner.options.clock)() < context.started_at.plus_ms(FRESH_MS);
+    // An agent that has recorded nothing yet has no session of its own.
+    let fresh = context.attempt == 1 && context.is_fresh();
     let Taken { id, conversation, queued, began_with } = session::take(inner, &context.job, own, input, fresh).await?;
     context.take(Some((id, began_with)));
     inner.call_ids.load(&inner.log, &context.job);
@@ -172,14 +176,11 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
     ended
 }
 
-/// Whoever looks later than this after a step's start looks for what was there before.
-const FRESH_MS: u64 = 500;
-
 pub(super) struct Agent<'a> {
     pub(super) context: &'a AgentContext,
-    input: &'a AgentInput,
+    pub(super) input: &'a AgentInput,
     pub(super) model: Arc<Model>,
-    offered: Vec<ToolDefinition>,
+    pub(super) offered: Vec<ToolDefinition>,
     meters: Meters,
     pub(super) recorder: Recorder,
     interrupter: Interrupter,
@@ -188,24 +189,16 @@ pub(super) struct Agent<'a> {
     deadline: Option<Timestamp>,
     /// Whose files are changed: its own session, or that of its job.
     files: SessionId,
-    root: Option<PathBuf>,
+    pub(super) root: Option<PathBuf>,
     /// What the message says that it answers.
     queued: Option<Json>,
     pub(super) conversation: Conversation,
-    turns: Turns,
-    usage: ChatUsage,
+    pub(super) turns: Turns,
+    pub(super) usage: ChatUsage,
     /// The system prompt that was recorded last.
     pub(super) told: String,
     /// How much of its context the last turn filled, by what the provider counted.
     pub(super) seen_tokens: u64,
-}
-
-/// How an agent's run ends.
-enum End {
-    Done(Outcome),
-    Failed(ErrorInfo),
-    Interrupted(Why),
-    Waits(Asked),
 }
 
 impl Agent<'_> {
@@ -347,58 +340,6 @@ impl Agent<'_> {
         self.recorder.append_events(vec![event]).await.map(drop)
     }
 
-    /// One turn of the model.
-    async fn chat(&mut self) -> Result<Option<End>, Refused> {
-        let turn = self.conversation.turns() + 1;
-        let Around { running, notices } =
-            surroundings::look(self.context, &self.recorder.session, &self.conversation, self.input.names_session());
-        let around =
-            Surroundings { root: self.root.as_deref(), has_tools: !self.offered.is_empty(), running: &running };
-        let system = system::prompt(self.input.system.as_deref(), self.turns.schema(), &around);
-        // What is told now stands in the request that is made now, and in all that follow.
-        let mut before: Vec<NewEvent> = notices.into_iter().map(|notice| self.say(notice)).collect();
-        if system != self.told {
-            let parts = vec![Part::text(system.as_str())];
-            before.push(self.say(Message { id: format!("s{turn}"), role: Role::System, parts, turn }));
-            self.told.clone_from(&system);
-        }
-        let request = ChatRequest {
-            system,
-            messages: self.conversation.for_request(),
-            tools: self.offered.iter().map(spec).collect(),
-            schema: self.turns.schema().map(|schema| schema.schema().clone()),
-            turn,
-            attempt: 1,
-        };
-        let chatted = chat::chat(&self.recorder, &self.model, request, &mut self.interrupt, before).await?;
-        self.count(&chatted.usage);
-        self.seen_tokens = chatted.usage.prompt_tokens + chatted.usage.completion_tokens;
-        let (mut events, answer) = (vec![self.recorder.event(chatted.finished)], chatted.answer);
-        let end = match chatted.ending {
-            Ending::Whole => {
-                let (job, ids) = (&self.context.job, &self.context.inner.call_ids);
-                let calls = answer.tool_calls(turn, |id| self.conversation.knows_call(id) || !ids.take(job, id));
-                let parts = answer.parts(&calls);
-                let message = Message { id: format!("a{turn}"), role: Role::Assistant, parts, turn };
-                self.turns.answered(&message, answer.finish_reason.as_deref().unwrap_or("stop"));
-                events.push(self.say(message));
-                None
-            }
-            Ending::Interrupted(why) => {
-                // What was said stays said; calls that are not whole were never made.
-                let parts = answer.parts(&[]);
-                if !parts.is_empty() {
-                    events.push(self.say(Message { id: format!("a{turn}"), role: Role::Assistant, parts, turn }));
-                }
-                Some(End::Interrupted(why))
-            }
-            Ending::Failed(error) => Some(End::Failed(error_info(&error))),
-        };
-        // The answer is durable before it is acted upon.
-        self.recorder.append_durably(events).await?;
-        Ok(end)
-    }
-
     /// Gives calls that will not be made a result that says so.
     async fn close_calls(&mut self) -> Result<(), Halt> {
         let open = self.conversation.open_calls();
@@ -422,7 +363,7 @@ impl Agent<'_> {
     }
 
     /// Adds a message to the conversation; the event is still to be appended.
-    fn say(&mut self, message: Message) -> NewEvent {
+    pub(super) fn say(&mut self, message: Message) -> NewEvent {
         let added = ChatMessageAdded {
             message: message.id.clone(),
             role: message.role.name().into(),
@@ -432,31 +373,4 @@ impl Agent<'_> {
         self.conversation.push(message);
         self.recorder.event(EventBody::ChatMessageAdded(added))
     }
-
-    fn result(&self, end: End) -> StepResult {
-        let info = json!({
-            "session": self.recorder.session, "usage": self.usage, "turns": self.turns.turns(), "cached": false,
-            "model": self.model.name,
-        });
-        let failed = |outcome, error: ErrorInfo| StepResult {
-            outcome,
-            output: None,
-            error: Some(error.with_details(Json::from(json!({ "info": info })))),
-        };
-        match end {
-            End::Done(Outcome::Text(text)) => StepResult::ok(json!({ "result": text, "info": info })),
-            End::Done(Outcome::Value(value)) => StepResult::ok(json!({ "result": value.to_value(), "info": info })),
-            End::Failed(error) => failed(StepOutcome::Error, error),
-            End::Interrupted(Why::TimedOut) => {
-                failed(StepOutcome::TimedOut, ErrorInfo::new("timeout", "the agent's time was up").retryable())
-            }
-            End::Interrupted(Why::Asked) | End::Waits(_) => {
-                failed(StepOutcome::Error, ErrorInfo::new("interrupted", "the agent was interrupted"))
-            }
-        }
-    }
-}
-
-fn spec(tool: &ToolDefinition) -> ToolSpec {
-    ToolSpec { name: tool.name.clone(), description: tool.description.clone(), input_schema: tool.input_schema.clone() }
 }

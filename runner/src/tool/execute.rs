@@ -96,9 +96,6 @@ impl Tool for Execute {
             let process = ProcessId::from(uuid::Uuid::now_v7());
             let mut env = input.env;
             env.entry("IDEMPOTENCY_KEY".into()).or_insert_with(|| context.idempotency_key.clone());
-            if let (true, Some(session)) = (input.wake, &context.owner.session) {
-                want_wake(self.processes.log(), session, process.to_string())?;
-            }
             let request = ExecuteRequest {
                 process,
                 command: input.command,
@@ -111,6 +108,10 @@ impl Tool for Execute {
                 owner: owner_of(process, context),
             };
             let result = execute(&self.processes, request).await?;
+            // What has ended already wakes nobody.
+            if let (Some(_), true, Some(session)) = (result.status, input.wake, &context.owner.session) {
+                want_wake(self.processes.log(), session, process.to_string())?;
+            }
             let failure = result.failure();
             let truncated = result.truncated.clone();
             Ok(ToolAnswer { failure, ..ToolAnswer::of(&result).truncated(truncated) })

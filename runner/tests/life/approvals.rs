@@ -272,3 +272,25 @@ fn ids_of_calls_are_unique_in_a_job() {
     assert_eq!(ends, [StepOutcome::Ok, StepOutcome::Error]);
     place.check();
 }
+
+#[test]
+fn a_call_that_was_approved_and_had_begun_is_interrupted_by_a_crash() {
+    let turns = json!([
+        { "tool_calls": [{ "name": "execute", "input": { "command": "rm -f x; tail -f /dev/null", "timeout": "60s" } }] },
+        { "text": "done" },
+    ]);
+    let stage = asking(turns, |_| {});
+    let job = stage.place.submit("return (agent('x'))");
+    let ids = asked(&stage.place, &job, 1);
+    decide(&stage.place, &job, &ids[0], Decision::Approved, None);
+    stage.place.until_event(&job, "tool.started");
+    let Stage { place, folder: _folder } = stage;
+    let place = place.kill(1_000);
+    assert_eq!(place.result(&job), "\"done\"");
+    // What had begun has its end, and is neither asked about nor made again.
+    assert_eq!(outcomes(&place, &job), [StepOutcome::Interrupted]);
+    for (name, count) in [("tool.started", 1), ("tool.approval_requested", 1), ("step.started", 2)] {
+        assert_eq!(place.count(&job, name), count, "{name}\n{}", place.listing());
+    }
+    place.check();
+}
