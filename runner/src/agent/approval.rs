@@ -24,8 +24,8 @@ pub(crate) const INTERRUPTED: &str = "the turn was interrupted";
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// It was decided.
-    Decided(ToolApprovalDecided),
+    /// It was decided; and when it was asked.
+    Decided(ToolApprovalDecided, Timestamp),
     /// It was not, and nothing else is at work. By itself it is decided then.
     Waits(Timestamp),
 }
@@ -67,8 +67,8 @@ pub(super) async fn ask(
     inner.applied(inner.log.head()).await.map_err(|error| failed(&error))?;
     let job = inner.views.job(&recorder.job).map_err(|error| failed(&error))?.ok_or(Halt::Closed)?;
     let asked = job.approval(id);
-    if let Some(decided) = asked.and_then(|asked| asked.decided.clone()) {
-        return Ok(Answer::Decided(decided));
+    if let Some((decided, asked_at)) = asked.and_then(|asked| Some((asked.decided.clone()?, asked.requested_at))) {
+        return Ok(Answer::Decided(decided, asked_at));
     }
     let mut version = job.version;
     let asked_at = match asked {
@@ -87,14 +87,14 @@ pub(super) async fn ask(
             if let EventBody::ToolApprovalDecided(decided) = &event.body
                 && decided.call_id == id
             {
-                return Ok(Answer::Decided(decided.clone()));
+                return Ok(Answer::Decided(decided.clone(), asked_at));
             }
         }
         let left = due.as_micros().saturating_sub((inner.options.clock)().as_micros());
         if left <= 0 {
             let decided = by_default(id, options.default);
             recorder.append(vec![EventBody::ToolApprovalDecided(decided.clone())]).await?;
-            return Ok(Answer::Decided(decided));
+            return Ok(Answer::Decided(decided, asked_at));
         }
         tokio::select! {
             biased;

@@ -158,7 +158,7 @@ impl Caller<'_> {
                     match self.ask(call, &input, &mut interrupt, at_work).await? {
                         None => return Ok(interrupted()),
                         Some(Answer::Waits(due)) => return Ok(CallEnd::Waits(due)),
-                        Some(Answer::Decided(decided)) => match Verdict::of(&decided) {
+                        Some(Answer::Decided(decided, _)) => match Verdict::of(&decided) {
                             Verdict::Approved => None,
                             Verdict::Denied(error) => Some(error),
                             Verdict::Interrupted => {
@@ -183,8 +183,11 @@ impl Caller<'_> {
                 working.take();
                 match self.ask(call, &question(&input), &mut interrupt, at_work).await? {
                     Some(Answer::Waits(due)) => return Ok(CallEnd::Waits(due)),
-                    Some(Answer::Decided(decided)) if !matches!(Verdict::of(&decided), Verdict::Interrupted) => {
-                        ToolOutput::answer(answer(&decided))
+                    Some(Answer::Decided(decided, asked_at))
+                        if !matches!(Verdict::of(&decided), Verdict::Interrupted) =>
+                    {
+                        let latency_ms = (self.inner.options.clock)().ms_since(asked_at);
+                        ToolOutput::answer(answer(&decided), latency_ms)
                     }
                     ended => {
                         if ended.is_some() {

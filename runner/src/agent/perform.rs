@@ -22,6 +22,7 @@ use moonlog_core::{
     event::{ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome, StreamId},
     id::{JobId, SessionId},
     json::Json,
+    log::{Append, Expected},
     message::{Message, Part, Role},
     projection::Conversation,
     time::Timestamp,
@@ -72,6 +73,24 @@ impl AgentContext {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).take(taken)
     }
 
+    /// Ends what is open of an agent that cannot go on: what was asked before, where it was taken up again. Gives the
+    /// error back.
+    fn give_up(&self, error: ErrorInfo) -> ErrorInfo {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((session, turn)) = open.take(None) {
+            session::release(&self.inner, &self.job, session, turn);
+        }
+        let events = open.close(StepOutcome::Cancelled, &error);
+        let events: Vec<NewEvent> = events.into_iter().map(|event| event.step(Some(self.step.clone()))).collect();
+        if !events.is_empty() {
+            let append = Append::new(StreamId::Job(self.job), Expected::Open, events);
+            if let Err(error) = self.inner.log.append_long(append) {
+                tracing::debug!(job = %self.job, %error, "what an agent had open was not ended");
+            }
+        }
+        error
+    }
+
     /// Whether it has recorded nothing yet.
     fn is_fresh(&self) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).is_fresh()
@@ -87,8 +106,8 @@ pub(crate) async fn perform(context: AgentContext, input: &Json) -> Option<Left>
     };
     match run(&context, &input).await {
         Ok(left) => Some(left),
-        Err(Refused::Error(error)) => failed(error),
-        Err(Refused::Halt(Halt::TooLarge(why))) => failed(ErrorInfo::new("limit_value", why)),
+        Err(Refused::Error(error)) => failed(context.give_up(error)),
+        Err(Refused::Halt(Halt::TooLarge(why))) => failed(context.give_up(ErrorInfo::new("limit_value", why))),
         Err(Refused::Halt(halt)) => {
             tracing::debug!(job = %context.job, step = %context.step, %halt, "an agent was left as it is");
             None

@@ -175,7 +175,7 @@ async fn ask_user(inner: &Inner, context: &ToolContext, input: &Value) -> Result
     };
     let asked = question(&Json::from(input.clone()));
     match approval::ask(inner, &recorder, &context.call_id, ASK_USER, &asked, None).await {
-        Ok(Answer::Decided(decided)) => Ok(answer(&decided)),
+        Ok(Answer::Decided(decided, _)) => Ok(answer(&decided)),
         Ok(Answer::Waits(_)) => Err(ErrorInfo::new("interrupted", "nobody has answered")),
         Err(halt) => Err(ErrorInfo::new("interrupted", halt.to_string())),
     }

@@ -233,6 +233,8 @@ impl ActiveJob {
             appended => appended?,
         };
         let is_code = self.open.get(path).is_some_and(|open| open.step.kind == "step");
+        // A further attempt has nothing open yet.
+        self.agents.remove(path);
         match wait_ms {
             Some(wait_ms) => {
                 if let Some(open) = self.open.get_mut(path) {
@@ -243,7 +245,6 @@ impl ActiveJob {
                 if finished.outcome == StepOutcome::Interrupted {
                     self.release_session(path);
                 }
-                self.agents.remove(path);
                 self.open.close(path);
             }
         }

@@ -61,7 +61,7 @@ impl ToolOutput {
     }
 
     /// What a call gave that is answered elsewhere.
-    pub(crate) fn answer(output: Value) -> Self {
+    pub(crate) fn answer(output: Value, latency_ms: u64) -> Self {
         Self {
             outcome: StepOutcome::Ok,
             output: Json::from(output),
@@ -69,7 +69,7 @@ impl ToolOutput {
             truncated: None,
             diff: None,
             changes: Vec::new(),
-            latency_ms: 0,
+            latency_ms,
             answered: true,
         }
     }

@@ -33,7 +33,9 @@ fn removing(names: &[&str]) -> Value {
 fn asked(place: &Place, job: &JobId, count: usize) -> Vec<String> {
     place.until("the job to wait for a person", || {
         let state = place.runner.job(job).unwrap()?;
-        let open: Vec<String> = state.open_approvals().map(|open| open.id).collect();
+        // Calls of one turn ask at once, in any order.
+        let mut open: Vec<String> = state.open_approvals().map(|open| open.id).collect();
+        open.sort();
         let waiting = state.waiting.as_ref().filter(|waiting| waiting.reason == WaitKind::Approval)?;
         assert!(waiting.until.is_some() && waiting.name.is_some(), "{waiting:?}");
         (open.len() == count && state.status == JobStatus::Waiting).then_some(open)
@@ -292,5 +294,30 @@ fn a_call_that_was_approved_and_had_begun_is_interrupted_by_a_crash() {
     for (name, count) in [("tool.started", 1), ("tool.approval_requested", 1), ("step.started", 2)] {
         assert_eq!(place.count(&job, name), count, "{name}\n{}", place.listing());
     }
+    place.check();
+}
+
+#[test]
+fn an_agent_that_cannot_go_on_after_its_answer_leaves_no_half_pair() {
+    let asks = json!({ "tool_calls": [{ "name": "ask_user", "input": { "question": "Which one?" } }],
+        "usage": { "prompt_tokens": 10, "completion_tokens": 0 } });
+    let stage = asking(json!([asks, { "text": "never said" }]), |_| {});
+    let place = &stage.place;
+    // The other branch uses up what there is while this one waits.
+    let script = "local out, errors = parallel {
+            a = function() return (agent('x')) end,
+            b = function() wait_for('go') return (agent('y', { tools = { 'ask_user' } })) end,
+        }
+        return { errors.a and errors.a.code, errors.b and errors.b.code }";
+    let job = place.submit_with(script, |submit| submit.budget_tokens = Some(15));
+    let first = asked(place, &job, 1);
+    place.signal(&job, "go", "1");
+    let both = asked(place, &job, 2);
+    decide(place, &job, &first[0], Decision::Approved, Some("a"));
+    let other = both.iter().find(|id| **id != first[0]).unwrap();
+    place.until("the first to end", || (place.count(&job, "tool.finished") >= 1).then_some(()));
+    decide(place, &job, other, Decision::Approved, Some("b"));
+    assert_eq!(place.result(&job), r#"["budget_exhausted","budget_exhausted"]"#);
+    assert_eq!((place.count(&job, "tool.started"), place.count(&job, "tool.finished")), (2, 2), "{}", place.listing());
     place.check();
 }
