@@ -1,7 +1,7 @@
 //! The runner as its clients see it.
 
 use crate::{
-    agent::{self, CallIds, LiveAgents, Metered, model::Models},
+    agent::{self, CallIds, Families, LiveAgents, Metered, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -81,6 +81,8 @@ pub(crate) struct Inner {
     pub(crate) call_ids: CallIds,
     /// Sessions that may have to be woken.
     pub(crate) stirred: Stirred,
+    /// How many agents these have.
+    pub(crate) families: Families,
     pub(crate) admission: Admission,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
@@ -219,6 +221,7 @@ impl Runner {
             metered: Metered::new(log.head()),
             call_ids: CallIds::default(),
             stirred: Stirred::default(),
+            families: Families::default(),
             shared: SharedResults::new(options.cache.clone(), views.applied()),
             tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
             workspaces,

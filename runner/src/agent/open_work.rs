@@ -8,6 +8,7 @@ use moonlog_core::{
     id::SessionId,
     json::Json,
     projection::interrupted_output,
+    time::Timestamp,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub(crate) struct OpenWork {
     /// Calls that a person was asked about, decided or not, and that have not acted since.
     asked: BTreeSet<String>,
     over: bool,
+    began_at: Option<Timestamp>,
     session: Option<SessionId>,
     /// The turn of a session that was begun.
     taken: Option<(SessionId, u32)>,
@@ -85,6 +87,11 @@ impl OpenWork {
     pub(crate) fn only_asks(&self) -> Option<Vec<String>> {
         let only = self.chat.is_none() && !self.asked.is_empty() && self.tools.is_subset(&self.asked);
         only.then(|| self.asked.iter().cloned().collect())
+    }
+
+    /// When the agent first got to run: the first that is told.
+    pub(super) fn began_at(&mut self, time: Timestamp) -> Timestamp {
+        *self.began_at.get_or_insert(time)
     }
 
     /// Whether nothing was recorded yet.

@@ -5,6 +5,7 @@ use super::{
     calls::{Asked, Called, Caller},
     check::Check,
     end::End,
+    family,
     input::AgentInput,
     interrupt::{Interrupt, Interrupter, Why, interrupt},
     live::LiveAgent,
@@ -91,6 +92,13 @@ impl AgentContext {
         error
     }
 
+    /// When it first got to run, as far as that is known.
+    fn began_at(&self) -> Timestamp {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let otherwise = if open.is_fresh() { (self.inner.options.clock)() } else { self.started_at };
+        open.began_at(otherwise)
+    }
+
     /// Whether it has recorded nothing yet.
     fn is_fresh(&self) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).is_fresh()
@@ -131,6 +139,9 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
     let offered = offered(inner, input).map_err(Refused::Error)?;
     let meters = budget::meters(inner, &context.job, input.session.as_ref());
     meters.check(inner).map_err(Refused::Error)?;
+    // Its time begins when it may run.
+    let _place = family::enter(inner, &context.job, context.run, &context.step).await.map_err(Refused::Error)?;
+    let began_at = context.began_at();
 
     let own = own_session(&context.job, context.run, &context.step);
     let session = input.session.unwrap_or(own);
@@ -141,10 +152,11 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
     };
     // An agent that has recorded nothing yet has no session of its own.
     let fresh = context.attempt == 1 && context.is_fresh();
-    let Taken { id, conversation, queued, began_with } = session::take(inner, &context.job, own, input, fresh).await?;
+    let Taken { id, conversation, queued, began_with, position } =
+        session::take(inner, &context.job, own, input, fresh).await?;
     context.take(Some((id, began_with)));
     inner.call_ids.load(&inner.log, &context.job);
-    let deadline = input.timeout_ms.map(|ms| context.started_at.plus_ms(ms));
+    let deadline = input.timeout_ms.map(|ms| began_at.plus_ms(ms));
     let _timer = deadline.map(|deadline| {
         let left = deadline.as_micros().saturating_sub((inner.options.clock)().as_micros()).max(0) as u64;
         let interrupter = interrupter.clone();
@@ -160,7 +172,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
         step: context.step.clone(),
         open: context.open.clone(),
     };
-    let (files, root) = match place(context, input, &id).await {
+    let (files, root) = match place(context, input, &id, position).await {
         Ok(place) => place,
         Err(error) => {
             context.take(None);

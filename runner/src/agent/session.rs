@@ -39,6 +39,8 @@ pub(super) struct Taken {
     pub(super) queued: Option<Json>,
     /// The number that its turn there began with.
     pub(super) began_with: u32,
+    /// The last that is known to be written of it, which need not be durable yet.
+    pub(super) position: u64,
 }
 
 /// Why an agent does not get its session.
@@ -90,10 +92,12 @@ pub(super) async fn take(
             events.push(event(id, job, EventBody::SessionTurnStarted(turn)));
         }
         if events.is_empty() {
-            return Ok(Taken { id, conversation, queued, began_with });
+            return Ok(Taken { id, conversation, queued, began_with, position: 0 });
         }
         match inner.log.append(Append::new(StreamId::Session(id), expected, events)) {
-            Ok(_) => return Ok(Taken { id, conversation, queued, began_with }),
+            Ok(appended) => {
+                return Ok(Taken { id, conversation, queued, began_with, position: appended.last_position });
+            }
             // Somebody has said something meanwhile, or taken the session: the next look tells.
             Err(AppendError::Conflict { .. }) if tries < TRIES_MAX => {
                 let mut applied = inner.views.watch_applied();

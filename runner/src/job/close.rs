@@ -50,6 +50,7 @@ impl ActiveJob {
         if is_over {
             self.inner.metered.forget(&self.id);
             self.inner.call_ids.forget(&self.id);
+            self.inner.families.forget(&self.id);
             self.close_sessions();
             return Ok(Leave::Ended);
         }

@@ -27,6 +27,7 @@ mod queues;
 mod repository;
 mod schedules;
 mod subagents;
+mod together;
 mod tools;
 mod waking;
 mod workspaces;
