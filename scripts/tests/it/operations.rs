@@ -77,7 +77,7 @@ fn operations_write_their_inputs_and_give_what_came_of_them() {
         (r#"wait_for("go").a.n"#, r#"wait_for {"signal":"go"}"#, "3"),
         (
             r#"approve{title = "ok?", details = {x = 1}, timeout = 5, default = "denied"}.by"#,
-            r#"approve {"default":"denied","details":{"x":1},"timeout_ms":5000,"title":"ok?"}"#,
+            r#"approve {"default":false,"details":{"x":1},"timeout_ms":5000,"title":"ok?"}"#,
             r#""me""#,
         ),
         (
@@ -315,5 +315,29 @@ fn library_functions_do_what_luau_documents() {
     ] {
         let error = error(source);
         assert!(error.message.contains(message), "{source}: {}", error.message);
+    }
+}
+
+#[test]
+fn a_default_that_is_no_decision_is_refused() {
+    for (default, recorded) in [("true", "true"), ("'approved'", "true"), ("{approved = false, note = 'n'}", "false")] {
+        let told = World::new(&format!("return approve{{title = 'ok?', default = {default}}}.by"), answers).told();
+        let input = told.events.iter().find_map(|event| match &event.body {
+            EventBody::StepStarted(step) => Some(step.input.to_value()["default"].to_string()),
+            _ => None,
+        });
+        assert_eq!(input.as_deref(), Some(recorded), "{default}");
+    }
+    for default in ["'maybe'", "{}", "5"] {
+        let source = format!("local ok, err = pcall(approve, {{title = 'ok?', default = {default}}}) return err.code");
+        assert_eq!(World::new(&source, answers).result(), r#""invalid_argument""#, "{default}");
+    }
+}
+
+#[test]
+fn text_that_is_no_json_has_a_code() {
+    for text in ["{bad", "1e999", "[1,]", ""] {
+        let source = format!("local ok, err = pcall(json.decode, '{text}') return err.code");
+        assert_eq!(World::new(&source, answers).result(), r#""invalid_json""#, "{text}");
     }
 }
