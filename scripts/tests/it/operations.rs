@@ -341,3 +341,26 @@ fn text_that_is_no_json_has_a_code() {
         assert_eq!(World::new(&source, answers).result(), r#""invalid_json""#, "{text}");
     }
 }
+
+#[test]
+fn errors_of_the_library_name_the_line_of_the_script() {
+    for (call, told) in [
+        ("string.format('%d', 'x')", "test:2: invalid argument #2 to 'format' (number expected, got string)"),
+        ("('%d'):format({})", "test:2: invalid argument #2 to 'format' (number expected, got string)"),
+        ("os.date('%Q')", "test:2: invalid argument #1 to 'date' (invalid conversion specifier)"),
+        ("('x'):find('[')", "test:2: malformed pattern (missing ']')"),
+        ("os.time({})", "test:2: field 'day' missing in date table"),
+        ("json.array(5)", "test:2: json.array: a table is expected, got number"),
+        ("error('mine')", "test:2: mine"),
+        ("error('mine', 0)", "mine"),
+        ("error('mine', 3)", "mine"),
+        ("error(5)", "test:2: 5"),
+    ] {
+        let source = format!("local ok, err = pcall(function()\n{call} end) return tostring(err)");
+        assert_eq!(World::new(&source, answers).result(), serde_json::to_string(told).unwrap(), "{call}");
+    }
+    let source = "local function check(n)\nerror('bad ' .. n, 2) end\nlocal ok, err = pcall(function()\ncheck(1) end) return err";
+    assert_eq!(World::new(source, answers).result(), r#""test:4: bad 1""#);
+    let source = "local ok, err = pcall(function() error({code = 'mine'}) end) return err.code";
+    assert_eq!(World::new(source, answers).result(), r#""mine""#);
+}
