@@ -13,6 +13,7 @@ mod memory;
 mod options;
 mod processes;
 mod report;
+mod resume;
 mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -52,6 +53,7 @@ fn run(benchmark: Benchmark, options: &Options) -> Outcome {
         Benchmark::Jobs => jobs::run(options),
         Benchmark::Feeds => feeds::run(options),
         Benchmark::Memory => memory::run(options),
+        Benchmark::Resume => resume::run(options),
         Benchmark::Processes => processes::run(options),
     }
 }

@@ -1,7 +1,7 @@
 //! The runner as its clients see it.
 
 use crate::{
-    agent::{self, LiveAgents, Meters, model::Models},
+    agent::{self, Families, LiveAgents, Meters, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) agents: LiveAgents,
     /// Tokens of jobs that have agents.
     pub(crate) meters: Meters,
+    /// How many agents these have.
+    pub(crate) families: Families,
     pub(crate) admission: Admission,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
@@ -210,6 +212,7 @@ impl Runner {
             models: Models::new(options.agents.models.clone()),
             agents: LiveAgents::default(),
             meters: Meters::default(),
+            families: Families::default(),
             shared: SharedResults::new(options.cache.clone(), views.applied()),
             tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
             workspaces,

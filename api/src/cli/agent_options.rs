@@ -19,6 +19,7 @@ pub fn of(config: &Config) -> AgentOptions {
         max_turns: config.agents.max_turns,
         max_tool_calls: config.agents.max_tool_calls,
         compact_percent: config.agents.compact_percent,
+        concurrency: config.agents.concurrency,
         subagents_max: config.agents.subagents_max,
         subagent_depth: config.agents.subagent_depth,
     }

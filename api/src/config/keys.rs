@@ -94,6 +94,12 @@ pub(super) const KEYS: &[Key] = &[
         "70",
         "how full a model's context gets before it is compacted; 0: never",
     ),
+    key(
+        "agents.concurrency",
+        Whole(1, 100_000),
+        "100",
+        "agents of a job and its children that run at once; more wait for their turn",
+    ),
     key("agents.subagents_max", Whole(0, 1_000), "8", "agents that a job's agents may have running at once"),
     key("agents.subagent_depth", Whole(0, 16), "2", "how deep agents may spawn agents"),
     unset("webhooks.*.url", Text, "where events are posted"),

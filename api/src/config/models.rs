@@ -39,6 +39,8 @@ pub struct AgentsConfig {
     pub max_tool_calls: u32,
     /// How full a model's context gets before it is compacted; 0: never.
     pub compact_percent: u64,
+    /// How many of a job and its children run at once.
+    pub concurrency: usize,
     /// How many agents a job's agents may have running at once.
     pub subagents_max: usize,
     /// How deep agents may spawn agents.
@@ -84,6 +86,7 @@ impl Values {
             max_turns: count("agents.max_turns"),
             max_tool_calls: count("agents.max_tool_calls"),
             compact_percent: self.whole("agents.compact_percent"),
+            concurrency: self.size("agents.concurrency"),
             subagents_max: self.size("agents.subagents_max"),
             subagent_depth: count("agents.subagent_depth"),
         }

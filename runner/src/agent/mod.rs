@@ -12,6 +12,7 @@ mod calls;
 mod chat;
 mod compact;
 mod deltas;
+mod family;
 mod guard;
 mod input;
 mod interrupt;
@@ -34,6 +35,7 @@ mod turn;
 
 pub(crate) use budget::Meters;
 pub use calls::ApprovalOptions;
+pub(crate) use family::Families;
 pub(crate) use interrupt::Why;
 pub(crate) use live::LiveAgents;
 pub(crate) use open_work::OpenWork;

@@ -15,6 +15,8 @@ pub struct AgentOptions {
     pub max_tool_calls: u32,
     /// How full a model's context gets before the conversation is compacted, in percent; 0: never.
     pub compact_percent: u64,
+    /// How many agents of a job and its children run at once; more wait.
+    pub concurrency: usize,
     /// How many agents a job's agents may have running at once.
     pub subagents_max: usize,
     /// How deep agents may spawn agents.
@@ -29,6 +31,7 @@ impl Default for AgentOptions {
             max_turns: 50,
             max_tool_calls: 200,
             compact_percent: 70,
+            concurrency: 100,
             subagents_max: 8,
             subagent_depth: 2,
         }

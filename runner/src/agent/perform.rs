@@ -4,7 +4,7 @@ use super::{
     budget::{self, Meter},
     calls::Caller,
     chat::{self, Ending, error_info},
-    compact,
+    compact, family,
     input::AgentInput,
     interrupt::{Interrupt, Why, interrupt},
     live::LiveAgent,
@@ -79,6 +79,8 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
     let offered = offered(inner, input).map_err(Refused::Error)?;
     let meter = budget::meter(inner, &context.job);
     meter.check().map_err(Refused::Error)?;
+    // Its time begins when it may run.
+    let _place = family::enter(inner, &context.job, context.run, &context.step).await.map_err(Refused::Error)?;
 
     let own = own_session(&context.job, context.run, &context.step);
     let session = input.session.unwrap_or(own);
@@ -87,7 +89,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
     let Some(_seat) = inner.agents.take(session, live) else {
         return Err(Refused::Error(session::busy(&session)));
     };
-    let Taken { id, conversation, queued } =
+    let Taken { id, conversation, queued, position } =
         session::take(inner, &context.job, own, input, context.attempt == 1).await?;
     let began_with = conversation.turns() + 1;
     context.take(Some((id, began_with)));
@@ -104,7 +106,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         step: context.step.clone(),
         open: context.open.clone(),
     };
-    let (files, root) = match place(context, input, &id).await {
+    let (files, root) = match place(context, input, &id, position).await {
         Ok(place) => place,
         Err(error) => {
             context.take(None);

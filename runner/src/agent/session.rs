@@ -37,6 +37,8 @@ pub(super) struct Taken {
     pub(super) conversation: Conversation,
     /// What the message says that the agent was asked to answer.
     pub(super) queued: Option<Json>,
+    /// The last that is known to be written of it, which need not be durable yet.
+    pub(super) position: u64,
 }
 
 /// Why an agent does not get its session.
@@ -87,10 +89,10 @@ pub(super) async fn take(
             events.push(event(id, job, EventBody::SessionTurnStarted(turn)));
         }
         if events.is_empty() {
-            return Ok(Taken { id, conversation, queued });
+            return Ok(Taken { id, conversation, queued, position: 0 });
         }
         match inner.log.append(Append::new(StreamId::Session(id), expected, events)) {
-            Ok(_) => return Ok(Taken { id, conversation, queued }),
+            Ok(appended) => return Ok(Taken { id, conversation, queued, position: appended.last_position }),
             // Somebody has said something meanwhile, or taken the session: the next look tells.
             Err(AppendError::Conflict { .. }) if tries < TRIES_MAX => {
                 let mut applied = inner.views.watch_applied();

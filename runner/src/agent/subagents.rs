@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The workflow of a spawned agent.
 const SUBAGENT: &str = include_str!("subagent.luau");
-const WORKFLOW: &str = "subagent";
+pub(super) const WORKFLOW: &str = "subagent";
 
 /// The step that its agent is.
 const STEP: &str = "agent";

@@ -51,6 +51,7 @@ impl ActiveJob {
         self.append_at_once(events).await?;
         if is_over {
             self.inner.meters.forget(&self.id);
+            self.inner.families.forget(&self.id);
             self.close_sessions();
             return Ok(Leave::Ended);
         }

@@ -23,6 +23,7 @@ mod processes;
 mod queues;
 mod repository;
 mod schedules;
+mod together;
 mod tools;
 mod workspaces;
 

@@ -103,6 +103,11 @@ impl Place {
         })
     }
 
+    /// Where the workflows are that scripts may call.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub fn submit(&self, source: &str) -> JobId {
         self.submit_with(source, |_| {})
     }
