@@ -90,6 +90,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
         ("MOONLOG_QUEUES__BUILD__CAPACITY", "6"),
         ("MOONLOG_QUEUES__NEW__CAPACITY", "7"),
         ("MOONLOG_TOOLS__ALLOW", "a, b"),
+        ("MOONLOG_TOOLS__ASK", r#"["execute:cp a,b *", "c"]"#),
         ("MOONLOG_DATA", "/elsewhere"),
         ("MOONLOG_LOG", "debug"),
         ("MOONLOG_TEST_SEED", "1"),
@@ -99,6 +100,9 @@ fn flags_win_over_variables_and_those_over_the_file() {
     let config = &loaded.config;
     assert_eq!((config.runner.concurrency, config.runner.idle_evict.as_millis(), config.runner.warm_vms), (3, 20, 1));
     assert_eq!((config.queues["Build"].capacity, config.queues["new"].capacity), (6, 7));
+    let texts = |key: &str| loaded.entries.iter().find(|entry| entry.key == key).unwrap().value.clone();
+    assert_eq!(texts("tools.allow"), serde_json::json!(["a", "b"]));
+    assert_eq!(texts("tools.ask"), serde_json::json!(["execute:cp a,b *", "c"]));
     assert_eq!(source(&loaded, "runner.concurrency"), Source::Flag("--concurrency".into()));
     assert_eq!(config.log.folder, PathBuf::from("/elsewhere"));
     assert_eq!(source(&loaded, "log.folder"), Source::Variable("MOONLOG_DATA".into()));
@@ -112,6 +116,8 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[runner]\nconcurency = 1", &[], ":2: unknown key `runner.concurency`; did you mean `runner.concurrency`?"),
         ("[runer]\nconcurrency = 1", &[], ":1: unknown key `runer`; did you mean `runner`?"),
         ("[queues.a]\ncapasity = 1", &[], "did you mean `queues.a.capacity`?"),
+        ("runner = 5", &[], ":1: `runner` must be a table, and is the number 5"),
+        ("", &[("MOONLOG_TOOLS__ASK", "[a]")], "`tools.ask` must be"),
         ("zzzzzzzzzz = 1", &[], ":1: unknown key `zzzzzzzzzz`"),
         (
             "[runner]\nconcurrency = \"many\"",

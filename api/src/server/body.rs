@@ -73,7 +73,7 @@ impl Fields {
 
     /// A field, as it is.
     pub fn value(&mut self, name: &str) -> Option<Value> {
-        self.fields.remove(name).filter(|value| !value.is_null())
+        self.fields.shift_remove(name).filter(|value| !value.is_null())
     }
 
     /// A field of any JSON; `null` where it is absent.

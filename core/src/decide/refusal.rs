@@ -146,10 +146,12 @@ impl Refusal {
 impl From<Refusal> for ErrorInfo {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(refusal.code(), refusal.to_string());
-        if matches!(refusal, Refusal::TooManySignals { .. } | Refusal::SessionBusy { .. }) {
-            error.retryable()
-        } else {
-            error
+        match refusal {
+            Refusal::TooManySignals { .. } | Refusal::SessionBusy { .. } => error.retryable(),
+            Refusal::Invalid { field, message } => {
+                error.with_details(serde_json::json!({ "field": field, "message": message }).into())
+            }
+            _ => error,
         }
     }
 }

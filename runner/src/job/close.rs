@@ -31,6 +31,8 @@ impl ActiveJob {
             self.performed(report);
         }
         let closing = self.cancel_open_steps();
+        // They are asked first, so that they can put away what they have begun.
+        self.inner.processes.cancel_job(&self.id).await;
         self.inner.processes.end_job(&self.id).await;
         self.cancel_children(&end).await;
         self.settle_agents().await?;

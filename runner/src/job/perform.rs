@@ -24,7 +24,7 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
     id::{JobId, ProcessId, SessionId},
-    journal::idempotency_key,
+    journal::{idempotency_key, operation_key},
     time::Timestamp,
 };
 use std::{
@@ -100,7 +100,7 @@ impl ActiveJob {
             started,
             started_at,
             position,
-            idempotency_key: idempotency_key(&self.id, step.run, &step.path),
+            idempotency_key: shown_key(&self.id, &step),
             child: self.children.get(path).copied(),
             earlier: self.earlier.clone(),
             agent: (step.kind == "agent").then(|| self.begin_agent(path)),
@@ -171,6 +171,14 @@ impl ActiveJob {
             tokio::task::yield_now().await;
         }
         self.inner.cancel_child(&child, self.submitted.session, "its branch was cancelled").await;
+    }
+}
+
+/// The key that goes along with what a step does, for the outside world to tell what is repeated.
+fn shown_key(job: &JobId, step: &StepStarted) -> String {
+    match step.kind.as_str() {
+        kind @ ("http" | "exec" | "sh" | "process") => operation_key(job, step.run, &step.path, kind),
+        _ => idempotency_key(job, step.run, &step.path),
     }
 }
 
