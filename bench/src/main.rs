@@ -1,6 +1,7 @@
 //! Benchmarks: what moonlog does in a second beside what the machine, or a peer, does in the same run. Only the ratios
 //! travel from one machine to another. Nothing here fails because it was slow.
 
+mod agents;
 mod append;
 mod feeds;
 mod floor;
@@ -10,6 +11,7 @@ mod history;
 mod jobs;
 mod load;
 mod memory;
+mod model;
 mod options;
 mod processes;
 mod report;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
 
 fn run(benchmark: Benchmark, options: &Options) -> Outcome {
     match benchmark {
+        Benchmark::Agents => agents::run(options),
         Benchmark::Append => append::run(options),
         Benchmark::Flow => flow::run(options),
         Benchmark::Fold => fold::run(options).and_then(|()| startup::run(options)),

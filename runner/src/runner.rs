@@ -1,7 +1,7 @@
 //! The runner as its clients see it.
 
 use crate::{
-    agent::{self, Families, LiveAgents, Meters, model::Models},
+    agent::{self, CallIds, Families, LiveAgents, Metered, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -11,6 +11,7 @@ use crate::{
     request::StartError,
     reuse::SharedResults,
     schedule,
+    session::{self, Stirred},
     sources::{Source, Sources},
     submit::Admission,
     tool::Tools,
@@ -91,7 +92,11 @@ pub(crate) struct Inner {
     /// Agents that run.
     pub(crate) agents: LiveAgents,
     /// Tokens of jobs that have agents.
-    pub(crate) meters: Meters,
+    pub(crate) metered: Metered,
+    /// Ids of tool calls of jobs that have agents.
+    pub(crate) call_ids: CallIds,
+    /// Sessions that may have to be woken.
+    pub(crate) stirred: Stirred,
     /// How many agents these have.
     pub(crate) families: Families,
     pub(crate) admission: Admission,
@@ -108,6 +113,8 @@ pub(crate) struct Inner {
     pub(crate) shared: SharedResults,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Agents that are spawned by one job come one after the other.
+    pub(crate) spawning: Locks,
     /// Told when a schedule is set or removed.
     pub(crate) schedules_changed: Notify,
     /// What posts events.
@@ -238,7 +245,9 @@ impl Runner {
         let inner = Arc::new(Inner {
             models: Models::new(options.agents.models.clone()),
             agents: LiveAgents::default(),
-            meters: Meters::default(),
+            metered: Metered::new(log.head()),
+            call_ids: CallIds::default(),
+            stirred: Stirred::default(),
             families: Families::default(),
             shared: SharedResults::new(options.cache.clone(), views.applied()),
             tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
@@ -252,6 +261,7 @@ impl Runner {
             sources: Sources::default(),
             moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
+            spawning: Locks::default(),
             schedules_changed: Notify::new(),
             webhooks: Workers::default(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
@@ -290,6 +300,7 @@ impl Runner {
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
         if inner.options.concurrency > 0 && inner.options.resume_jobs {
             tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+            tokio::spawn(session::wake_sessions(inner.clone(), stopped.clone()));
         }
         if inner.options.concurrency > 0 && inner.options.resume_jobs && inner.log.is_poisoned().is_none() {
             Workers::begin(&inner);

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, ModelConfig};
 use moonlog_runner::agent::{
-    AgentOptions, ApprovalOptions,
+    AgentOptions, ApprovalOptions, CheckOptions,
     model::{ApiKey, ModelOptions, ModelsOptions, Prices, Provider},
 };
 
@@ -22,6 +22,13 @@ pub fn of(config: &Config) -> AgentOptions {
         concurrency: config.agents.concurrency,
         subagents_max: config.agents.subagents_max,
         subagent_depth: config.agents.subagent_depth,
+        check: CheckOptions {
+            command: config.agents.check_command.clone(),
+            timeout: config.agents.check_timeout,
+            output_max_bytes: config.agents.check_output_max_bytes,
+        },
+        wake: config.agents.wake,
+        wakes_max: config.agents.wakes_max,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be typed: commands, their options, and what `--help` says about them.
 
 pub use super::{
+    agent_args::{Chat, Doctor},
     bulk_args::{Errors, Many, Redeliver, Webhooks, Which},
     process_args::{Kill, Output, Ps},
 };
@@ -42,6 +43,8 @@ pub enum Command {
     Serve(Serve),
     /// Submit a workflow or a script file, show it while it runs, print its result
     Run(Run),
+    /// Converse with an agent
+    Chat(Chat),
     /// List jobs, newest first
     Jobs(Jobs),
     /// Show one job
@@ -92,6 +95,8 @@ pub enum Command {
     Schedule(Schedule),
     /// Remove a schedule
     Unschedule(Unschedule),
+    /// Say what is wrong with this set-up
+    Doctor(Doctor),
     /// Print the effective configuration and where each value comes from
     Config(Config),
     /// Print a completion script for a shell

@@ -127,6 +127,26 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("agents.subagents_max", Whole(0, 1_000), "8", "agents that a job's agents may have running at once"),
     key("agents.subagent_depth", Whole(0, 16), "2", "how deep agents may spawn agents"),
+    key("agents.check_command", Text, "", "run after a turn of an agent in which files were changed, such as a build"),
+    key("agents.check_timeout_ms", Whole(1, MAX_MS), "120_000", "how long the check command may take"),
+    key(
+        "agents.check_output_max_bytes",
+        Whole(64, MAX_BYTES),
+        "8_192",
+        "what of a failed check's output an agent is told: its beginning and its end",
+    ),
+    key(
+        "agents.wake",
+        OneOf(&["no", "yes"]),
+        "no",
+        "whether idle sessions are woken by what their agents left running",
+    ),
+    key(
+        "agents.wakes_max",
+        Whole(0, 1_000_000),
+        "16",
+        "how often a session is woken before somebody says something in it again",
+    ),
     unset("webhooks.*.url", Text, "where `moonlog serve` posts events"),
     key(
         "webhooks.*.types",

@@ -49,6 +49,16 @@ pub struct AgentsConfig {
     pub subagents_max: usize,
     /// How deep agents may spawn agents.
     pub subagent_depth: u32,
+    /// What is run after a turn in which files were changed; nothing where it is empty.
+    pub check_command: String,
+    /// How long it may take.
+    pub check_timeout: Duration,
+    /// How much of its output an agent is told.
+    pub check_output_max_bytes: usize,
+    /// Whether idle sessions are woken that do not say.
+    pub wake: bool,
+    /// How often a session is woken before somebody says something in it.
+    pub wakes_max: u32,
 }
 
 impl Values {
@@ -95,6 +105,11 @@ impl Values {
             concurrency: self.size("agents.concurrency"),
             subagents_max: self.size("agents.subagents_max"),
             subagent_depth: count("agents.subagent_depth"),
+            check_command: self.text("agents.check_command"),
+            check_timeout: Duration::from_millis(self.whole("agents.check_timeout_ms")),
+            check_output_max_bytes: self.size("agents.check_output_max_bytes"),
+            wake: self.text("agents.wake") == "yes",
+            wakes_max: count("agents.wakes_max"),
         }
     }
 }

@@ -50,6 +50,7 @@ fn bulk(app: &App, fields: &mut Fields, what: &str, can: impl Fn(JobStatus) -> b
             queue: filter.short_text("queue", NAME_MAX_BYTES),
             labels: labels.collect(),
             parent: filter.parsed("parent"),
+            session: filter.parsed("session"),
             since: filter.time("since"),
             exhausted: filter.boolean("exhausted"),
             ended: None,

@@ -89,6 +89,10 @@ fn a_bundle_is_read_into_another_log() {
     let id = there.ok(&["import", "job.moonlog"]);
     let result = |place: &Place| place.json(&["show", id.trim(), "--json"])["result"].take();
     assert_eq!(result(&there), result(&here));
+    // What is shown is when it happened, and not when it was read.
+    for command in [&["show", id.trim()][..], &["replay", id.trim(), "--at", "5"]] {
+        assert_eq!(there.ok(command), here.ok(command));
+    }
     assert!(there.ok(&["replay", id.trim()]).contains("is deterministic"));
     assert!(there.ok(&["verify"]).starts_with("the log is sound"));
     let again = there.run(&["import", "job.moonlog"]);

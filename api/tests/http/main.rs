@@ -14,5 +14,6 @@ mod limits;
 mod place;
 mod raw;
 mod schedules;
+mod session_options;
 mod sessions;
 mod webhooks;

@@ -3,7 +3,7 @@
 use super::{JobState, JobStatus};
 use crate::{
     codec::{Decode, Encode},
-    id::JobId,
+    id::{JobId, SessionId},
     time::Timestamp,
 };
 use std::{collections::BTreeMap, str::FromStr};
@@ -64,6 +64,8 @@ pub struct JobFilter {
     pub labels: Vec<LabelFilter>,
     /// Their parent.
     pub parent: Option<JobId>,
+    /// The session that they run in.
+    pub session: Option<SessionId>,
     /// When they were submitted, at the earliest.
     pub since: Option<Timestamp>,
     /// Whether they failed because they are out of attempts.
@@ -78,6 +80,7 @@ impl JobFilter {
             submitted_at: job.submitted_at,
             workflow: &job.submitted.workflow,
             queue: &job.submitted.queue,
+            session: job.submitted.session,
             parent: job.submitted.parent.as_ref().map(|parent| parent.job),
             labels: &job.submitted.labels,
             is_exhausted: job.is_exhausted(),
@@ -95,6 +98,7 @@ impl JobFilter {
             submitted_at: job.submitted_at,
             workflow: &job.workflow,
             queue: &job.queue,
+            session: job.session,
             parent: job.parent,
             labels: &job.labels,
             is_exhausted: job.is_exhausted,
@@ -112,6 +116,7 @@ impl JobFilter {
             && self.workflow.as_ref().is_none_or(|wanted| *wanted == *job.workflow)
             && self.queue.as_ref().is_none_or(|wanted| *wanted == *job.queue)
             && self.parent.is_none_or(|wanted| job.parent == Some(wanted))
+            && self.session.is_none_or(|wanted| job.session == Some(wanted))
             && self.exhausted.is_none_or(|wanted| wanted == job.is_exhausted)
             && self.labels.iter().all(has)
     }
@@ -123,6 +128,7 @@ struct Facts<'a> {
     submitted_at: Timestamp,
     workflow: &'a str,
     queue: &'a str,
+    session: Option<SessionId>,
     parent: Option<JobId>,
     labels: &'a BTreeMap<String, String>,
     is_exhausted: bool,
@@ -137,6 +143,7 @@ pub(super) struct FilterParts {
     workflow: String,
     queue: String,
     parent: Option<JobId>,
+    session: Option<SessionId>,
     labels: BTreeMap<String, String>,
     is_exhausted: bool,
 }
@@ -149,6 +156,7 @@ impl FilterParts {
             workflow: job.submitted.workflow.clone(),
             queue: job.submitted.queue.clone(),
             parent: job.submitted.parent.as_ref().map(|parent| parent.job),
+            session: job.submitted.session,
             labels: job.submitted.labels.clone(),
             is_exhausted: job.is_exhausted(),
         }

@@ -2,8 +2,10 @@
 //! its job gives its place back.
 
 use super::{
+    compact,
     interrupt::{Interrupt, Why},
     model::Model,
+    perform::Agent,
     recorder::{Halt, Recorder},
 };
 use crate::{
@@ -66,6 +68,16 @@ impl Gate {
             admitted = passed => admitted,
         };
         Ok(Ok(Allowed { gate: self, admitted }))
+    }
+}
+
+impl Agent<'_> {
+    /// Comes when the model's rate allows the next request.
+    pub(super) async fn allowed(&mut self, turn: u32) -> Result<Result<Allowed, Why>, Halt> {
+        let estimate = compact::tokens_of(self.conversation.messages()).max(self.seen_tokens);
+        let rates = self.context.inner.model_rates.clone();
+        let gate = Gate { rates, turnstile: self.context.turnstile.clone(), estimate };
+        gate.pass(&self.recorder, &self.model, turn, &mut self.interrupt).await
     }
 }
 

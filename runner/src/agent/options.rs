@@ -1,6 +1,6 @@
 //! What can be told of agents, with the defaults.
 
-use super::{calls::ApprovalOptions, model::ModelsOptions, turn::Steps};
+use super::{calls::ApprovalOptions, check::CheckOptions, model::ModelsOptions, turn::Steps};
 
 /// What can be told of agents.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,12 @@ pub struct AgentOptions {
     pub subagents_max: usize,
     /// How deep agents may spawn agents.
     pub subagent_depth: u32,
+    /// What is run after a turn in which files were changed.
+    pub check: CheckOptions,
+    /// Whether sessions are woken that do not say.
+    pub wake: bool,
+    /// How often a session is woken before somebody says something in it.
+    pub wakes_max: u32,
 }
 
 impl Default for AgentOptions {
@@ -34,6 +40,9 @@ impl Default for AgentOptions {
             concurrency: 100,
             subagents_max: 8,
             subagent_depth: 2,
+            check: CheckOptions::default(),
+            wake: false,
+            wakes_max: 16,
         }
     }
 }

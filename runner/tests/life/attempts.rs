@@ -153,3 +153,17 @@ fn the_code_of_the_error_decides_whether_there_is_another_attempt() {
     assert_eq!(place.count(&child, "job.started"), 1, "{}", place.listing());
     place.check();
 }
+
+#[test]
+fn what_a_step_runs_sees_the_key_that_the_step_was_given() {
+    let place = Place::start();
+    let job = place.submit(
+        "return step('pay', {retry = {max = 2, backoff = '1ms'}}, function(call)
+          local shown = sh('printf %s $IDEMPOTENCY_KEY').stdout
+          assert(shown == call.idempotency_key and call.attempt == 2, 'again')
+          return sh('printf %s $IDEMPOTENCY_KEY').stdout == shown
+        end)",
+    );
+    assert_eq!(place.result(&job), "false");
+    place.check();
+}

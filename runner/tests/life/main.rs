@@ -5,11 +5,14 @@
 
 mod again;
 mod agents;
+mod approvals;
 mod attempts;
+mod budgets;
 mod bulk;
 mod cancelling;
 mod causes;
 mod chance;
+mod checks;
 mod children;
 mod closing;
 mod collisions;
@@ -26,8 +29,10 @@ mod rates;
 mod reference;
 mod repository;
 mod schedules;
+mod subagents;
 mod together;
 mod tools;
+mod waking;
 mod webhooks;
 mod workspaces;
 

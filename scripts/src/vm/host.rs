@@ -10,7 +10,7 @@ use crate::{
     job::{Answer, Call, CodeStep, Fatal, Halt, Job, answer, returns, status},
     library::module_names,
     thrown::script_frames,
-    value::{Marks, Nulls, from_json, to_json},
+    value::{Marks, Nulls, to_json, tree_to_lua},
 };
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MaybeSend, Table, Thread, Value, chunk::ChunkMode};
 use moonlog_core::event::RetryPolicy;
@@ -300,8 +300,8 @@ impl Desk<'_> {
                 if text.len() > job.limits.memory_bytes / 4 {
                     return Err(Halt::error("limit_value", "json.decode: the text is too large"));
                 }
-                match serde_json::from_str::<&serde_json::value::RawValue>(&text) {
-                    Ok(_) => Ok(returns(from_json(lua, &text, &marks, Nulls::Marked)?)),
+                match serde_json::from_str::<serde_json::Value>(&text) {
+                    Ok(tree) => Ok(returns(tree_to_lua(lua, &tree, &marks, Nulls::Marked)?)),
                     Err(error) => Err(Halt::error("invalid_json", format!("json.decode: {error}"))),
                 }
             })?,

@@ -3,10 +3,12 @@
 pub mod approve;
 pub mod bulk;
 pub mod cancel;
+pub mod chat;
 pub mod check;
 pub mod completions;
 pub mod config;
 pub mod diff;
+pub mod doctor;
 pub mod errors;
 pub mod events;
 pub mod export;
@@ -35,3 +37,6 @@ mod job_ref;
 mod process_ref;
 mod result;
 mod script_file;
+mod usage;
+
+pub use job_ref::meant;

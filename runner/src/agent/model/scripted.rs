@@ -107,6 +107,12 @@ impl Backend for Scripted {
     }
 }
 
+/// How many turns the text of a file has.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    let turns: Vec<Turn> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(turns.iter().filter(|turn| turn.error.is_none()).count())
+}
+
 /// How much of a question is shown that no turn is for.
 const QUESTION_SHOWN_CHARS: usize = 80;
 
