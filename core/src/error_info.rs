@@ -26,7 +26,7 @@ pub struct ErrorInfo {
 }
 
 impl ErrorInfo {
-    /// An error that trying again does not cure.
+    /// An error that trying again does not cure. Its code is one of the catalogue; what scripts throw is made otherwise.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), traceback: None, retryable: false, details: None }
     }

@@ -4,8 +4,10 @@
 pub mod codec;
 pub mod collision;
 pub mod compare;
+pub mod cost;
 pub mod decide;
 pub mod diff;
+pub mod error_code;
 pub mod error_info;
 pub mod event;
 pub mod flow;
@@ -15,6 +17,7 @@ pub mod json;
 pub mod log;
 pub mod message;
 pub mod projection;
+pub mod rate;
 pub mod schedule;
 pub mod storage;
 pub mod time;

@@ -19,6 +19,12 @@ impl Timestamp {
         self.0
     }
 
+    /// The time that a header of HTTP says, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+        parser.parse_timestamp(text).ok().map(|time| Self(time.as_microsecond()))
+    }
+
     /// Seconds since 1970 began, with fraction.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1e6

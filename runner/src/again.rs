@@ -8,7 +8,8 @@ use crate::{
 use moonlog_core::{
     decide::{decide_fork, decide_retry},
     event::JobSubmitted,
-    id::JobId,
+    id::{Hash, JobId},
+    json::Json,
     projection::JobState,
 };
 use std::sync::Arc;
@@ -24,7 +25,10 @@ impl Runner {
         let first = decide_retry(&state, 0)?;
         let script = self.script_of(&first, retry.script)?;
         let resume_from = first.resume_from;
-        let submit = Submit { args: retry.args.or(Some(first.args.clone())), resume_from, ..like(&first, script) };
+        let args = retry.args.or(Some(first.args.clone()));
+        let request_hash = retry.idempotency_key.is_some().then(|| hash_of(job, &script, args.as_ref()));
+        let idempotency_key = retry.idempotency_key;
+        let submit = Submit { args, resume_from, idempotency_key, request_hash, ..like(&first, script) };
         Ok(self.submit(submit).await?.job)
     }
 
@@ -58,6 +62,16 @@ impl Runner {
             }
         })
     }
+}
+
+/// What tells one retry under a key from another.
+fn hash_of(job: &JobId, script: &ScriptSource, args: Option<&Json>) -> Hash {
+    let script = match script {
+        ScriptSource::Workflow(text) | ScriptSource::Script { source: text, .. } => text,
+    };
+    let parts =
+        [job.to_string(), Hash::of(script.as_bytes()).to_string(), args.map_or("", |args| args.as_str()).into()];
+    Hash::of(parts.join("/").as_bytes())
 }
 
 /// What the new job has of the old one.

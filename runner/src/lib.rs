@@ -4,9 +4,11 @@
 
 mod again;
 pub mod agent;
+mod bulk;
 mod command;
 mod derived_id;
 mod dispatcher;
+mod held;
 pub mod http;
 mod import;
 mod job;
@@ -15,6 +17,7 @@ pub mod memory;
 mod options;
 pub mod process;
 mod projector;
+mod rate;
 mod request;
 mod reuse;
 mod runner;
@@ -26,8 +29,10 @@ mod step_result;
 mod submit;
 pub mod tool;
 mod waiters;
+pub mod webhook;
 pub mod workspace;
 
+pub use bulk::{Bulk, BulkFailure, BulkReport};
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use reuse::CacheOptions;

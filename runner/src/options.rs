@@ -2,9 +2,9 @@
 
 use crate::{
     agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions, tool::ToolOptions,
-    workspace::WorkspaceOptions,
+    webhook::WebhookOptions, workspace::WorkspaceOptions,
 };
-use moonlog_core::{json::Json, time::Timestamp};
+use moonlog_core::{json::Json, rate::MINUTE_MS, time::Timestamp};
 use moonlog_scripts::Limits;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,11 +26,17 @@ pub struct QueueOptions {
     pub concurrency: usize,
     /// How many may be queued; beyond it, submissions are refused.
     pub capacity: usize,
+    /// How many of its jobs may start in a minute, each attempt counted; 0: any number.
+    pub rate_per_minute: u64,
+    /// How many jobs of one concurrency key may start in it in a minute; 0: any number.
+    pub key_rate_per_minute: u64,
+    /// How long that minute is, for tests that have no minute.
+    pub rate_span_ms: u64,
 }
 
 impl Default for QueueOptions {
     fn default() -> Self {
-        Self { concurrency: 64, capacity: 100_000 }
+        Self { concurrency: 64, capacity: 100_000, rate_per_minute: 0, key_rate_per_minute: 0, rate_span_ms: MINUTE_MS }
     }
 }
 
@@ -68,6 +74,8 @@ pub struct RunnerOptions {
     pub cache: CacheOptions,
     /// Where `http` may go.
     pub http: HttpPolicy,
+    /// Where events are posted, by name.
+    pub webhooks: BTreeMap<String, WebhookOptions>,
     /// The effective configuration, secrets left out, for `runner.started`.
     pub config: Json,
     /// What was mended when the log was opened, for `runner.started`.

@@ -3,7 +3,7 @@
 use moonlog_core::{
     decide::Refusal,
     error_info::ErrorInfo,
-    event::{ForkRef, RetryPolicy},
+    event::{ForkRef, JobRetryPolicy},
     id::{Hash, JobId, SessionId},
     json::Json,
     log::{AppendError, Poisoned, ReadError},
@@ -46,7 +46,7 @@ pub struct Submit {
     /// From its first start to its end.
     pub timeout_ms: Option<u64>,
     /// When and how often the whole job is tried again.
-    pub retry: Option<RetryPolicy>,
+    pub retry: Option<JobRetryPolicy>,
     /// How many tokens its agents may use.
     pub budget_tokens: Option<u64>,
     /// At most one job of a key runs at a time.
@@ -68,6 +68,8 @@ pub struct Retry {
     pub script: Option<ScriptSource>,
     /// Other arguments; the job's own where absent.
     pub args: Option<Json>,
+    /// The same key for the same job and script is answered with the first new job.
+    pub idempotency_key: Option<String>,
 }
 
 /// How a job is forked.
@@ -228,6 +230,19 @@ pub enum CommandError {
     /// The server takes nothing now.
     #[error("{0}")]
     Unavailable(ErrorInfo),
+}
+
+impl CommandError {
+    /// The stable code of the error.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NoSuchJob => "no_such_job",
+            Self::Submit(error) => error.code(),
+            Self::NotFound(error) | Self::Conflict(error) | Self::Invalid(error) | Self::Unavailable(error) => {
+                &error.code
+            }
+        }
+    }
 }
 
 /// Why a runner did not start.

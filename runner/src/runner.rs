@@ -1,19 +1,22 @@
 //! The runner as its clients see it.
 
 use crate::{
-    agent::{self, LiveAgents, Meters, model::Models},
+    agent::{self, CallIds, Families, LiveAgents, Metered, model::Models},
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
     process::{ProcessTable, Processes, lost},
     projector,
+    rate::{self, ModelRates, StartRates},
     request::StartError,
     reuse::SharedResults,
     schedule,
+    session::{self, Stirred},
     sources::{Source, Sources},
     submit::Admission,
     tool::Tools,
     waiters::Waiters,
+    webhook::Workers,
     workspace::Workspaces,
 };
 use moonlog_core::{
@@ -22,10 +25,14 @@ use moonlog_core::{
     id::{Hash, JobId},
     log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
+    time::Timestamp,
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
@@ -52,6 +59,16 @@ pub struct QueueView {
     pub concurrency: usize,
     /// How many may be queued.
     pub capacity: usize,
+    /// How many may start in a minute; 0: any number.
+    pub rate_per_minute: u64,
+    /// How many of one concurrency key may; 0: any number.
+    pub key_rate_per_minute: u64,
+    /// How many were started within the last minute, where that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_in_minute: Option<u64>,
+    /// When the next may start, where the rate keeps it from starting now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_start_at: Option<Timestamp>,
 }
 
 /// Takes jobs and runs them. A handle: clones are the same runner.
@@ -75,10 +92,20 @@ pub(crate) struct Inner {
     /// Agents that run.
     pub(crate) agents: LiveAgents,
     /// Tokens of jobs that have agents.
-    pub(crate) meters: Meters,
+    pub(crate) metered: Metered,
+    /// Ids of tool calls of jobs that have agents.
+    pub(crate) call_ids: CallIds,
+    /// Sessions that may have to be woken.
+    pub(crate) stirred: Stirred,
+    /// How many agents these have.
+    pub(crate) families: Families,
     pub(crate) admission: Admission,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
+    /// How many jobs were started within a minute.
+    pub(crate) start_rates: Mutex<StartRates>,
+    /// How often models were asked within a minute.
+    pub(crate) model_rates: Arc<ModelRates>,
     pub(crate) sources: Sources,
     /// Whether a thread's other tasks can be moved to another thread.
     pub(crate) moves_tasks: bool,
@@ -86,8 +113,12 @@ pub(crate) struct Inner {
     pub(crate) shared: SharedResults,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Agents that are spawned by one job come one after the other.
+    pub(crate) spawning: Locks,
     /// Told when a schedule is set or removed.
     pub(crate) schedules_changed: Notify,
+    /// What posts events.
+    pub(crate) webhooks: Workers,
     /// Permits to keep a virtual machine while its job waits.
     idle_machines: Arc<Semaphore>,
     dispatcher: mpsc::UnboundedSender<Message>,
@@ -165,14 +196,18 @@ impl Inner {
             config: self.options.config.clone(),
             repaired: self.options.repaired.clone(),
         };
-        self.append_system(EventBody::RunnerStarted(started)).await?;
+        let mut bodies = vec![EventBody::RunnerStarted(started)];
+        if self.options.resume_jobs {
+            bodies.extend(self.webhooks_configured());
+        }
+        self.append_system(bodies).await?;
         Ok(())
     }
 
     /// Records that the server stops.
     async fn record_stop(&self) {
         let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
-        match self.append_system(EventBody::RunnerStopped(stopped)).await {
+        match self.append_system(vec![EventBody::RunnerStopped(stopped)]).await {
             Ok(position) => {
                 let _ = self.applied(position).await;
             }
@@ -180,8 +215,9 @@ impl Inner {
         }
     }
 
-    async fn append_system(&self, body: EventBody) -> Result<u64, StartError> {
-        let append = Append { stream: StreamId::System, expected: Expected::Any, events: vec![body.into()] };
+    async fn append_system(&self, bodies: Vec<EventBody>) -> Result<u64, StartError> {
+        let events = bodies.into_iter().map(NewEvent::from).collect();
+        let append = Append { stream: StreamId::System, expected: Expected::Any, events };
         let position = self.log.append(append)?.last_position;
         self.log.durable(position).await?;
         Ok(position)
@@ -209,7 +245,10 @@ impl Runner {
         let inner = Arc::new(Inner {
             models: Models::new(options.agents.models.clone()),
             agents: LiveAgents::default(),
-            meters: Meters::default(),
+            metered: Metered::new(log.head()),
+            call_ids: CallIds::default(),
+            stirred: Stirred::default(),
+            families: Families::default(),
             shared: SharedResults::new(options.cache.clone(), views.applied()),
             tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
             workspaces,
@@ -217,10 +256,14 @@ impl Runner {
             processes,
             admission: Admission::default(),
             waiters,
+            start_rates: Mutex::new(StartRates::new(&options.queues)),
+            model_rates: Arc::new(ModelRates::new(&options.agents.models, options.clock.clone())),
             sources: Sources::default(),
             moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
+            spawning: Locks::default(),
             schedules_changed: Notify::new(),
+            webhooks: Workers::default(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
             library,
@@ -249,10 +292,18 @@ impl Runner {
             inner.views.advance(&events);
         }
         inner.waiters.advance(inner.views.applied());
+        {
+            let mut starts = inner.start_rates.lock().unwrap_or_else(PoisonError::into_inner);
+            rate::recover(&inner.log, &inner.views, (inner.options.clock)(), &mut starts, &inner.model_rates)?;
+        }
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
         if inner.options.concurrency > 0 && inner.options.resume_jobs {
             tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+            tokio::spawn(session::wake_sessions(inner.clone(), stopped.clone()));
+        }
+        if inner.options.concurrency > 0 && inner.options.resume_jobs && inner.log.is_poisoned().is_none() {
+            Workers::begin(&inner);
         }
         if inner.options.concurrency > 0 {
             inner.workspaces.begin(stopped.clone());
@@ -331,6 +382,8 @@ impl Runner {
     /// The queues as they stand: those of the configuration, and those that have jobs.
     pub fn queues(&self) -> Vec<QueueView> {
         let options = &self.inner.options;
+        let now = (options.clock)();
+        let mut rates = self.inner.start_rates.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.views.with(|projection| {
             let mut names: std::collections::BTreeSet<String> = options.queues.keys().cloned().collect();
             names.insert("default".into());
@@ -346,6 +399,10 @@ impl Runner {
                         running: queue.map_or(0, |queue| queue.running as usize),
                         concurrency: limits.concurrency,
                         capacity: limits.capacity,
+                        rate_per_minute: limits.rate_per_minute,
+                        key_rate_per_minute: limits.key_rate_per_minute,
+                        started_in_minute: rates.started_in_minute(&name, now),
+                        next_start_at: rates.queue_free_at(&name, now),
                         name,
                     }
                 })
@@ -364,6 +421,7 @@ impl Runner {
             tracing::warn!("some jobs did not stop in time; they go on at the next start where their log ends");
         }
         inner.processes.shutdown().await;
+        inner.webhooks.end().await;
         if inner.options.concurrency > 0 {
             inner.record_stop().await;
         }

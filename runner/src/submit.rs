@@ -8,12 +8,12 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Cause, EventBody, JobLimits, JobSubmitted, NewEvent, ParentRef, RetryPolicy, StreamId},
+    event::{Cause, EventBody, JobLimits, JobRetryPolicy, JobSubmitted, NewEvent, ParentRef, StreamId},
     id::{Hash, JobId, SessionId},
     json::Json,
     log::{Append, AppendError, Expected},
 };
-use moonlog_scripts::{Entry, WorkflowInfo, check, prepare_args};
+use moonlog_scripts::{Entry, WorkflowInfo, check, link, prepare_args};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -90,7 +90,7 @@ struct ChildOptions {
     queue: Option<String>,
     priority: Option<i32>,
     timeout_ms: Option<u64>,
-    retry: Option<RetryPolicy>,
+    retry: Option<JobRetryPolicy>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }
@@ -129,7 +129,10 @@ impl Inner {
         if request.nesting == 0 {
             return Err(ErrorInfo::new(
                 "limit_nesting",
-                format!("`{}` was not started: this job may have no child jobs (limit nesting)", input.name),
+                format!(
+                    "`{}` was not started: the levels of child jobs are used up (limits.nesting in moonlog.toml)",
+                    input.name
+                ),
             ));
         }
         let submit = Submit {
@@ -255,9 +258,10 @@ impl Inner {
             },
             ScriptSource::Script { source, name } => {
                 check_size("script", source.len(), self.options.limits.source_bytes)?;
-                let hash = Hash::of(source.as_bytes());
                 let name = name.unwrap_or_else(|| "script".into());
-                let source: Arc<str> = source.into();
+                // With the modules that it requires, as they are now.
+                let source: Arc<str> = Arc::from(&*link(&source));
+                let hash = Hash::of(source.as_bytes());
                 let info = self.checked(hash, &name, &source).await?;
                 Ok(Script {
                     workflow: info.name.clone().unwrap_or(name),

@@ -9,6 +9,7 @@ mod readers;
 mod relay;
 mod schemathesis;
 mod server;
+pub mod sources;
 mod wait;
 
 pub use binary::moonlog;

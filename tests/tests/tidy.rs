@@ -1,54 +1,7 @@
 //! The shape of the project: who may name what, and what must be kept in step.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// All files below `folder` with this ending, with their texts; paths are relative to the workspace.
-fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
-    fn collect(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                if entry.file_name() != "target" {
-                    collect(&path, ending, found);
-                }
-            } else if path.to_string_lossy().ends_with(ending) {
-                found.push(path);
-            }
-        }
-    }
-    let root = workspace();
-    let mut found = Vec::new();
-    collect(&root.join(folder), ending, &mut found);
-    found.sort();
-    found
-        .into_iter()
-        .map(|path| {
-            let text = fs::read_to_string(&path).unwrap();
-            (path.strip_prefix(&root).unwrap().to_string_lossy().into_owned(), text)
-        })
-        .collect()
-}
-
-const ROOMS: [&str; 4] = ["core", "scripts", "runner", "api"];
-
-fn sources() -> Vec<(String, String)> {
-    ROOMS.iter().flat_map(|room| files(&format!("{room}/src"), ".rs")).collect()
-}
-
-/// Code without comments: a word in a comment names nothing.
-fn code(text: &str) -> String {
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
-}
+use moonlog_tests::sources::{ROOMS, code, files, sources, workspace};
+use std::{collections::BTreeSet, fs};
 
 fn naming(word: &str) -> BTreeSet<String> {
     let names = |text: &str| code(text).replace(&format!("self::{word}"), "").contains(word);

@@ -1,6 +1,10 @@
 //! What can be typed: commands, their options, and what `--help` says about them.
 
-pub use super::process_args::{Kill, Output, Ps};
+pub use super::{
+    agent_args::{Chat, Doctor},
+    bulk_args::{Errors, Many, Redeliver, Webhooks, Which},
+    process_args::{Kill, Output, Ps},
+};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -39,6 +43,8 @@ pub enum Command {
     Serve(Serve),
     /// Submit a workflow or a script file, show it while it runs, print its result
     Run(Run),
+    /// Converse with an agent
+    Chat(Chat),
     /// List jobs, newest first
     Jobs(Jobs),
     /// Show one job
@@ -73,6 +79,12 @@ pub enum Command {
     Output(Output),
     /// Send a signal to a process and its group
     Kill(Kill),
+    /// List webhooks with what they are owed, or show one
+    Webhooks(Webhooks),
+    /// Deliver events to a webhook once more
+    Redeliver(Redeliver),
+    /// Say what the codes of errors mean
+    Errors(Errors),
     /// List the workflows that can be run
     Workflows(Workflows),
     /// Check a script without running it
@@ -83,6 +95,8 @@ pub enum Command {
     Schedule(Schedule),
     /// Remove a schedule
     Unschedule(Unschedule),
+    /// Say what is wrong with this set-up
+    Doctor(Doctor),
     /// Print the effective configuration and where each value comes from
     Config(Config),
     /// Print a completion script for a shell
@@ -157,6 +171,12 @@ pub struct Jobs {
     /// Only jobs with this label
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Option<String>,
+    /// Only jobs of this queue
+    #[arg(long, value_name = "NAME")]
+    pub queue: Option<String>,
+    /// Only jobs that failed because they are out of attempts
+    #[arg(long)]
+    pub exhausted: bool,
     /// Only children of this job
     #[arg(long, value_name = "JOB")]
     pub parent: Option<String>,
@@ -190,12 +210,18 @@ pub struct Trace {
 
 /// `moonlog cancel`
 #[derive(Debug, Args)]
+#[command(after_help = "One job by its id, or all that fit --label, --state, --workflow and --queue.")]
 pub struct Cancel {
     /// The job
-    pub job: String,
+    #[arg(conflicts_with = "which")]
+    pub job: Option<String>,
+    #[command(flatten)]
+    pub which: Which,
     /// Why, for the log
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    #[command(flatten)]
+    pub many: Many,
 }
 
 /// `moonlog signal`
@@ -235,12 +261,24 @@ pub struct Approve {
 
 /// `moonlog retry`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "One job by its id, or all that fit --label, --state (failed where it is not named), --workflow, \
+--queue and --exhausted."
+)]
 pub struct Retry {
     /// The ended job
-    pub job: String,
+    #[arg(conflicts_with_all = ["which", "exhausted"])]
+    pub job: Option<String>,
+    #[command(flatten)]
+    pub which: Which,
+    /// Only jobs that are out of attempts
+    #[arg(long)]
+    pub exhausted: bool,
     /// Run this script instead of the job's own
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub script: Option<PathBuf>,
+    #[command(flatten)]
+    pub many: Many,
 }
 
 /// `moonlog fork`

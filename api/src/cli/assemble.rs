@@ -3,7 +3,7 @@
 use super::{
     connect::{address, locked},
     failure::Failure,
-    runner_options,
+    runner_options, webhook_options,
 };
 use crate::{
     config::{Config, Loaded},
@@ -53,6 +53,9 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
     let config = &loaded.config;
     let mut options = runner_options::of(loaded)?;
     options.resume_jobs = purpose == Purpose::Serve;
+    if purpose == Purpose::Serve {
+        webhook_options::check(config)?;
+    }
     if purpose == Purpose::Answer {
         options.concurrency = 0;
     }

@@ -56,23 +56,34 @@ fn run(cli: Cli) -> Result<Status, Failure> {
     match &command {
         Command::Completions(options) => return commands::completions::run(options),
         Command::Check(options) => return commands::check::run(options),
+        Command::Errors(options) => return commands::errors::run(options),
         Command::Replay(options) if commands::replay::is_bundle(&options.target) => {
             return commands::replay::run_bundle(options);
         }
         _ => {}
     }
-    let context = Context::load(global, flags(&command))?;
+    let context = Context::load(global, flags(&command));
+    if let Command::Doctor(options) = &command {
+        // It tells of a configuration that cannot be read, too.
+        let runtime = runtime()?;
+        let status = runtime.block_on(commands::doctor::run(context, options));
+        runtime.shutdown_background();
+        return status;
+    }
+    let context = context?;
     if let Command::Config(options) = &command {
         return commands::config::run(&context.loaded, options);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
+    let runtime = runtime()?;
     let status = runtime.block_on(serve_or_ask(&context, command));
     // A blocking task that hangs (a read of standard input) must not keep the command from ending.
     runtime.shutdown_background();
     status
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().map_err(|error| Failure::failed(format!("cannot start threads: {error}")))
 }
 
 /// The options of a command that override keys of the configuration.
@@ -98,12 +109,14 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
     }
     let purpose = match &command {
         Command::Run(options) if !options.detach => Purpose::Run,
+        Command::Chat(_) => Purpose::Run,
         _ => Purpose::Answer,
     };
     let connection = connect(context, purpose).await?;
     let client = &connection.client;
     let status = match &command {
         Command::Run(options) => commands::run::run(&connection, options).await,
+        Command::Chat(options) => commands::chat::run(&connection, options).await,
         Command::Jobs(options) => commands::jobs::run(client, options).await,
         Command::Trace(options) => commands::trace::run(client, options).await,
         Command::Show(options) => commands::show::run(client, options).await,
@@ -120,14 +133,20 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Ps(options) => commands::ps::run(client, options).await,
         Command::Output(options) => commands::process_output::run(client, options).await,
         Command::Kill(options) => commands::kill::run(client, options).await,
+        Command::Webhooks(options) => commands::webhooks::run(client, options).await,
+        Command::Redeliver(options) => commands::redeliver::run(client, options).await,
         Command::Workflows(options) => commands::workflows::run(client, options).await,
         Command::Schedules(options) => commands::schedules::run(client, options).await,
         Command::Schedule(options) => commands::schedule::run(client, options).await,
         Command::Unschedule(options) => commands::unschedule::run(client, options).await,
         // Dispatched before there was a connection.
-        Command::Serve(_) | Command::Verify(_) | Command::Check(_) | Command::Config(_) | Command::Completions(_) => {
-            Ok(Status::Done)
-        }
+        Command::Serve(_)
+        | Command::Verify(_)
+        | Command::Check(_)
+        | Command::Errors(_)
+        | Command::Config(_)
+        | Command::Completions(_)
+        | Command::Doctor(_) => Ok(Status::Done),
     };
     connection.close().await;
     status

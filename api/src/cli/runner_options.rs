@@ -1,6 +1,6 @@
 //! The configuration as the runner takes it.
 
-use super::{agent_options, failure::Failure};
+use super::{agent_options, failure::Failure, webhook_options};
 use crate::config::{Loaded, ToolsConfig};
 use moonlog_core::json::Json;
 use moonlog_runner::{
@@ -52,7 +52,14 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
     let http = HttpPolicy::new(http)
         .map_err(|error| Failure::failed(format!("cannot set up HTTP for scripts: {}", error.message)))?;
     let queue = |(name, queue): (&String, &crate::config::QueueConfig)| {
-        (name.clone(), QueueOptions { concurrency: queue.concurrency, capacity: size(queue.capacity) })
+        let options = QueueOptions {
+            concurrency: queue.concurrency,
+            capacity: size(queue.capacity),
+            rate_per_minute: queue.rate_per_minute,
+            key_rate_per_minute: queue.key_rate_per_minute,
+            ..QueueOptions::default()
+        };
+        (name.clone(), options)
     };
     let tools = tools(&config.tools)?;
     Ok(RunnerOptions {
@@ -88,6 +95,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         },
         cache: CacheOptions { max_bytes: config.cache.max_bytes, max_age_ms: ms(config.cache.max_age) },
         http,
+        webhooks: webhook_options::of(config),
         config: Json::from(loaded.values_json()),
         repaired: None,
         clock: system_clock(),

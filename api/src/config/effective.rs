@@ -128,6 +128,7 @@ impl Values {
                 concurrency: self.size(&format!("queues.{name}.concurrency")),
                 capacity: self.whole(&format!("queues.{name}.capacity")),
                 rate_per_minute: self.whole(&format!("queues.{name}.rate_per_minute")),
+                key_rate_per_minute: self.whole(&format!("queues.{name}.key_rate_per_minute")),
             };
             (name, queue)
         });
@@ -168,6 +169,7 @@ impl Values {
             agents: self.agents(),
             queues: queues.collect(),
             secrets,
+            webhooks: self.webhooks()?,
             cache: CacheConfig {
                 max_bytes: self.whole("cache.max_bytes"),
                 max_age: Duration::from_millis(self.whole("cache.max_age_ms")),
@@ -226,13 +228,15 @@ impl Values {
                 workspace_files: size("workspace_files"),
                 workspace_diff_bytes: limit("workspace_diff_bytes"),
                 labels: size("labels"),
+                bulk_jobs: size("bulk_jobs"),
             },
         })
     }
 
     /// The variables that `models.*.api_key_env` and the like name.
     fn key_variables(&self) -> Vec<String> {
-        let names_a_key = |path: &KeyPath| path.last().is_some_and(|name| name.ends_with("_key_env"));
+        let names_a_key =
+            |path: &KeyPath| path.last().is_some_and(|name| name.ends_with("_key_env") || name == "secret_env");
         let variables = self.0.iter().filter(|(path, _)| names_a_key(path));
         variables
             .filter_map(|(_, (value, _))| match value {
@@ -272,7 +276,10 @@ impl Values {
                     ("secrets", Some("env"), Value::Text(variable)) => {
                         json!(format!("{variable} ({})", if env.contains_key(variable) { "set" } else { "not set" }))
                     }
-                    ("models", Some("api_key_env"), Value::Text(variable)) => {
+                    // Whoever knows all of it may post there.
+                    ("webhooks", Some("url"), Value::Text(url)) => json!(without_path(url)),
+                    ("models", Some("api_key_env"), Value::Text(variable))
+                    | ("webhooks", Some("secret_env"), Value::Text(variable)) => {
                         json!(format!("{variable} ({})", if env.contains_key(variable) { "set" } else { "not set" }))
                     }
                     (_, _, value) => value.to_json(),
@@ -315,6 +322,13 @@ impl Values {
             _ => Vec::new(),
         }
     }
+}
+
+/// An address up to its host.
+fn without_path(url: &str) -> String {
+    let Ok(url) = reqwest::Url::parse(url) else { return "(not shown)".into() };
+    let rest = if url.path().len() > 1 || url.query().is_some() { "/…" } else { "/" };
+    format!("{}{rest}", url.origin().ascii_serialization())
 }
 
 /// A path as the user wrote it, with `~` for the home folder.

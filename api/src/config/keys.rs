@@ -23,6 +23,8 @@ const fn unset(path: &'static str, kind: Kind, doc: &'static str) -> Key {
 const ANY: u64 = u64::MAX;
 const MAX_MS: u64 = 365 * 24 * 3_600_000;
 const MAX_BYTES: u64 = 1 << 40;
+/// Each of these is remembered for a minute.
+const RATE_MAX: u64 = 1_000_000;
 
 /// All keys, in the order in which they are printed.
 pub(super) const KEYS: &[Key] = &[
@@ -67,7 +69,18 @@ pub(super) const KEYS: &[Key] = &[
     key("defaults.queue", Text, "default", "the queue of jobs that name none"),
     key("queues.*.concurrency", Whole(1, 100_000), "64", "jobs of this queue that may be running at once"),
     key("queues.*.capacity", Whole(1, ANY), "100_000", "jobs that may be queued; beyond it submissions get 429"),
-    key("queues.*.rate_per_minute", Whole(0, ANY), "0", "jobs that may start in a minute; 0: any number"),
+    key(
+        "queues.*.rate_per_minute",
+        Whole(0, RATE_MAX),
+        "0",
+        "jobs that may start in any minute, restarts included and each attempt counted; 0: any number",
+    ),
+    key(
+        "queues.*.key_rate_per_minute",
+        Whole(0, RATE_MAX),
+        "0",
+        "jobs of one `concurrency_key` that may start in it in any minute; 0: any number",
+    ),
     unset("secrets.*.env", Text, "the variable that holds what secret(name) stands for"),
     key("secrets.*.hosts", Texts, "", "where http may send it"),
     key("secrets.*.commands", Texts, "", "which commands may get it"),
@@ -82,6 +95,18 @@ pub(super) const KEYS: &[Key] = &[
     key("models.*.idle_timeout_ms", Whole(1, MAX_MS), "60_000", "how long an answer may fall silent"),
     key("models.*.request_timeout_ms", Whole(1, MAX_MS), "600_000", "how long an answer may take"),
     key("models.*.max_retries", Whole(0, 100), "4", "how often a request that failed is made again"),
+    key(
+        "models.*.requests_per_minute",
+        Whole(0, RATE_MAX),
+        "0",
+        "requests that may be made in any minute, restarts included and each try counted; more wait. 0: any number",
+    ),
+    key(
+        "models.*.tokens_per_minute",
+        Whole(0, ANY),
+        "0",
+        "tokens that requests may use in any minute, prompt and completion; more wait. 0: any number",
+    ),
     unset("models.*.prices.prompt", Number, "per million prompt tokens"),
     unset("models.*.prices.cached", Number, "per million prompt tokens from the provider's cache"),
     unset("models.*.prices.completion", Number, "per million completion tokens"),
@@ -94,10 +119,64 @@ pub(super) const KEYS: &[Key] = &[
         "70",
         "how full a model's context gets before it is compacted; 0: never",
     ),
+    key(
+        "agents.concurrency",
+        Whole(1, 100_000),
+        "100",
+        "agents of a job and its children that run at once; more wait for their turn",
+    ),
     key("agents.subagents_max", Whole(0, 1_000), "8", "agents that a job's agents may have running at once"),
     key("agents.subagent_depth", Whole(0, 16), "2", "how deep agents may spawn agents"),
-    unset("webhooks.*.url", Text, "where events are posted"),
-    key("webhooks.*.types", Texts, "", "which events"),
+    key("agents.check_command", Text, "", "run after a turn of an agent in which files were changed, such as a build"),
+    key("agents.check_timeout_ms", Whole(1, MAX_MS), "120_000", "how long the check command may take"),
+    key(
+        "agents.check_output_max_bytes",
+        Whole(64, MAX_BYTES),
+        "8_192",
+        "what of a failed check's output an agent is told: its beginning and its end",
+    ),
+    key(
+        "agents.wake",
+        OneOf(&["no", "yes"]),
+        "no",
+        "whether idle sessions are woken by what their agents left running",
+    ),
+    key(
+        "agents.wakes_max",
+        Whole(0, 1_000_000),
+        "16",
+        "how often a session is woken before somebody says something in it again",
+    ),
+    unset("webhooks.*.url", Text, "where `moonlog serve` posts events"),
+    key(
+        "webhooks.*.types",
+        Texts,
+        "",
+        "which events: names and prefixes such as `job.*`; the end of each job if empty",
+    ),
+    unset("webhooks.*.secret_env", Text, "the variable that holds what posts are signed with, such as whsec_..."),
+    key("webhooks.*.timeout_ms", Whole(1, MAX_MS), "15_000", "how long one post may take"),
+    key("webhooks.*.max_attempts", Whole(1, 1_000), "12", "how often an event is posted before it counts as failed"),
+    key(
+        "webhooks.*.backoff_ms",
+        Whole(1, MAX_MS),
+        "5_000",
+        "before the second post; each further wait is twice as long",
+    ),
+    key("webhooks.*.backoff_max_ms", Whole(1, MAX_MS), "3_600_000", "the longest such wait"),
+    key("webhooks.*.concurrency", Whole(1, 1_000), "4", "posts to it at once"),
+    key(
+        "webhooks.*.window",
+        Whole(1, 100_000),
+        "256",
+        "deliveries that wait for another post; while there are so many, further events wait in the log",
+    ),
+    key(
+        "webhooks.*.inline_max_bytes",
+        Whole(0, MAX_BYTES),
+        "262_144",
+        "an event's data as it is posted; larger is posted as a reference to /v1/blobs",
+    ),
     key("tools.ask", Texts, "", "tool calls that need approval, such as `execute:rm *`"),
     key("tools.allow", Texts, "", "tool calls that need none"),
     key("tools.deny", Texts, "", "tool calls that are refused"),
@@ -157,6 +236,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.workspace_files", Whole(1, 100_000), "2_000", "changed files of a workspace that are known and listed"),
     key("limits.workspace_diff_bytes", Whole(0, MAX_BYTES), "1_048_576", "a changed file that is shown with a diff"),
     key("limits.labels", Whole(0, 1_000), "64", "labels of a job"),
+    key("limits.bulk_jobs", Whole(1, 100_000), "1_000", "jobs that one request cancels or runs again"),
 ];
 
 /// A known key that a path of segments names, with the segments that stand at its stars.

@@ -1,5 +1,5 @@
 //! The configuration: what can be set (`keys`), with which values (`value`), how file, environment and flags are laid
-//! over each other (`load`), `models` what is configured of models, what that comes to (`effective`), the typed result that the rest of moonlog gets (`settings`), and how `moonlog config`
+//! over each other (`load`), `models` and `webhooks` what is configured of those, what that comes to (`effective`), the typed result that the rest of moonlog gets (`settings`), and how `moonlog config`
 //! prints it (`show`), and which variables are moonlog's (`variables`). Nothing here starts or opens anything but the configuration's own files.
 
 mod effective;
@@ -11,6 +11,7 @@ mod settings;
 mod show;
 mod value;
 mod variables;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -23,3 +24,4 @@ pub use settings::{
     SecretConfig, Token, ToolsConfig, WorkspacesConfig,
 };
 pub use show::{Entry, Source};
+pub use webhooks::WebhookConfig;

@@ -1,6 +1,6 @@
 //! The configuration as the rest of moonlog gets it: every value there, of its type, within its bounds.
 
-use super::{AgentsConfig, ModelConfig};
+use super::{AgentsConfig, ModelConfig, WebhookConfig};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The effective configuration.
@@ -26,6 +26,8 @@ pub struct Config {
     pub queues: BTreeMap<String, QueueConfig>,
     /// What `secret(name)` may be, by name.
     pub secrets: BTreeMap<String, SecretConfig>,
+    /// Where events are posted, by name.
+    pub webhooks: BTreeMap<String, WebhookConfig>,
     /// What scripts may share.
     pub cache: CacheConfig,
     /// `http` in scripts.
@@ -136,6 +138,8 @@ pub struct QueueConfig {
     pub capacity: u64,
     /// Jobs that may start in a minute; 0: any number.
     pub rate_per_minute: u64,
+    /// Jobs of one concurrency key that may start in a minute; 0: any number.
+    pub key_rate_per_minute: u64,
 }
 
 /// `[secrets.NAME]`
@@ -232,4 +236,5 @@ pub struct LimitsConfig {
     pub workspace_files: usize,
     pub workspace_diff_bytes: u64,
     pub labels: usize,
+    pub bulk_jobs: usize,
 }

@@ -90,6 +90,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
         ("MOONLOG_QUEUES__BUILD__CAPACITY", "6"),
         ("MOONLOG_QUEUES__NEW__CAPACITY", "7"),
         ("MOONLOG_TOOLS__ALLOW", "a, b"),
+        ("MOONLOG_TOOLS__ASK", r#"["execute:cp a,b *", "c"]"#),
         ("MOONLOG_DATA", "/elsewhere"),
         ("MOONLOG_LOG", "debug"),
         ("MOONLOG_TEST_SEED", "1"),
@@ -99,6 +100,9 @@ fn flags_win_over_variables_and_those_over_the_file() {
     let config = &loaded.config;
     assert_eq!((config.runner.concurrency, config.runner.idle_evict.as_millis(), config.runner.warm_vms), (3, 20, 1));
     assert_eq!((config.queues["Build"].capacity, config.queues["new"].capacity), (6, 7));
+    let texts = |key: &str| loaded.entries.iter().find(|entry| entry.key == key).unwrap().value.clone();
+    assert_eq!(texts("tools.allow"), serde_json::json!(["a", "b"]));
+    assert_eq!(texts("tools.ask"), serde_json::json!(["execute:cp a,b *", "c"]));
     assert_eq!(source(&loaded, "runner.concurrency"), Source::Flag("--concurrency".into()));
     assert_eq!(config.log.folder, PathBuf::from("/elsewhere"));
     assert_eq!(source(&loaded, "log.folder"), Source::Variable("MOONLOG_DATA".into()));
@@ -112,6 +116,8 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[runner]\nconcurency = 1", &[], ":2: unknown key `runner.concurency`; did you mean `runner.concurrency`?"),
         ("[runer]\nconcurrency = 1", &[], ":1: unknown key `runer`; did you mean `runner`?"),
         ("[queues.a]\ncapasity = 1", &[], "did you mean `queues.a.capacity`?"),
+        ("runner = 5", &[], ":1: `runner` must be a table, and is the number 5"),
+        ("", &[("MOONLOG_TOOLS__ASK", "[a]")], "`tools.ask` must be"),
         ("zzzzzzzzzz = 1", &[], ":1: unknown key `zzzzzzzzzz`"),
         (
             "[runner]\nconcurrency = \"many\"",
@@ -182,4 +188,59 @@ fn the_token_comes_from_the_variable_or_the_file_and_is_never_shown() {
     }
     std::fs::write(&path, " \n").unwrap();
     assert!(load(&text, &[], &[]).unwrap_err().to_string().contains("which is empty"));
+}
+
+#[test]
+fn webhooks_say_where_they_post_and_what() {
+    let text = "[webhooks.done]\nurl = 'https://hooks.example.com/T0/hidden'\nsecret_env = 'HOOK'\n[webhooks.all]\nurl = \
+                'http://127.0.0.1:1/'\ntypes = ['*', 'job.c*']\nmax_attempts = 3\nwindow = 9";
+    let loaded = load(text, &[("HOOK", "whsec_c2VjcmV0")], &[]).unwrap();
+    let done = &loaded.config.webhooks["done"];
+    assert_eq!(done.types, ["job.completed", "job.failed", "job.cancelled", "job.timed_out"]);
+    assert_eq!((done.timeout.as_millis(), done.max_attempts, done.backoff.as_millis()), (15_000, 12, 5_000));
+    assert_eq!((done.backoff_max.as_secs(), done.concurrency, done.window), (3_600, 4, 256));
+    assert_eq!(done.inline_max_bytes, 262_144);
+    let all = &loaded.config.webhooks["all"];
+    assert_eq!((all.max_attempts, all.window), (3, 9));
+    assert!(all.types.iter().any(|kind| kind == "step.started"));
+    assert!(!all.types.iter().any(|kind| kind.starts_with("webhook.")), "a post is no reason for a post");
+    assert!(loaded.config.key_variables.contains(&"HOOK".to_owned()), "no child sees it");
+    let shown = format!("{:?}", loaded.entries);
+    assert!(!shown.contains("hidden") && !shown.contains("c2VjcmV0") && shown.contains("HOOK (set)"), "{shown}");
+    for (text, told) in [
+        ("[webhooks.w]\ntypes = ['job.failed']", "`webhooks.w.url` is not set"),
+        ("[webhooks.w]\nurl = 'ftp://x/'", "must be an address"),
+        ("[webhooks.w]\nurl = 'nowhere'", "must be an address"),
+        ("[webhooks.w]\nurl = 'http://x/'\ntypes = ['job.faild']", "did you mean `job.failed`?"),
+        ("[webhooks.w]\nurl = 'http://x/'\ntypes = ['webhook.*']", "other than webhook.*"),
+        ("[webhooks.w]\nurl = 'http://x/'\nmax_attempts = 0", "a whole number from 1"),
+        ("[webhooks.w]\nurl = 'http://x/'\nsecret = 'x'", "unknown key `webhooks.w.secret`"),
+    ] {
+        let said = load(text, &[], &[]).unwrap_err().to_string();
+        assert!(said.contains(told), "{said}");
+    }
+}
+
+#[test]
+fn rates_have_keys() {
+    let text = "[queues.slow]\nrate_per_minute = 5\nkey_rate_per_minute = 2\n[models.main]\nrequests_per_minute = 7\n\
+                tokens_per_minute = 100_000";
+    let config = load(text, &[("MOONLOG_LIMITS__BULK_JOBS", "10")], &[]).unwrap().config;
+    assert_eq!((config.queues["slow"].rate_per_minute, config.queues["slow"].key_rate_per_minute), (5, 2));
+    assert_eq!((config.queues["default"].rate_per_minute, config.queues["default"].key_rate_per_minute), (0, 0));
+    assert_eq!((config.models["main"].requests_per_minute, config.models["main"].tokens_per_minute), (7, 100_000));
+    assert_eq!(config.limits.bulk_jobs, 10);
+    assert!(load("[queues.q]\nrate_per_minute = 1_000_001", &[], &[]).is_err());
+}
+
+#[test]
+fn agents_are_configured() {
+    let defaults = load("", &[], &[]).unwrap().config.agents;
+    assert_eq!((defaults.check_command.as_str(), defaults.wake, defaults.wakes_max), ("", false, 16));
+    assert_eq!((defaults.check_timeout.as_millis(), defaults.check_output_max_bytes), (120_000, 8_192));
+    let text = "[agents]\ncheck_command = \"make\"\ncheck_timeout_ms = 500\nwake = \"yes\"\nwakes_max = 2";
+    let set = load(text, &[("MOONLOG_AGENTS__CHECK_OUTPUT_MAX_BYTES", "100")], &[]).unwrap().config.agents;
+    assert_eq!((set.check_command.as_str(), set.check_timeout.as_millis()), ("make", 500));
+    assert_eq!((set.check_output_max_bytes, set.wake, set.wakes_max), (100, true, 2));
+    assert!(load("[agents]\nwake = \"perhaps\"", &[], &[]).is_err());
 }

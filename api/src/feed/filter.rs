@@ -41,6 +41,13 @@ impl FromStr for Types {
     }
 }
 
+impl Types {
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.iter().copied()
+    }
+}
+
 /// What an event must be to be shown. What is not set is not asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {

@@ -37,6 +37,14 @@ impl App {
         }
     }
 
+    /// A job as answers show it.
+    ///
+    /// # Errors
+    /// As [`Self::job`].
+    pub fn view(&self, id: &JobId) -> Result<JobView, Problem> {
+        Ok(self.runner.shown(&*self.job(id)?))
+    }
+
     /// A job when it has ended, or as it stands when the time is up or the server stops.
     ///
     /// # Errors
@@ -46,10 +54,13 @@ impl App {
         let ended = tokio::select! {
             biased;
             ended = self.runner.wait(id, at_most) => ended,
-            () = super::serve::stopped(&mut stop) => return Ok(self.job(id)?.view()),
+            () = super::serve::stopped(&mut stop) => return self.view(id),
         };
         match ended {
-            Ok(Some(view)) => Ok(view),
+            Ok(Some(mut view)) => {
+                self.runner.explain(&mut view);
+                Ok(view)
+            }
             Ok(None) => Err(no_such_job(id)),
             Err(error) => Err(Problem::internal(&error)),
         }

@@ -36,5 +36,5 @@ pub async fn decide(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     let decision = if approved { Decision::Approved } else { Decision::Denied };
     let decided = app.runner.decide(&id, request.text(1), decision, by, note).await;
     decided.map_err(|error| command_refused(error, &id))?;
-    Ok(reply::json(StatusCode::OK, &app.job(&id)?.view()))
+    Ok(reply::json(StatusCode::OK, &app.view(&id)?))
 }

@@ -22,7 +22,7 @@ pub async fn cancel(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     let reason = fields.short_text("reason", REASON_MAX_BYTES);
     fields.finish()?;
     app.runner.cancel(&id, reason).await.map_err(|error| command_refused(error, &id))?;
-    Ok(reply::json(StatusCode::ACCEPTED, &app.job(&id)?.view()))
+    Ok(reply::json(StatusCode::ACCEPTED, &app.view(&id)?))
 }
 
 /// `POST /v1/jobs/{id}/signals/{name}`
@@ -35,17 +35,17 @@ pub async fn signal(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     fields.finish()?;
     let name = request.text(1);
     app.runner.signal(&id, name, payload, key).await.map_err(|error| command_refused(error, &id))?;
-    Ok(reply::json(StatusCode::ACCEPTED, &app.job(&id)?.view()))
+    Ok(reply::json(StatusCode::ACCEPTED, &app.view(&id)?))
 }
 
 /// `POST /v1/jobs/{id}/retry`
 pub async fn retry(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let id: JobId = request.segment(0, "no_such_job")?;
     let mut fields = request.fields(&app.options).await?;
-    let retry = Retry { script: submit::other_script(&mut fields), args: fields.json("args") };
+    let retry = Retry { script: submit::other_script(&mut fields), args: fields.json("args"), ..Retry::default() };
     fields.finish()?;
     let retried = app.runner.retry(&id, retry).await.map_err(|error| command_refused(error, &id))?;
-    Ok(located(reply::json(StatusCode::CREATED, &app.job(&retried)?.view()), &retried))
+    Ok(located(reply::json(StatusCode::CREATED, &app.view(&retried)?), &retried))
 }
 
 /// `POST /v1/jobs/{id}/fork`
@@ -57,5 +57,5 @@ pub async fn fork(app: Arc<App>, mut request: Request) -> Result<Response, Probl
     let fork = Fork { at, script: submit::other_script(&mut fields), args: fields.json("args") };
     fields.finish()?;
     let forked = app.runner.fork(&id, fork).await.map_err(|error| command_refused(error, &id))?;
-    Ok(located(reply::json(StatusCode::CREATED, &app.job(&forked)?.view()), &forked))
+    Ok(located(reply::json(StatusCode::CREATED, &app.view(&forked)?), &forked))
 }

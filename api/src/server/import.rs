@@ -22,5 +22,5 @@ pub async fn run(app: Arc<App>, mut request: Request) -> Result<Response, Proble
         .map_err(|error| Problem::bad_request("invalid_bundle", format!("the bundle cannot be read: {error}")))?;
     let named = bundle.header.job.clone();
     let id = app.runner.import(&bundle.script, bundle.events).await.map_err(|error| command_refused(error, &named))?;
-    Ok(located(reply::json(StatusCode::CREATED, &app.job(&id)?.view()), &id))
+    Ok(located(reply::json(StatusCode::CREATED, &app.view(&id)?), &id))
 }

@@ -38,8 +38,8 @@ pub async fn submit(app: Arc<App>, mut request: Request) -> Result<Response, Pro
             let view = app.wait(&id, wait).await?;
             (waited(&view), view)
         }
-        None if submitted.created => (StatusCode::CREATED, app.job(&id)?.view()),
-        None => (StatusCode::OK, app.job(&id)?.view()),
+        None if submitted.created => (StatusCode::CREATED, app.view(&id)?),
+        None => (StatusCode::OK, app.view(&id)?),
     };
     Ok(located(reply::json(status, &view), &id))
 }
@@ -52,7 +52,7 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
             let view = app.wait(&id, wait).await?;
             Ok(reply::json(waited(&view), &view))
         }
-        None => Ok(reply::json(StatusCode::OK, &app.job(&id)?.view())),
+        None => Ok(reply::json(StatusCode::OK, &app.view(&id)?)),
     }
 }
 
@@ -60,9 +60,13 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
 pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let query = &request.query;
     let filter = JobFilter {
+        session: None,
         state: query.parsed("state")?,
         workflow: query.text("workflow").map(str::to_owned),
-        label: query.parsed("label")?,
+        queue: query.text("queue").map(str::to_owned),
+        labels: query.parsed("label")?.into_iter().collect(),
+        exhausted: query.boolean("exhausted")?,
+        ended: None,
         parent: query.parsed("parent")?,
         since: query.parsed("since")?,
     };
@@ -77,7 +81,9 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         .await
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| Problem::internal(&error))?;
-    Ok(reply::page(&page.items, page.next.map(|next| next.to_string())))
+    let mut items = page.items;
+    items.iter_mut().for_each(|job| app.runner.explain(job));
+    Ok(reply::page(&items, page.next.map(|next| next.to_string())))
 }
 
 /// A page that ends early where its jobs have much to show: results may be megabytes each.

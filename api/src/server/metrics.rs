@@ -80,6 +80,11 @@ impl Metrics {
             gauge!("moonlog_queue_running", "queue" => queue.name.clone()).set(queue.running as f64);
             gauge!("moonlog_queue_paused", "queue" => queue.name).set(f64::from(u8::from(queue.paused)));
         }
+        for webhook in app.runner.webhooks() {
+            gauge!("moonlog_webhook_pending", "webhook" => webhook.name.clone()).set(webhook.pending as f64);
+            counter!("moonlog_webhook_delivered_total", "webhook" => webhook.name.clone()).absolute(webhook.delivered);
+            counter!("moonlog_webhook_failed_total", "webhook" => webhook.name).absolute(webhook.failed);
+        }
         gauge!("moonlog_http_connections").set(self.connections.load(Ordering::Relaxed) as f64);
         gauge!("moonlog_feeds_open").set(app.feeds.stats().open() as f64);
         counter!("moonlog_feed_events_total").absolute(app.feeds.stats().events());

@@ -114,6 +114,8 @@ fn parameter(name: &str, place: &str) -> Value {
         "status" => (reference("SessionStatus"), "Sessions with this status."),
         "workflow" => (json!({ "type": "string" }), "Jobs of this workflow."),
         "label" => (json!({ "type": "string" }), "Jobs with this label: `name` or `name=value`."),
+        "queue" => (json!({ "type": "string" }), "Jobs of this queue."),
+        "exhausted" => (json!({ "type": "boolean" }), "Failed jobs that are out of attempts, or all others."),
         "parent" => (json!({ "type": "string", "format": "uuid" }), "Children of this job."),
         "since" => (json!({ "type": "string", "format": "date-time" }), "Jobs submitted then or later."),
         "after" => (

@@ -156,7 +156,7 @@ impl Problem {
         }
         let inner = &*self.0;
         let body = Body {
-            r#type: format!("urn:moonlog:problem:{}", inner.code),
+            r#type: format!("/v1/errors/{}", inner.code),
             title: reason(inner.status),
             status: inner.status.as_u16(),
             detail: &inner.detail,

@@ -3,7 +3,7 @@
 
 use super::{
     app::App,
-    approvals, blobs, commands, console, diff, events, health, import, jobs, messages, openapi,
+    approvals, blobs, bulk, commands, console, diff, errors, events, health, import, jobs, messages, openapi,
     problem::Problem,
     processes,
     query::Query,
@@ -11,7 +11,7 @@ use super::{
     reply::{self, Response},
     request::{BodyStream, Head, Request},
     routes::{Endpoint, Operation, ROUTES, Route},
-    schedules, sessions, state, tickets, tools, traces, verify, workflows,
+    schedules, sessions, state, tickets, tools, traces, verify, webhooks, workflows,
 };
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
@@ -98,6 +98,13 @@ fn dispatch(
 ) -> futures_util::future::BoxFuture<'static, Result<Response, Problem>> {
     match operation.endpoint {
         Endpoint::SubmitJob => jobs::submit(app, request).boxed(),
+        Endpoint::CancelJobs => bulk::cancel(app, request).boxed(),
+        Endpoint::RetryJobs => bulk::retry(app, request).boxed(),
+        Endpoint::ListErrors => errors::list(app, request).boxed(),
+        Endpoint::ShowError => errors::show(app, request).boxed(),
+        Endpoint::ListWebhooks => webhooks::list(app, request).boxed(),
+        Endpoint::ShowWebhook => webhooks::show(app, request).boxed(),
+        Endpoint::Redeliver => webhooks::redeliver(app, request).boxed(),
         Endpoint::ListJobs => jobs::list(app, request).boxed(),
         Endpoint::ShowJob => jobs::show(app, request).boxed(),
         Endpoint::CancelJob => commands::cancel(app, request).boxed(),
@@ -137,6 +144,7 @@ fn dispatch(
         Endpoint::CreateSession => sessions::create(app, request).boxed(),
         Endpoint::ListSessions => sessions::list(app, request).boxed(),
         Endpoint::ShowSession => sessions::show(app, request).boxed(),
+        Endpoint::ChangeSession => sessions::change(app, request).boxed(),
         Endpoint::CloseSession => sessions::close(app, request).boxed(),
         Endpoint::ListChanges => sessions::changes(app, request).boxed(),
         Endpoint::RevertChanges => sessions::revert(app, request).boxed(),

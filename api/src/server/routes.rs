@@ -33,6 +33,13 @@ pub enum Endpoint {
     OpenApi,
     SubmitJob,
     ListJobs,
+    CancelJobs,
+    RetryJobs,
+    ListErrors,
+    ShowError,
+    ListWebhooks,
+    ShowWebhook,
+    Redeliver,
     ShowJob,
     CancelJob,
     SignalJob,
@@ -75,6 +82,7 @@ pub enum Endpoint {
     CreateSession,
     ListSessions,
     ShowSession,
+    ChangeSession,
     CloseSession,
     ListChanges,
     RevertChanges,
@@ -140,9 +148,33 @@ pub const ROUTES: &[Route] = &[
                 .query(&["wait"])
                 .body("Submit")
                 .problems(&[404, 409, 422, 429]),
-            get(Endpoint::ListJobs, &[(200, "JobPage")], "List jobs, newest first")
-                .query(&["state", "workflow", "label", "parent", "since", "limit", "cursor"]),
+            get(Endpoint::ListJobs, &[(200, "JobPage")], "List jobs, newest first").query(&[
+                "state",
+                "workflow",
+                "queue",
+                "label",
+                "parent",
+                "since",
+                "exhausted",
+                "limit",
+                "cursor",
+            ]),
         ],
+    },
+    Route {
+        path: "/v1/jobs/cancel",
+        operations: &[
+            post(Endpoint::CancelJobs, &[(200, "BulkReport")], "Cancel the jobs that fit a filter").body("CancelJobs")
+        ],
+    },
+    Route {
+        path: "/v1/jobs/retry",
+        operations: &[post(
+            Endpoint::RetryJobs,
+            &[(200, "BulkReport")],
+            "Run the ended jobs that fit a filter again: those that failed, where it names no state",
+        )
+        .body("RetryJobs")],
     },
     Route {
         path: "/v1/jobs/{id}",
@@ -282,6 +314,32 @@ pub const ROUTES: &[Route] = &[
         ],
     },
     Route {
+        path: "/v1/webhooks",
+        operations: &[get(Endpoint::ListWebhooks, &[(200, "WebhookPage")], "List webhooks with what they are owed")
+            .query(&["limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/webhooks/{name}",
+        operations: &[get(Endpoint::ShowWebhook, &[(200, "Webhook")], "Show a webhook").problems(&[404])],
+    },
+    Route {
+        path: "/v1/webhooks/{name}/redeliver",
+        operations: &[post(Endpoint::Redeliver, &[(202, "Redelivering")], "Deliver events once more")
+            .body("Redeliver")
+            .problems(&[404, 409])],
+    },
+    Route {
+        path: "/v1/errors",
+        operations: &[get(Endpoint::ListErrors, &[(200, "ErrorCodePage")], "List the codes of errors")
+            .query(&["limit", "cursor"])],
+    },
+    Route {
+        path: "/v1/errors/{code}",
+        operations: &[
+            get(Endpoint::ShowError, &[(200, "ErrorCode")], "Show what the code of an error means").problems(&[404])
+        ],
+    },
+    Route {
         path: "/v1/workflows",
         operations: &[
             get(Endpoint::ListWorkflows, &[(200, "WorkflowPage")], "List workflows").query(&["limit", "cursor"])
@@ -348,7 +406,12 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/sessions/{id}",
-        operations: &[get(Endpoint::ShowSession, &[(200, "Session")], "Show a session as it stands").problems(&[404])],
+        operations: &[
+            get(Endpoint::ShowSession, &[(200, "Session")], "Show a session as it stands").problems(&[404]),
+            patch(Endpoint::ChangeSession, &[(200, "Session")], "Change a session: archive it, wake it, bound it")
+                .body("ChangeSession")
+                .problems(&[404, 409]),
+        ],
     },
     Route {
         path: "/v1/sessions/{id}/close",

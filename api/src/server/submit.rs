@@ -4,7 +4,7 @@ use super::{
     body::{Fields, kind},
     problem::{FieldError, Problem},
 };
-use moonlog_core::{event::RetryPolicy, id::Hash};
+use moonlog_core::{event::JobRetryPolicy, id::Hash};
 use moonlog_runner::{CommandError, ScriptSource, Submit, SubmitError};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,6 +14,9 @@ const KEY_MAX_BYTES: usize = 512;
 /// The longest name, in bytes.
 pub const NAME_MAX_BYTES: usize = 256;
 const LABEL_MAX_BYTES: usize = 1024;
+/// How many codes a retry policy may name, and how long each may be.
+const CODES_MAX: usize = 100;
+const CODE_MAX_BYTES: usize = 100;
 /// JSON numbers up to here are the same in every language.
 const WHOLE_MAX: i64 = (1 << 53) - 1;
 
@@ -107,14 +110,37 @@ fn whole(fields: &mut Fields, name: &str, min: i64) -> Option<u64> {
     fields.whole(name, min..=WHOLE_MAX).and_then(|number| u64::try_from(number).ok())
 }
 
-fn retry(fields: &mut Fields) -> RetryPolicy {
+fn retry(fields: &mut Fields) -> JobRetryPolicy {
     let max = fields.whole("max", 1..=1_000_000_u32);
     let max = fields.required("max", max);
-    RetryPolicy {
+    JobRetryPolicy {
         max,
         backoff_ms: whole(fields, "backoff_ms", 0).unwrap_or(1_000),
         factor: fields.number("factor", 0.0..=1_000.0).unwrap_or(2.0),
         max_backoff_ms: whole(fields, "max_backoff_ms", 0).unwrap_or(60_000),
+        on: codes(fields, "on"),
+        not_on: codes(fields, "not_on"),
+    }
+}
+
+/// Codes of errors, or how they begin with a `*` behind it. Scripts throw codes of their own, so any name will do.
+fn codes(fields: &mut Fields, name: &str) -> Vec<String> {
+    let is_code = |code: &str| {
+        let code = code.strip_suffix('*').unwrap_or(code);
+        code.len() <= CODE_MAX_BYTES && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+    };
+    let Some(value) = fields.value(name) else { return Vec::new() };
+    let codes: Option<Vec<String>> = serde_json::from_value(value).ok();
+    match codes.filter(|codes| codes.len() <= CODES_MAX && codes.iter().all(|code| !code.is_empty() && is_code(code))) {
+        Some(codes) => codes,
+        None => {
+            let message = format!(
+                "must be a list of up to {CODES_MAX} error codes, such as [\"timeout\", \"limit_*\"]; `moonlog errors` lists \
+                 those there are"
+            );
+            fields.error(name, message);
+            Vec::new()
+        }
     }
 }
 
@@ -187,9 +213,21 @@ pub fn command_refused(error: CommandError, job: &dyn std::fmt::Display) -> Prob
         CommandError::NoSuchJob => super::app::no_such_job(job),
         CommandError::NotFound(error) => Problem::of(StatusCode::NOT_FOUND, &error),
         CommandError::Conflict(error) => Problem::of(StatusCode::CONFLICT, &error),
-        CommandError::Invalid(error) => Problem::of(StatusCode::BAD_REQUEST, &error),
+        CommandError::Invalid(error) => invalid(&error),
         CommandError::Unavailable(error) => unavailable(&error),
         CommandError::Submit(error) => refused(error),
+    }
+}
+
+/// A field of the command that is no good is named as those are that were no good when the body was read.
+fn invalid(error: &moonlog_core::error_info::ErrorInfo) -> Problem {
+    let details = error.details.as_ref().map(|details| details.to_value()).unwrap_or_default();
+    match (details["field"].as_str(), details["message"].as_str()) {
+        (Some(field), Some(message)) => {
+            let problem = Problem::new(StatusCode::BAD_REQUEST, error.code.clone(), error.message.clone());
+            problem.errors(vec![FieldError::new(field, message)])
+        }
+        _ => Problem::of(StatusCode::BAD_REQUEST, error),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     submit::script_error,
 };
 use moonlog_core::{id::Hash, json::Json};
-use moonlog_scripts::{Entry, Origin, Workflow, WorkflowInfo};
+use moonlog_scripts::{Entry, Library, Origin, Workflow, WorkflowInfo};
 use serde::Serialize;
 use std::sync::Arc;
 use warp::http::StatusCode;
@@ -65,16 +65,32 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let name = request.text(0).to_owned();
     let library = app.runner.library().clone();
     let wanted = name.clone();
-    let found = blocking(move || library.get(&wanted).ok_or_else(|| library.broken(&wanted))).await?;
+    let found = blocking(move || library.get(&wanted).ok_or_else(|| (library.broken(&wanted), broken_files(&library))));
+    let found = found.await?;
     match found {
         Ok(workflow) => Ok(reply::json(StatusCode::OK, &shown(&workflow))),
-        Err(Some(broken)) => {
+        Err((Some(broken), _)) => {
             let detail = format!("no workflow is named `{name}`: {} is broken", broken.origin);
             let errors = broken.problems.into_iter().map(script_error).collect();
             Err(Problem::not_found("no_such_workflow", detail).errors(errors))
         }
-        Err(None) => Err(Problem::not_found("no_such_workflow", format!("no workflow is named `{name}`"))),
+        // A broken file cannot say which name it would have.
+        Err((None, broken)) if !broken.is_empty() => {
+            let detail =
+                format!("no workflow is named `{name}`; it may be in a file that is broken: {}", broken.join(", "));
+            Err(Problem::not_found("no_such_workflow", detail))
+        }
+        Err((None, _)) => Err(Problem::not_found("no_such_workflow", format!("no workflow is named `{name}`"))),
     }
+}
+
+/// The files that are broken.
+fn broken_files(library: &Library) -> Vec<String> {
+    let broken = library.list().into_iter().filter_map(|entry| match entry {
+        Entry::Broken(broken) => Some(origin(&broken.origin)),
+        Entry::Workflow(_) => None,
+    });
+    broken.collect()
 }
 
 /// `POST /v1/workflows/check`: a script that is broken is what was asked about, and so no error of the request.
@@ -89,7 +105,7 @@ pub async fn check(app: Arc<App>, mut request: Request) -> Result<Response, Prob
         let text = format!("the script is larger than {limit} bytes (limits.script_source_bytes)");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text).with("limit_bytes", limit));
     }
-    let hash = Hash::of(script.as_bytes());
+    let hash = Hash::of(moonlog_scripts::link(&script).as_bytes());
     let report = match blocking(move || moonlog_scripts::check(&name, &script)).await? {
         Ok(info) => Report { ok: true, hash: Some(hash), workflow: Some(info), errors: Vec::new() },
         Err(problems) => {

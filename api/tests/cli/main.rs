@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod chat;
+mod doctor;
 mod followed;
+mod many;
 mod place;
 mod processes;
 mod replayed;

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod bulk;
 mod described;
+mod discovery;
+mod errors;
 mod feeds;
 mod guarded;
 mod jobs;
@@ -11,4 +14,6 @@ mod limits;
 mod place;
 mod raw;
 mod schedules;
+mod session_options;
 mod sessions;
+mod webhooks;

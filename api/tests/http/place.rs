@@ -36,13 +36,22 @@ pub struct Place {
 pub struct Settings {
     pub serve: ServeOptions,
     pub queues: Vec<(&'static str, QueueOptions)>,
+    /// Where workflows are looked for.
+    pub workflows: Vec<std::path::PathBuf>,
+    /// What else is different about the runner.
+    pub runner: fn(&mut RunnerOptions),
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let loaded = Config::load(Some("/dev/null".as_ref()), [], &[]).unwrap();
         let listen = ([127, 0, 0, 1], 0).into();
-        Self { serve: ServeOptions { listen, address_file: None, ..ServeOptions::of(&loaded.config) }, queues: vec![] }
+        Self {
+            serve: ServeOptions { listen, address_file: None, ..ServeOptions::of(&loaded.config) },
+            queues: vec![],
+            workflows: vec![],
+            runner: |_| {},
+        }
     }
 }
 
@@ -61,8 +70,9 @@ impl Place {
         let clock = system_clock();
         let (log, _) = Log::open(Arc::new(MemoryStorage::new()), LogOptions::new(move || clock())).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let options = runner_options(settings.queues, folder.path().join("worktrees"));
-        let runner = Runner::start(options, log, Library::new(vec![])).await.unwrap();
+        let mut options = runner_options(settings.queues, folder.path().join("worktrees"));
+        (settings.runner)(&mut options);
+        let runner = Runner::start(options, log, Library::new(settings.workflows)).await.unwrap();
         let token = settings.serve.token.as_ref().map(|token| token.reveal().to_owned());
         let served = serve(settings.serve, runner.clone()).await?;
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
@@ -117,6 +127,9 @@ pub async fn read(response: Response) -> (StatusCode, Value) {
     if status.is_client_error() || status.is_server_error() {
         assert_eq!(media, "application/problem+json", "{text}");
         assert_eq!(body["status"], status.as_u16(), "{text}");
+        let published = body["code"].as_str().and_then(moonlog_core::error_code::find);
+        let is_published = published.is_some_and(|code| code.status.contains(&status.as_u16()));
+        assert!(is_published, "core/src/error_code does not say that this code answers with {status}: {text}");
         for member in ["type", "title", "detail", "code"] {
             assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} of {text}");
         }
@@ -154,6 +167,7 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         workspaces: WorkspaceOptions::new(worktrees),
         http: HttpPolicy::new(http).unwrap(),
         config: Json::from_written("{}".into()),
+        webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
     }

@@ -136,7 +136,7 @@ macro_rules! event_types {
 }
 
 event_types! {
-    1 "job.submitted" JobSubmitted(Arc<JobSubmitted>),
+    1 "job.submitted" JobSubmitted(Arc<JobSubmitted>) schema 2 was { 1: job::JobSubmittedV1 },
     2 "job.started" JobStarted(JobStarted),
     3 "job.retry_scheduled" JobRetryScheduled(JobRetryScheduled),
     4 "job.continued" JobContinued(JobContinued),
@@ -147,7 +147,7 @@ event_types! {
     9 "job.emitted" JobEmitted(JobEmitted),
     10 "job.signalled" JobSignalled(JobSignalled),
     11 "job.cancel_requested" JobCancelRequested(JobCancelRequested),
-    12 "job.completed" JobCompleted(JobCompleted),
+    12 "job.completed" JobCompleted(JobCompleted) schema 2 was { 1: job::JobCompletedV1 },
     13 "job.failed" JobFailed(JobFailed),
     14 "job.cancelled" JobCancelled(JobCancelled),
     15 "job.timed_out" JobTimedOut(JobTimedOut),
@@ -164,7 +164,7 @@ event_types! {
     26 "chat.started" ChatStarted(ChatStarted),
     27 "chat.retry_scheduled" ChatRetryScheduled(ChatRetryScheduled),
     28 "chat.delta" ChatDelta(ChatDelta),
-    29 "chat.finished" ChatFinished(ChatFinished),
+    29 "chat.finished" ChatFinished(ChatFinished) schema 2 was { 1: chat::ChatFinishedV1 },
     30 "chat.compacted" ChatCompacted(ChatCompacted),
     31 "tool.started" ToolStarted(ToolStarted),
     32 "tool.finished" ToolFinished(ToolFinished),
@@ -194,6 +194,15 @@ event_types! {
     83 "workspace.failed" WorkspaceFailed(WorkspaceFailed),
     81 "workspace.orphan_found" WorkspaceOrphanFound(WorkspaceOrphanFound),
     82 "session.described" SessionDescribed(SessionDescribed),
+    70 "webhook.configured" WebhookConfigured(WebhookConfigured),
+    71 "webhook.delivered" WebhookDelivered(WebhookDelivered),
+    72 "webhook.retry_scheduled" WebhookRetryScheduled(WebhookRetryScheduled),
+    73 "webhook.failed" WebhookFailed(WebhookFailed),
+    74 "chat.waiting" ChatWaiting(ChatWaiting),
+    75 "session.configured" SessionConfigured(SessionConfigured),
+    76 "session.status_changed" SessionStatusChanged(SessionStatusChanged),
+    77 "session.wake_requested" SessionWakeRequested(SessionWakeRequested),
+    78 "session.woken" SessionWoken(SessionWoken),
 }
 
 impl EventBody {

@@ -1,14 +1,19 @@
 //! What the events of a job's life carry.
 
+use super::{
+    JobRetryPolicy, RetryPolicy,
+    chat::{ChatUsage, UsageV1},
+};
 use crate::{
     codec::{Decode, Encode},
+    cost::{self, Cost},
     error_info::ErrorInfo,
     id::{Hash, JobId, SessionId},
     json::Json,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// `job.submitted`: all that decides how the job will run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
@@ -50,7 +55,7 @@ pub struct JobSubmitted {
     pub concurrency_key: Option<String>,
     /// When and how often the whole job is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<RetryPolicy>,
+    pub retry: Option<JobRetryPolicy>,
     /// The submitter's own marks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -60,6 +65,54 @@ pub struct JobSubmitted {
     /// Whether its events were imported: nothing runs it here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub imported: bool,
+}
+
+/// What `job.submitted` was in schema 1: its retries went by no code.
+#[derive(Decode)]
+pub(super) struct JobSubmittedV1 {
+    workflow: String,
+    script_hash: Hash,
+    args: Json,
+    idempotency_key: Option<String>,
+    request_hash: Option<Hash>,
+    queue: String,
+    priority: i32,
+    run_at: Option<Timestamp>,
+    limits: JobLimits,
+    seed: u64,
+    parent: Option<ParentRef>,
+    resume_from: Option<JobId>,
+    forked_from: Option<ForkRef>,
+    concurrency_key: Option<String>,
+    retry: Option<RetryPolicy>,
+    labels: BTreeMap<String, String>,
+    session: Option<SessionId>,
+    imported: bool,
+}
+
+impl From<JobSubmittedV1> for Arc<JobSubmitted> {
+    fn from(old: JobSubmittedV1) -> Self {
+        Self::new(JobSubmitted {
+            workflow: old.workflow,
+            script_hash: old.script_hash,
+            args: old.args,
+            idempotency_key: old.idempotency_key,
+            request_hash: old.request_hash,
+            queue: old.queue,
+            priority: old.priority,
+            run_at: old.run_at,
+            limits: old.limits,
+            seed: old.seed,
+            parent: old.parent,
+            resume_from: old.resume_from,
+            forked_from: old.forked_from,
+            concurrency_key: old.concurrency_key,
+            retry: old.retry.map(Into::into),
+            labels: old.labels,
+            session: old.session,
+            imported: old.imported,
+        })
+    }
 }
 
 /// What a job may use.
@@ -92,45 +145,6 @@ pub struct ForkRef {
     pub job: JobId,
     /// The last version that is shared.
     pub at: u64,
-}
-
-/// When to try again, and how often. Attempt `n` waits `min(backoff_ms * factor^(n - 1), max_backoff_ms)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
-#[serde(deny_unknown_fields)]
-pub struct RetryPolicy {
-    /// Attempts in all, the first included.
-    pub max: u32,
-    /// The first wait.
-    #[serde(default = "default_backoff_ms")]
-    pub backoff_ms: u64,
-    /// What each wait is multiplied by for the next.
-    #[serde(default = "default_factor")]
-    pub factor: f64,
-    /// The longest wait.
-    #[serde(default = "default_max_backoff_ms")]
-    pub max_backoff_ms: u64,
-}
-
-const fn default_backoff_ms() -> u64 {
-    1_000
-}
-const fn default_factor() -> f64 {
-    2.0
-}
-const fn default_max_backoff_ms() -> u64 {
-    60_000
-}
-
-impl RetryPolicy {
-    /// How long to wait after attempt `attempt` (1-based) failed, or `None` where it was the last.
-    pub fn wait_ms_after(&self, attempt: u32) -> Option<u64> {
-        if attempt >= self.max {
-            return None;
-        }
-        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        let wait = self.backoff_ms as f64 * self.factor.max(0.0).powi(exponent);
-        Some(wait.min(self.max_backoff_ms as f64) as u64)
-    }
 }
 
 /// `job.started`: an attempt begins. Each attempt is a run of its own: its steps start anew.
@@ -253,6 +267,7 @@ pub struct JobCancelRequested {
 
 /// What a job used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(default)]
 pub struct JobUsage {
     /// Tokens sent to models.
     pub prompt_tokens: u64,
@@ -262,6 +277,29 @@ pub struct JobUsage {
     pub cached_tokens: u64,
     /// Of the completion's, those spent on reasoning.
     pub reasoning_tokens: u64,
+    /// What that cost, as far as the configuration gave prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Whether some of it is estimated, because a provider did not say.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+}
+
+impl JobUsage {
+    /// Tokens sent and received.
+    pub const fn tokens(&self) -> u64 {
+        self.prompt_tokens.saturating_add(self.completion_tokens)
+    }
+
+    /// Adds what a request has used.
+    pub fn add(&mut self, usage: &ChatUsage) {
+        self.prompt_tokens += usage.prompt_tokens;
+        self.completion_tokens += usage.completion_tokens;
+        self.cached_tokens += usage.cached_tokens;
+        self.reasoning_tokens += usage.reasoning_tokens;
+        self.cost = cost::sum(self.cost, usage.cost);
+        self.estimated |= usage.estimated;
+    }
 }
 
 /// `job.completed`
@@ -271,6 +309,22 @@ pub struct JobCompleted {
     pub result: Json,
     /// What it used.
     pub usage: JobUsage,
+}
+
+/// `job.completed` as it was stored at first.
+#[derive(Encode, Decode)]
+pub(super) struct JobCompletedV1 {
+    result: Json,
+    usage: UsageV1,
+}
+
+impl From<JobCompletedV1> for JobCompleted {
+    fn from(old: JobCompletedV1) -> Self {
+        let usage = ChatUsage::from(old.usage);
+        let mut all = JobUsage::default();
+        all.add(&usage);
+        Self { result: old.result, usage: all }
+    }
 }
 
 /// `job.failed`

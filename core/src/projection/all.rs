@@ -2,7 +2,7 @@
 
 use super::{
     ClientTokens, IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, ProcessPlaces, Processes, Queues,
-    Schedules, Sessions,
+    Schedules, Sessions, Webhooks,
 };
 use crate::{
     event::{Event, EventBody, StreamId},
@@ -21,6 +21,7 @@ pub struct Projection {
     pub(super) queues: Queues,
     pub(super) processes: Processes,
     pub(super) schedules: Schedules,
+    pub(super) webhooks: Webhooks,
     pub(super) sessions: Sessions,
     pub(super) keys: IdempotencyKeys,
     pub(super) tokens: ClientTokens,
@@ -47,6 +48,7 @@ impl Projection {
             self.places.apply(event);
         }
         self.sessions.apply(event);
+        self.webhooks.apply(event);
         match (&event.stream, &event.body) {
             (StreamId::Job(_), EventBody::JobSubmitted(_)) => self.job_submitted(event),
             (StreamId::Job(id), _) => self.job_event(id, event),
@@ -173,6 +175,11 @@ impl Projection {
     /// The schedules that are set.
     pub const fn schedules(&self) -> &Schedules {
         &self.schedules
+    }
+
+    /// The webhooks that are or were configured.
+    pub const fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// The sessions that are open, and those that were closed since the last checkpoint.

@@ -3,7 +3,7 @@
 use super::{JobState, JobStatus};
 use crate::{
     codec::{Decode, Encode},
-    id::JobId,
+    id::{JobId, SessionId},
     time::Timestamp,
 };
 use std::{collections::BTreeMap, str::FromStr};
@@ -54,44 +54,84 @@ impl FromStr for LabelFilter {
 pub struct JobFilter {
     /// Where they stand.
     pub state: Option<JobStatus>,
+    /// Whether they have ended.
+    pub ended: Option<bool>,
     /// Their workflow.
     pub workflow: Option<String>,
-    /// A label of theirs.
-    pub label: Option<LabelFilter>,
+    /// Their queue.
+    pub queue: Option<String>,
+    /// Labels of theirs, all of them.
+    pub labels: Vec<LabelFilter>,
     /// Their parent.
     pub parent: Option<JobId>,
+    /// The session that they run in.
+    pub session: Option<SessionId>,
     /// When they were submitted, at the earliest.
     pub since: Option<Timestamp>,
+    /// Whether they failed because they are out of attempts.
+    pub exhausted: Option<bool>,
 }
 
 impl JobFilter {
     /// Whether the job is wanted.
     pub fn fits(&self, job: &JobState) -> bool {
-        let parent = job.submitted.parent.as_ref().map(|parent| parent.job);
-        self.fits_facts(job.status, job.submitted_at, &job.submitted.workflow, parent, &job.submitted.labels)
+        self.fits_facts(&Facts {
+            status: job.status,
+            submitted_at: job.submitted_at,
+            workflow: &job.submitted.workflow,
+            queue: &job.submitted.queue,
+            session: job.submitted.session,
+            parent: job.submitted.parent.as_ref().map(|parent| parent.job),
+            labels: &job.submitted.labels,
+            is_exhausted: job.is_exhausted(),
+        })
+    }
+
+    /// Whether jobs that have ended can be wanted.
+    pub(super) fn wants_ended(&self) -> bool {
+        self.state.is_none_or(JobStatus::is_ended) && self.ended != Some(false)
     }
 
     pub(super) fn fits_stored(&self, job: &FilterParts) -> bool {
-        self.fits_facts(job.status, job.submitted_at, &job.workflow, job.parent, &job.labels)
+        self.fits_facts(&Facts {
+            status: job.status,
+            submitted_at: job.submitted_at,
+            workflow: &job.workflow,
+            queue: &job.queue,
+            session: job.session,
+            parent: job.parent,
+            labels: &job.labels,
+            is_exhausted: job.is_exhausted,
+        })
     }
 
-    fn fits_facts(
-        &self,
-        status: JobStatus,
-        submitted_at: Timestamp,
-        workflow: &str,
-        parent: Option<JobId>,
-        labels: &BTreeMap<String, String>,
-    ) -> bool {
-        self.state.is_none_or(|state| state == status)
-            && self.since.is_none_or(|since| submitted_at >= since)
-            && self.workflow.as_ref().is_none_or(|wanted| *wanted == *workflow)
-            && self.parent.is_none_or(|wanted| parent == Some(wanted))
-            && self.label.as_ref().is_none_or(|label| match (labels.get(&label.key), &label.value) {
-                (Some(is), Some(wanted)) => is == wanted,
-                (is, _) => is.is_some(),
-            })
+    fn fits_facts(&self, job: &Facts<'_>) -> bool {
+        let has = |label: &LabelFilter| match (job.labels.get(&label.key), &label.value) {
+            (Some(is), Some(wanted)) => is == wanted,
+            (is, _) => is.is_some(),
+        };
+        self.state.is_none_or(|state| state == job.status)
+            && self.ended.is_none_or(|wanted| wanted == job.status.is_ended())
+            && self.since.is_none_or(|since| job.submitted_at >= since)
+            && self.workflow.as_ref().is_none_or(|wanted| *wanted == *job.workflow)
+            && self.queue.as_ref().is_none_or(|wanted| *wanted == *job.queue)
+            && self.parent.is_none_or(|wanted| job.parent == Some(wanted))
+            && self.session.is_none_or(|wanted| job.session == Some(wanted))
+            && self.exhausted.is_none_or(|wanted| wanted == job.is_exhausted)
+            && self.labels.iter().all(has)
     }
+}
+
+/// What a filter asks of a job.
+struct Facts<'a> {
+    status: JobStatus,
+    submitted_at: Timestamp,
+    workflow: &'a str,
+    queue: &'a str,
+    session: Option<SessionId>,
+    parent: Option<JobId>,
+    labels: &'a BTreeMap<String, String>,
+    is_exhausted: bool,
 }
 
 /// What a filter asks of a job. Stored in front of an ended job's row, so that a list reads no more of those that it
@@ -101,8 +141,11 @@ pub(super) struct FilterParts {
     status: JobStatus,
     submitted_at: Timestamp,
     workflow: String,
+    queue: String,
     parent: Option<JobId>,
+    session: Option<SessionId>,
     labels: BTreeMap<String, String>,
+    is_exhausted: bool,
 }
 
 impl FilterParts {
@@ -111,8 +154,11 @@ impl FilterParts {
             status: job.status,
             submitted_at: job.submitted_at,
             workflow: job.submitted.workflow.clone(),
+            queue: job.submitted.queue.clone(),
             parent: job.submitted.parent.as_ref().map(|parent| parent.job),
+            session: job.submitted.session,
             labels: job.submitted.labels.clone(),
+            is_exhausted: job.is_exhausted(),
         }
     }
 }

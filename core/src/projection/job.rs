@@ -128,6 +128,13 @@ impl JobState {
         Some(state)
     }
 
+    /// Whether it failed because it is out of attempts: one that would have been tried again, had it any left.
+    pub fn is_exhausted(&self) -> bool {
+        let retry = self.submitted.retry.as_ref().filter(|_| self.status == JobStatus::Failed);
+        let code = self.error.as_ref().map_or("", |error| error.code.as_str());
+        retry.is_some_and(|retry| retry.is_exhausted(self.attempt, code))
+    }
+
     /// The arguments of the current run.
     pub fn args(&self) -> &Json {
         self.continued_args.as_ref().unwrap_or(&self.submitted.args)
@@ -249,6 +256,7 @@ impl JobState {
             | EventBody::ChatRetryScheduled(_)
             | EventBody::ChatDelta(_)
             | EventBody::ChatCompacted(_)
+            | EventBody::ChatWaiting(_)
             | EventBody::ToolStarted(_)
             | EventBody::ProcessOutput(_)
             | EventBody::ProcessBackgrounded(_)
@@ -265,13 +273,21 @@ impl JobState {
             | EventBody::WorkspaceFailed(_)
             | EventBody::WorkspaceOrphanFound(_)
             | EventBody::SessionDescribed(_)
+            | EventBody::SessionConfigured(_)
+            | EventBody::SessionStatusChanged(_)
+            | EventBody::SessionWakeRequested(_)
+            | EventBody::SessionWoken(_)
             | EventBody::ScheduleSet(_)
             | EventBody::ScheduleFired(_)
             | EventBody::ScheduleRemoved(_)
             | EventBody::RunnerStarted(_)
             | EventBody::RunnerStopped(_)
             | EventBody::QueuePaused(_)
-            | EventBody::QueueResumed(_) => {}
+            | EventBody::QueueResumed(_)
+            | EventBody::WebhookConfigured(_)
+            | EventBody::WebhookDelivered(_)
+            | EventBody::WebhookRetryScheduled(_)
+            | EventBody::WebhookFailed(_) => {}
         }
     }
 

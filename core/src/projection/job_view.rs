@@ -32,9 +32,12 @@ pub struct JobView {
     pub priority: i32,
     /// The attempt that runs or ran last; 0 before the first.
     pub attempt: u32,
+    /// Whether it failed because it is out of attempts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exhausted: bool,
     /// The phase that was entered last.
     pub phase: Option<Arc<str>>,
-    /// What it waits for.
+    /// What it waits for; of a queued job, what keeps it from starting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<JobWaiting>,
     /// The job and step that it is a child of.
@@ -82,6 +85,7 @@ impl JobState {
             queue: submitted.queue.clone(),
             priority: submitted.priority,
             attempt: self.attempt,
+            exhausted: self.is_exhausted(),
             phase: self.phase.clone(),
             waiting: self.waiting.as_deref().cloned(),
             parent: submitted.parent.clone(),

@@ -2,7 +2,7 @@
 //! anew from the log.
 //!
 //! ```text
-//! v/h           the head: schema number, position, paused queues, processes, schedules
+//! v/h           the head: schema number, position, paused queues, processes, schedules, webhooks
 //! v/l/<job id>  a job that has not ended
 //! v/e/<job id>  a job that has ended
 //! v/s/<id>      a session that is open, or whose workspace is still to be closed
@@ -36,7 +36,7 @@ use std::{
 
 /// The number of the rows' form. It rises with every change to what is stored here or folded into it; other numbers
 /// are not read.
-pub(super) const SCHEMA: u32 = 6;
+pub(super) const SCHEMA: u32 = 8;
 
 /// How many bytes, and how many keys, go into one write: a storage may let nothing else pass meanwhile, and the log's
 /// appends should not wait long.
@@ -58,6 +58,7 @@ struct Head {
     paused: Vec<String>,
     processes: u64,
     schedules: u64,
+    webhooks: u64,
 }
 
 /// What is known of the rows besides what is in them.
@@ -139,18 +140,22 @@ fn head_writes(all: &Projection) -> Result<Vec<Write>, CodecError> {
     let paused = all.queues.iter().filter(|(_, queue)| queue.paused).map(|(name, _)| name.to_string()).collect();
     let processes: Vec<_> = all.processes.iter().collect();
     let mut row = codec::encode(&SCHEMA)?;
-    let schedules = all.schedules.iter();
+    let (schedules, webhooks) = (all.schedules.iter(), all.webhooks.iter());
     row.extend(codec::encode(&Head {
         position: all.applied,
         paused,
         processes: processes.len() as u64,
         schedules: schedules.len() as u64,
+        webhooks: webhooks.len() as u64,
     })?);
     for process in processes {
         row.extend(codec::encode(&**process)?);
     }
     for schedule in schedules {
         row.extend(codec::encode(schedule)?);
+    }
+    for webhook in webhooks {
+        row.extend(codec::encode(webhook)?);
     }
     let mut writes = Vec::new();
     rows::put(HEAD_KEY.to_vec(), &row, &mut writes);
@@ -189,6 +194,9 @@ fn try_load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, LoadE
     }
     for _ in 0..head.schedules {
         all.schedules.restore(parts.next()?);
+    }
+    for _ in 0..head.webhooks {
+        all.webhooks.restore(parts.next()?);
     }
     for queue in &head.paused {
         all.queues.set_paused(queue, true);

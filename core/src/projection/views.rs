@@ -1,7 +1,7 @@
 //! The one read model of a server: the projection behind a lock, with what it has stored.
 
 use super::{
-    JobFilter, JobState, JobStatus, JobView, KeyUse, Page, ProcessPlace, Projection, TokenUse, job_row,
+    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, TokenUse, job_row,
     rows::{RowError, beginning},
     snapshot::{self, SaveError, Stored},
 };
@@ -166,8 +166,7 @@ impl Views {
         let wanted = limit.max(1).saturating_add(1);
         let mut found = self.with(|all| all.jobs_before(cursor, filter, wanted));
         // Those that have ended are stored.
-        let ended = filter.state.is_none_or(JobStatus::is_ended);
-        let looked = if ended { self.add_stored(&mut found, filter, cursor, wanted)? } else { None };
+        let looked = if filter.wants_ended() { self.add_stored(&mut found, filter, cursor, wanted)? } else { None };
         let more = found.len() == wanted;
         found.truncate(wanted - 1);
         let next = if more { found.last().map(|job| job.id) } else { looked };

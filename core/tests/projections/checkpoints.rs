@@ -73,7 +73,7 @@ fn assert_is_the_fold(views: &Views, log: &Log) {
     for filter in [
         JobFilter::default(),
         JobFilter { state: Some(JobStatus::Failed), ..JobFilter::default() },
-        JobFilter { workflow: Some("ship".into()), label: Some("team=t1".parse().unwrap()), ..JobFilter::default() },
+        JobFilter { workflow: Some("ship".into()), labels: vec!["team=t1".parse().unwrap()], ..JobFilter::default() },
     ] {
         let wanted: Vec<_> = ids
             .iter()
@@ -395,6 +395,8 @@ fn the_stored_form_is_this_one() {
             StreamId::Session(session_id(1)),
             vec![file_changed("a", "edited", "@@ -1 +1 @@\n-a\n+b\n", (Some(1), None)).into()],
         ),
+        (StreamId::System, vec![webhook_configured("h", &["job.completed"]).into()]),
+        (StreamId::System, vec![webhook_retry("h", 3, 1, 3).into(), webhook_failed("h", 4, 4).into()]),
         (
             StreamId::Session(session_id(2)),
             vec![session_created().into(), EventBody::SessionClosed(SessionClosed {}).into()],
@@ -407,5 +409,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"8d4cbde663a6923a56e406733cfa9c70d7ecadb954c5607280f79332eda986cf");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"8705cffc7df27b868c4eb7be092b606853ef6b68de0b920a73c42a8a9fc55442");
 }

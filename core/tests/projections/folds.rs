@@ -355,7 +355,7 @@ fn a_filter_takes_what_fits_all_of_it() {
     submission.labels = [("team".to_owned(), "a".to_owned())].into();
     submission.parent = Some(ParentRef { job: job_id(9), step: "w".into() });
     let state = job([EventBody::JobSubmitted(submission.into())]);
-    let label = |text: &str| JobFilter { label: Some(text.parse().unwrap()), ..JobFilter::default() };
+    let label = |text: &str| JobFilter { labels: vec![text.parse().unwrap()], ..JobFilter::default() };
     let cases = [
         (JobFilter::default(), true),
         (JobFilter { state: Some(JobStatus::Queued), ..JobFilter::default() }, true),
@@ -366,6 +366,12 @@ fn a_filter_takes_what_fits_all_of_it() {
         (JobFilter { parent: Some(job_id(8)), ..JobFilter::default() }, false),
         (JobFilter { since: Some(at(1_000)), ..JobFilter::default() }, true),
         (JobFilter { since: Some(at(1_001)), ..JobFilter::default() }, false),
+        (JobFilter { queue: Some("default".into()), ..JobFilter::default() }, true),
+        (JobFilter { queue: Some("other".into()), ..JobFilter::default() }, false),
+        (JobFilter { ended: Some(false), ..JobFilter::default() }, true),
+        (JobFilter { ended: Some(true), ..JobFilter::default() }, false),
+        (JobFilter { exhausted: Some(false), ..JobFilter::default() }, true),
+        (JobFilter { exhausted: Some(true), ..JobFilter::default() }, false),
         (label("team"), true),
         (label("team=a"), true),
         (label("team=b"), false),

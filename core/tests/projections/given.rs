@@ -65,6 +65,48 @@ pub fn file_changed(path: &str, op: &str, diff: &str, hashes: (Option<u8>, Optio
     })
 }
 
+pub fn webhook_configured(webhook: &str, types: &[&str]) -> EventBody {
+    let types = types.iter().map(|kind| (*kind).to_owned()).collect();
+    EventBody::WebhookConfigured(WebhookConfigured { webhook: webhook.into(), types })
+}
+
+pub fn webhook_delivered(webhook: &str, event: u64, recorded_until: u64) -> EventBody {
+    EventBody::WebhookDelivered(WebhookDelivered {
+        webhook: webhook.into(),
+        event,
+        id: "m".into(),
+        attempt: 1,
+        status: 204,
+        latency_ms: 1,
+        recorded_until,
+    })
+}
+
+pub fn webhook_retry(webhook: &str, event: u64, attempt: u32, recorded_until: u64) -> EventBody {
+    EventBody::WebhookRetryScheduled(WebhookRetryScheduled {
+        webhook: webhook.into(),
+        event,
+        id: "m".into(),
+        attempt,
+        wait_ms: 5_000,
+        status: Some(503),
+        error: (attempt > 0).then(|| ErrorInfo::new("webhook_status", "503")),
+        recorded_until,
+    })
+}
+
+pub fn webhook_failed(webhook: &str, event: u64, recorded_until: u64) -> EventBody {
+    EventBody::WebhookFailed(WebhookFailed {
+        webhook: webhook.into(),
+        event,
+        id: "m".into(),
+        attempt: 12,
+        status: None,
+        error: ErrorInfo::new("connect_failed", "no"),
+        recorded_until,
+    })
+}
+
 pub fn submission() -> JobSubmitted {
     JobSubmitted {
         workflow: "build".into(),

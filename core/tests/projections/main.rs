@@ -9,4 +9,6 @@ mod folds;
 mod given;
 mod history;
 mod session_history;
+mod session_phases;
 mod sessions;
+mod webhooks;

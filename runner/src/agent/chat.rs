@@ -3,9 +3,11 @@
 use super::{
     answer::Answer,
     deltas::{Channel, Deltas},
+    gate::Allowed,
     interrupt::{Interrupt, Why},
     model::{ChatRequest, Model, ModelError, Piece, Pieces},
     recorder::{Halt, Recorder},
+    tokens,
 };
 use futures_util::StreamExt;
 use moonlog_core::{
@@ -55,6 +57,7 @@ pub(super) async fn chat(
     recorder: &Recorder,
     model: &Model,
     request: ChatRequest,
+    allowed: Allowed,
     interrupt: &mut Interrupt,
     before: Vec<NewEvent>,
 ) -> Result<Chatted, Halt> {
@@ -70,6 +73,7 @@ pub(super) async fn chat(
     let mut chat = Chat {
         recorder,
         model,
+        allowed,
         interrupt,
         answer: Answer::default(),
         deltas: Deltas::new(turn),
@@ -94,6 +98,7 @@ fn hash(model: &Model, request: &ChatRequest) -> Hash {
 struct Chat<'a> {
     recorder: &'a Recorder,
     model: &'a Model,
+    allowed: Allowed,
     interrupt: &'a mut Interrupt,
     answer: Answer,
     deltas: Deltas,
@@ -105,9 +110,11 @@ struct Chat<'a> {
 impl Chat<'_> {
     async fn tries(&mut self, mut request: ChatRequest) -> Result<Ending, Halt> {
         loop {
-            let ending = self.attempt(Arc::new(request.clone())).await?;
-            if let Some(usage) = &self.answer.usage {
-                add(&mut self.usage, usage);
+            let sent = Arc::new(request.clone());
+            let ending = self.attempt(sent.clone()).await?;
+            if let Some(usage) = self.used(&sent, &ending) {
+                self.usage.add(&usage);
+                self.allowed.used(&self.model.name, &usage);
             }
             let ending = self.without_key(ending);
             let Ending::Failed(error) = &ending else { return Ok(ending) };
@@ -124,9 +131,22 @@ impl Chat<'_> {
                 () = tokio::time::sleep(wait) => {}
                 why = self.interrupt.wait() => return Ok(Ending::Interrupted(why)),
             }
+            match self.allowed.gate.clone().pass(self.recorder, self.model, request.turn, self.interrupt).await? {
+                Ok(allowed) => self.allowed = allowed,
+                Err(why) => return Ok(Ending::Interrupted(why)),
+            }
             self.answer = Answer::default();
             request.attempt += 1;
         }
+    }
+
+    /// What an attempt has used: as the provider says, else estimated where it has answered at all.
+    fn used(&self, request: &ChatRequest, ending: &Ending) -> Option<ChatUsage> {
+        let said = self.answer.usage.clone().filter(|usage| usage.prompt_tokens + usage.completion_tokens > 0);
+        let answered = *ending == Ending::Whole || self.answer.bytes() > 0;
+        let mut usage = said.or_else(|| answered.then(|| tokens::estimate(request, self.answer.bytes())))?;
+        usage.cost = self.model.options.prices.map(|prices| prices.cost_of(&usage));
+        Some(usage)
     }
 
     /// Servers like to repeat what they refuse: a key is never recorded.
@@ -261,12 +281,4 @@ impl Chat<'_> {
 pub(super) fn error_info(error: &ModelError) -> ErrorInfo {
     let info = ErrorInfo::new(error.code, error.message.clone());
     if error.retryable { info.retryable() } else { info }
-}
-
-/// Adds up usage.
-pub(super) fn add(sum: &mut ChatUsage, usage: &ChatUsage) {
-    sum.prompt_tokens += usage.prompt_tokens;
-    sum.completion_tokens += usage.completion_tokens;
-    sum.cached_tokens += usage.cached_tokens;
-    sum.reasoning_tokens += usage.reasoning_tokens;
 }

@@ -59,10 +59,18 @@ impl Keys {
         let Some(name) = self.held.remove(job) else { return Vec::new() };
         let Some(key) = self.keys.get_mut(&name) else { return Vec::new() };
         key.holder = None;
+        let first = self.first_of(&name);
+        self.forget_unused(&name);
+        first
+    }
+
+    /// What kept the jobs of a key from starting is over: of each queue the first in turn may contend for it, unless a job
+    /// holds it.
+    pub(super) fn first_of(&mut self, name: &str) -> Vec<Contender> {
+        let Some(key) = self.keys.get(name).filter(|key| key.holder.is_none()) else { return Vec::new() };
         let first: Vec<Contender> =
             key.waiting.iter().filter_map(|(queue, turns)| turns.first().map(|turn| (queue.clone(), *turn))).collect();
-        first.iter().for_each(|contender| self.let_go(&name, contender));
-        self.forget_unused(&name);
+        first.iter().for_each(|contender| self.let_go(name, contender));
         first
     }
 

@@ -12,6 +12,7 @@ mod turns;
 use crate::{
     job::{self, Leave, Poke},
     memory::Dropped,
+    rate::StartRates,
     runner::Inner,
 };
 use keys::{Contender, Keys};
@@ -21,7 +22,11 @@ use moonlog_core::{
     projection::{JobState, JobStatus, Projection},
     time::Timestamp,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 use timers::Timers;
 use tokio::sync::{mpsc, oneshot, watch};
 use turns::{Place, Ready, Turns};
@@ -53,6 +58,8 @@ pub(crate) struct Dispatcher {
     turns: Turns,
     keys: Keys,
     timers: Timers,
+    /// When jobs of which key may start again.
+    key_holds: BTreeSet<(Timestamp, String)>,
     residents: HashMap<JobId, Resident>,
     /// Whom to wake when a child ends.
     parents: HashMap<JobId, JobId>,
@@ -70,6 +77,7 @@ impl Dispatcher {
             turns,
             keys: Keys::default(),
             timers: Timers::default(),
+            key_holds: BTreeSet::new(),
             residents: HashMap::new(),
             parents: HashMap::new(),
             dropped: Dropped::default(),
@@ -262,7 +270,8 @@ impl Dispatcher {
 
     fn until_next_timer(&self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(60);
-        self.timers.next().map_or(LONGEST, |due| {
+        let hold = self.key_holds.first().map(|(until, _)| *until);
+        [self.timers.next(), self.turns.next_held(), hold].into_iter().flatten().min().map_or(LONGEST, |due| {
             let micros = due.as_micros().saturating_sub(self.now().as_micros()).max(0);
             Duration::from_micros(micros as u64).min(LONGEST)
         })
@@ -270,6 +279,14 @@ impl Dispatcher {
 
     fn fire_timers(&mut self) {
         let now = self.now();
+        while let Some((until, key)) = self.key_holds.pop_first() {
+            if until > now {
+                self.key_holds.insert((until, key));
+                break;
+            }
+            let contenders = self.keys.first_of(&key);
+            self.contend(contenders);
+        }
         while let Some(job) = self.timers.take_due(now) {
             if self.residents.contains_key(&job) {
                 continue;
@@ -290,7 +307,7 @@ impl Dispatcher {
         if self.shutdown.is_some() {
             return;
         }
-        while let Some((queue, turn, ready)) = self.turns.next() {
+        while let Some((queue, turn, ready)) = self.turns.next(self.now()) {
             let job = turn.2;
             match ready {
                 Ready::Start => self.start(job, queue, turn),
@@ -313,10 +330,30 @@ impl Dispatcher {
             let next = self.keys.dropped(&job, &queue);
             return self.contend(next);
         };
-        match &state.submitted.concurrency_key {
-            Some(key) if !self.keys.take(key, job) => self.keys.park(key, queue, turn),
-            _ => self.spawn(job, queue, true),
+        if let Some(key) = &state.submitted.concurrency_key {
+            let now = self.now();
+            if let Some(until) = self.rates(|rates| rates.key_free_at(&queue, key, now)) {
+                self.key_holds.insert((until, key.clone()));
+                return self.keys.park(key, queue, turn);
+            }
+            if !self.keys.take(key, job) {
+                return self.keys.park(key, queue, turn);
+            }
         }
+        if self.residents.contains_key(&job) {
+            return;
+        }
+        let (now, key) = (self.now(), state.submitted.concurrency_key.as_deref());
+        let until = self.rates(|rates| {
+            rates.started(&queue, key, now);
+            rates.queue_free_at(&queue, now)
+        });
+        self.turns.hold(&queue, until);
+        self.spawn(job, queue, true);
+    }
+
+    fn rates<T>(&self, look: impl FnOnce(&mut StartRates) -> T) -> T {
+        look(&mut self.inner.start_rates.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Begins a job's task, with a place or, where it is only to be closed, without.

@@ -1,7 +1,7 @@
 //! Whose turn it is: jobs that could go on, in the order in which they get places, and how many places are taken. Pure.
 
 use crate::options::QueueOptions;
-use moonlog_core::{id::JobId, projection::JobState};
+use moonlog_core::{id::JobId, projection::JobState, time::Timestamp};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
@@ -45,6 +45,8 @@ impl Place {
 struct Queue {
     limits: QueueOptions,
     paused: bool,
+    /// It starts no job before this time.
+    held_until: Option<Timestamp>,
     running: usize,
     /// Apart, since a paused queue passes over all of them.
     starts: BTreeMap<Turn, Ready>,
@@ -52,11 +54,12 @@ struct Queue {
 }
 
 impl Queue {
-    fn first(&self) -> Option<&Turn> {
+    fn first(&self, now: Timestamp) -> Option<&Turn> {
         if self.running >= self.limits.concurrency {
             return None;
         }
-        let starts = self.starts.keys().next().filter(|_| !self.paused);
+        let starts =
+            self.starts.keys().next().filter(|_| !self.paused && self.held_until.is_none_or(|until| until <= now));
         starts.into_iter().chain(self.others.keys().next()).min()
     }
 }
@@ -88,6 +91,17 @@ impl Turns {
         self.queue(&queue.into()).paused = paused;
     }
 
+    /// A queue starts no job before `until`, where it is held; those that it has started go on.
+    pub(super) fn hold(&mut self, queue: &Arc<str>, until: Option<Timestamp>) {
+        self.queue(queue).held_until = until;
+    }
+
+    /// When the first of the queues that are held and have jobs to start may do so.
+    pub(super) fn next_held(&self) -> Option<Timestamp> {
+        let held = self.queues.values().filter(|queue| !queue.starts.is_empty() && !queue.paused);
+        held.filter_map(|queue| queue.held_until).min()
+    }
+
     /// Whether the job waits for a place.
     pub(super) fn contains(&self, job: &JobId) -> bool {
         self.of.contains_key(job)
@@ -112,15 +126,17 @@ impl Turns {
     }
 
     /// Takes the first in turn over all queues that have a free place, if any place is free. The place is not taken yet.
-    pub(super) fn next(&mut self) -> Option<(Arc<str>, Turn, Ready)> {
+    pub(super) fn next(&mut self, now: Timestamp) -> Option<(Arc<str>, Turn, Ready)> {
         if self.running >= self.concurrency {
             return None;
         }
-        let firsts = self.queues.iter().filter_map(|(name, queue)| Some((*queue.first()?, name)));
+        let firsts = self.queues.iter().filter_map(|(name, queue)| Some((*queue.first(now)?, name)));
         let (turn, name) = firsts.min()?;
         let name = name.clone();
         self.of.remove(&turn.2);
         let queue = self.queue(&name);
+        // What was held is over, or this is none that it holds.
+        queue.held_until = queue.held_until.filter(|until| *until > now);
         let ready = queue.starts.remove(&turn).or_else(|| queue.others.remove(&turn))?;
         Some((name, turn, ready))
     }
@@ -147,14 +163,22 @@ mod tests {
     }
 
     fn turns(concurrency: usize) -> Turns {
-        let narrow = QueueOptions { concurrency: 1, capacity: 10 };
+        let narrow = QueueOptions { concurrency: 1, capacity: 10, ..QueueOptions::default() };
         Turns::new(concurrency, [("narrow".to_owned(), narrow)].into())
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::default().plus_ms(ms)
     }
 
     /// Which jobs come next, when each takes its place.
     fn all(turns: &mut Turns) -> Vec<u64> {
+        all_at(turns, at(0))
+    }
+
+    fn all_at(turns: &mut Turns, now: Timestamp) -> Vec<u64> {
         let mut order = Vec::new();
-        while let Some((queue, turn, _)) = turns.next() {
+        while let Some((queue, turn, _)) = turns.next(now) {
             turns.take_place(&queue);
             order.push(turn.1);
         }
@@ -195,15 +219,29 @@ mod tests {
     }
 
     #[test]
+    fn a_held_queue_starts_nothing_before_its_time() {
+        let mut turns = turns(10);
+        turns.hold(&"a".into(), Some(at(50)));
+        assert_eq!(turns.next_held(), None, "nothing waits");
+        turns.push("a".into(), turn(9, 1), Ready::Start);
+        turns.push("a".into(), turn(0, 2), Ready::Resume);
+        turns.push("b".into(), turn(0, 3), Ready::Start);
+        assert_eq!(turns.next_held(), Some(at(50)));
+        assert_eq!(all_at(&mut turns, at(49)), [2, 3]);
+        assert_eq!(all_at(&mut turns, at(50)), [1]);
+        assert_eq!(turns.next_held(), None);
+    }
+
+    #[test]
     fn a_job_stands_in_one_place_only() {
         let mut turns = turns(10);
         turns.push("a".into(), turn(0, 1), Ready::Start);
         turns.push("a".into(), turn(0, 1), Ready::Resume);
         assert!(turns.contains(&turn(0, 1).2));
-        assert!(matches!(turns.next(), Some((_, _, Ready::Resume))));
-        assert!(turns.next().is_none());
+        assert!(matches!(turns.next(at(0)), Some((_, _, Ready::Resume))));
+        assert!(turns.next(at(0)).is_none());
         turns.push("a".into(), turn(0, 1), Ready::Start);
         turns.remove(&turn(0, 1).2);
-        assert!(turns.next().is_none() && turns.of.is_empty());
+        assert!(turns.next(at(0)).is_none() && turns.of.is_empty());
     }
 }

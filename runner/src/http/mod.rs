@@ -9,4 +9,5 @@ mod resolver;
 
 pub use address::{AllowedNetwork, InvalidNetwork, is_public};
 pub use policy::{HttpOptions, HttpPolicy};
+pub(crate) use request::failure;
 pub use request::perform;

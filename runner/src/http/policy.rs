@@ -84,7 +84,7 @@ impl HttpPolicy {
         &self.inner.options
     }
 
-    pub(super) fn client(&self) -> Result<&Client, ErrorInfo> {
+    pub(crate) fn client(&self) -> Result<&Client, ErrorInfo> {
         if let Some(client) = self.inner.client.get() {
             return Ok(client);
         }
@@ -102,7 +102,7 @@ impl HttpPolicy {
     }
 
     /// Checks a host that is an address itself, which no resolver sees.
-    pub(super) fn check_host(&self, url: &Url) -> Result<(), ErrorInfo> {
+    pub(crate) fn check_host(&self, url: &Url) -> Result<(), ErrorInfo> {
         let host = url.host_str().unwrap_or_default();
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) if !self.inner.reachable.allows(address) => Err(not_allowed(host, address)),

@@ -155,7 +155,7 @@ fn next_url(from: &Url, response: &Response) -> Result<Option<Url>, ErrorInfo> {
 }
 
 /// Why there was no answer. The URL is left out: it may hold a password.
-fn failure(url: &Url, error: &reqwest::Error) -> ErrorInfo {
+pub(crate) fn failure(url: &Url, error: &reqwest::Error) -> ErrorInfo {
     let host = url.host_str().unwrap_or_default();
     let (mut last, mut refused) = (String::new(), None);
     let mut next = error.source();

@@ -89,6 +89,7 @@ impl ActiveJob {
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,
             finished: VecDeque::new(),
+            freed: Vec::new(),
             results,
             report,
             performers: JoinSet::new(),
@@ -162,6 +163,9 @@ impl ActiveJob {
         if open.step.kind == "tool" {
             let asked = history.state.approval(path).is_some();
             self.reopen_call(&mut open, history.has_call(path, step.position), asked);
+        }
+        if open.step.kind == "agent" && step.retry_at.is_none() && !history.is_shared() {
+            self.reopen_agent(&mut open, &history.state)?;
         }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);

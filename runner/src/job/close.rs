@@ -31,8 +31,10 @@ impl ActiveJob {
             self.performed(report);
         }
         let closing = self.cancel_open_steps();
+        // They are asked first, so that they can put away what they have begun.
+        self.inner.processes.cancel_job(&self.id).await;
         self.inner.processes.end_job(&self.id).await;
-        self.cancel_children().await;
+        self.cancel_children(&end).await;
         self.settle_agents().await?;
         match self.append_end(closing.clone(), end).await {
             // The result, or the error.
@@ -48,7 +50,9 @@ impl ActiveJob {
         events.push(last);
         self.append_at_once(events).await?;
         if is_over {
-            self.inner.meters.forget(&self.id);
+            self.inner.metered.forget(&self.id);
+            self.inner.call_ids.forget(&self.id);
+            self.inner.families.forget(&self.id);
             self.close_sessions();
             return Ok(Leave::Ended);
         }
@@ -83,7 +87,8 @@ impl ActiveJob {
             End::Cancelled(request) => return cancelled(request),
             End::TimedOut => EventBody::JobTimedOut(JobTimedOut { limit: "timeout_ms".into() }),
             End::Failed(error) => {
-                match self.submitted.retry.as_ref().and_then(|retry| retry.wait_ms_after(self.attempt)) {
+                let retry = self.submitted.retry.as_ref();
+                match retry.and_then(|retry| retry.wait_ms_after(self.attempt, &error.code)) {
                     Some(wait_ms) => EventBody::JobRetryScheduled(JobRetryScheduled {
                         attempt: self.attempt,
                         wait_ms,
@@ -131,9 +136,9 @@ impl ActiveJob {
     }
 
     /// Asks the children that still run to end. Each is a job of its own, and records its end itself.
-    async fn cancel_children(&mut self) {
+    async fn cancel_children(&mut self, end: &End) {
         let mut children: Vec<_> = std::mem::take(&mut self.children).into_values().collect();
-        children.extend(self.spawned());
+        children.extend(self.spawned(matches!(end, End::Completed(_))));
         let (session, reason) = (self.submitted.session, format!("its parent {} has ended", self.id));
         join_all(children.iter().map(|child| self.inner.cancel_child(child, session, &reason))).await;
     }

@@ -16,9 +16,11 @@ mod record;
 mod share;
 mod slice;
 mod tool_call;
+mod turnstile;
 mod wait;
 
 pub(crate) use perform::child_id;
+pub(crate) use turnstile::{Hold, Turnstile};
 
 use crate::{
     agent::OpenWork, dispatcher::Message, reuse::EarlierResults, runner::Inner, sources::Pace, step_result::StepResult,
@@ -49,7 +51,7 @@ use std::{
     },
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -142,6 +144,8 @@ pub(super) struct ActiveJob {
     /// Whether `job.waiting` stands in the log with no `job.resumed` behind it.
     waiting: bool,
     finished: VecDeque<(Arc<str>, u32, StepResult)>,
+    /// Operations that may go on as soon as the job holds a place.
+    freed: Vec<oneshot::Sender<()>>,
     results: mpsc::UnboundedReceiver<Report>,
     report: mpsc::UnboundedSender<Report>,
     performers: JoinSet<()>,

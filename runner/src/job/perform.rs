@@ -4,9 +4,10 @@ use super::{
     ActiveJob, Stop,
     open::{Doing, Open, StepInput, Wait},
     tool_call::ToolInput,
+    turnstile::{Hold, Turnstile},
 };
 use crate::{
-    agent::{self, AgentContext, OpenWork},
+    agent::{self, AgentContext, Asked, OpenWork},
     derived_id::derived_id,
     http,
     process::{
@@ -24,7 +25,7 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
     id::{JobId, ProcessId, SessionId},
-    journal::idempotency_key,
+    journal::{idempotency_key, operation_key},
     time::Timestamp,
 };
 use std::{
@@ -32,6 +33,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
 };
+use tokio::sync::oneshot;
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
@@ -93,15 +95,18 @@ impl ActiveJob {
     pub(super) fn perform(&mut self, path: &Arc<str>) {
         let Some(open) = self.open.get_mut(path).filter(|open| open.needs_task()) else { return };
         let (step, started, position) = (open.step.clone(), open.position, open.acts_behind);
+        let started_at = open.started_at;
         let operation = Operation {
             inner: self.inner.clone(),
             job: self.id,
             started,
+            started_at,
             position,
-            idempotency_key: idempotency_key(&self.id, step.run, &step.path),
+            idempotency_key: shown_key(&self.id, &step),
             child: self.children.get(path).copied(),
             earlier: self.earlier.clone(),
             agent: (step.kind == "agent").then(|| self.begin_agent(path)),
+            turnstile: Turnstile::new(self.report.clone(), path.clone(), step.attempt),
             session: self.submitted.session,
             nesting: self.submitted.limits.nesting,
             queue: self.submitted.queue.clone(),
@@ -145,6 +150,14 @@ impl ActiveJob {
                     call.output = Some(*output);
                 }
             }
+            Performed::Held(hold) => self.held(&path, attempt, hold),
+            Performed::Freed(free) => self.freed(&path, attempt, free),
+            Performed::Asked(asked) => {
+                if let Some(open) = self.open.get_mut(&path).filter(|open| open.step.attempt == attempt) {
+                    open.task = None;
+                    open.waits_for_person(asked);
+                }
+            }
             Performed::Submitted(child) => {
                 if let Some(open) = self.open.get_mut(&path) {
                     open.doing = Doing::Waiting(Wait::child(&child));
@@ -166,6 +179,14 @@ impl ActiveJob {
     }
 }
 
+/// The key that goes along with what a step does, for the outside world to tell what is repeated.
+fn shown_key(job: &JobId, step: &StepStarted) -> String {
+    match step.kind.as_str() {
+        kind @ ("http" | "exec" | "sh" | "process") => operation_key(job, step.run, &step.path, kind),
+        _ => idempotency_key(job, step.run, &step.path),
+    }
+}
+
 /// What came of performing an operation.
 pub(super) enum Performed {
     /// Its result.
@@ -174,13 +195,19 @@ pub(super) enum Performed {
     Called(Box<ToolOutput>),
     /// The child job is there, and the step waits for it.
     Submitted(JobId),
+    /// It has come to wait for capacity.
+    Held(Hold),
+    /// It waits no more.
+    Freed(oneshot::Sender<()>),
+    /// An agent waits for a person, and for nothing else.
+    Asked(Asked),
 }
 
 /// What a task says at its end.
-pub(super) struct Report {
-    path: Arc<str>,
-    attempt: u32,
-    performed: Performed,
+pub(crate) struct Report {
+    pub(super) path: Arc<str>,
+    pub(super) attempt: u32,
+    pub(super) performed: Performed,
 }
 
 /// One attempt at an operation.
@@ -190,6 +217,8 @@ struct Operation {
     step: StepStarted,
     /// The position of its start.
     started: u64,
+    /// The time of that.
+    started_at: Timestamp,
     /// What must be durable before it acts.
     position: u64,
     idempotency_key: String,
@@ -197,6 +226,8 @@ struct Operation {
     earlier: Arc<EarlierResults>,
     /// What the agent that is to be performed begins and does not end.
     agent: Option<Arc<Mutex<OpenWork>>>,
+    /// Where it says that it waits for capacity.
+    turnstile: Turnstile,
     /// The session that the job runs in.
     session: Option<SessionId>,
     nesting: u32,
@@ -220,7 +251,10 @@ impl Operation {
                 Ok(()) => return self.child.map(Performed::Submitted),
                 Err(error) => StepResult::failed(error),
             },
-            "agent" => agent::perform(self.agent_context()?, &self.step.input).await?,
+            "agent" => match agent::perform(self.agent_context()?, &self.step.input).await? {
+                agent::Left::Ended(result) => result,
+                agent::Left::Waits(asked) => return Some(Performed::Asked(asked)),
+            },
             _ => match self.workdir().await {
                 Err(error) => StepResult::failed(error),
                 Ok(workdir) => {
@@ -260,7 +294,10 @@ impl Operation {
             attempt: self.step.attempt,
             step: self.step.path.as_str().into(),
             idempotency_key: self.idempotency_key.clone(),
+            started_at: self.started_at,
+            started: self.started,
             open: self.agent.clone()?,
+            turnstile: self.turnstile.clone(),
         })
     }
 

@@ -27,6 +27,12 @@ impl ActiveJob {
             if let Some(end) = self.end_from_outside(now) {
                 return Ok(Next::Close(end));
             }
+            if !self.freed.is_empty() {
+                evict_at = None;
+                if let Some(end) = self.let_go_on().await? {
+                    return Ok(Next::Close(end));
+                }
+            }
             if let Some(delivery) = self.take_ready(now)? {
                 if let Some(end) = self.stop_waiting().await? {
                     return Ok(Next::Close(end));
@@ -41,7 +47,12 @@ impl ActiveJob {
                 let error = ErrorInfo::new("internal", "the script is blocked with no operation open");
                 return Ok(Next::Close(End::Failed(error)));
             }
-            if evict_at.is_none() && self.start_waiting().await? {
+            let held = self.open.is_held();
+            if held {
+                keep = keep.or_else(|| self.inner.keep_machine());
+            }
+            // The machine of a job that is held cannot be dropped: where many are kept, it keeps its place too.
+            if evict_at.is_none() && (!held || keep.is_some()) && self.start_waiting().await? && !held {
                 keep = keep.or_else(|| self.inner.keep_machine());
                 evict_at = Some(Instant::now() + self.idle_time(now, keep.is_some()));
             }
@@ -114,7 +125,7 @@ impl ActiveJob {
     }
 
     /// Takes a place again, and records that the job goes on. Gives how it ends, where it does so meanwhile.
-    async fn stop_waiting(&mut self) -> Result<Option<End>, Stop> {
+    pub(super) async fn stop_waiting(&mut self) -> Result<Option<End>, Stop> {
         if !self.waiting {
             return Ok(None);
         }
@@ -135,7 +146,7 @@ impl ActiveJob {
             }
             self.look()?;
         }
-        self.resume(self.inbox.came).await?;
+        self.resume(self.inbox.wakes()).await?;
         Ok(None)
     }
 

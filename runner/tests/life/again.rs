@@ -64,7 +64,7 @@ fn a_retried_job_takes_over_what_succeeded() {
     let (view, steps) = (place.ended(&again), place.ended(&again).steps);
     assert_eq!((steps.total, steps.cached, view.steps.running), (4, 3, 0));
     // What was taken over can be taken over again.
-    let retry = Retry { script: script(&source("")), args: None };
+    let retry = Retry { script: script(&source("")), args: None, ..Retry::default() };
     let mended = place.block_on(place.runner.retry(&again, retry)).unwrap();
     assert_eq!(place.result(&mended), r#"{"a":"a\n","b":"b\n","c":3}"#);
     assert_eq!(logged(&place, &mended), ["3 of 3 steps reused"]);

@@ -2,12 +2,12 @@
 
 use crate::place::Place;
 use moonlog_core::{
-    event::{EventBody, RetryPolicy},
+    event::{EventBody, JobRetryPolicy, RetryPolicy},
     projection::JobStatus,
 };
 
-fn retry(max: u32, backoff_ms: u64) -> Option<RetryPolicy> {
-    Some(RetryPolicy { max, backoff_ms, factor: 1.0, max_backoff_ms: 60_000 })
+fn retry(max: u32, backoff_ms: u64) -> Option<JobRetryPolicy> {
+    Some(RetryPolicy { max, backoff_ms, factor: 1.0, max_backoff_ms: 60_000 }.into())
 }
 
 #[test]
@@ -121,5 +121,49 @@ fn steps_that_time_out_one_right_after_the_other_replay() {
     let place = place.kill(0);
     place.cancel(&job);
     assert_eq!(place.ended(&job).state, JobStatus::Cancelled);
+    place.check();
+}
+
+#[test]
+fn the_code_of_the_error_decides_whether_there_is_another_attempt() {
+    let place = Place::start();
+    let policy = |on: &[&str], not_on: &[&str]| {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        retry(3, 1).map(|policy| JobRetryPolicy { on: texts(on), not_on: texts(not_on), ..policy })
+    };
+    for (on, not_on, script, attempts, exhausted) in [
+        (&["busy"][..], &[][..], "error({ code = 'busy', message = 'm' })", 3, true),
+        (&["busy"], &[], "error({ code = 'broken', message = 'm' })", 1, false),
+        (&[], &["broken"], "error({ code = 'broken', message = 'm' })", 1, false),
+        (&[], &["limit_*"], "error('no', 0)", 3, true),
+        (&["script_error"], &[], "error('no', 0)", 3, true),
+    ] {
+        let job = place.submit_with(script, |submit| submit.retry = policy(on, not_on));
+        let view = place.ended(&job);
+        assert_eq!(view.state, JobStatus::Failed);
+        assert_eq!((view.attempt, view.exhausted), (attempts, exhausted), "{on:?} {not_on:?} {script}");
+        assert_eq!(place.count(&job, "job.started"), attempts as usize);
+    }
+    // A child's too.
+    let job = place.submit(
+        "local r, e = workflow('fails', {}, {retry = {max = 3, backoff = 0, not_on = {'script_*'}}}) return e.code",
+    );
+    place.ended(&job);
+    let child = place.children(&job)[0];
+    assert_eq!(place.count(&child, "job.started"), 1, "{}", place.listing());
+    place.check();
+}
+
+#[test]
+fn what_a_step_runs_sees_the_key_that_the_step_was_given() {
+    let place = Place::start();
+    let job = place.submit(
+        "return step('pay', {retry = {max = 2, backoff = '1ms'}}, function(call)
+          local shown = sh('printf %s $IDEMPOTENCY_KEY').stdout
+          assert(shown == call.idempotency_key and call.attempt == 2, 'again')
+          return sh('printf %s $IDEMPOTENCY_KEY').stdout == shown
+        end)",
+    );
+    assert_eq!(place.result(&job), "false");
     place.check();
 }

@@ -94,7 +94,8 @@ fn submit(chance: &mut Chance, submit: &mut Submit) {
     submit.concurrency_key = chance.one_in(4).then(|| "key".into());
     submit.run_at = chance.one_in(6).then(|| crate::place::now().plus_ms(chance.below(40)));
     if chance.one_in(3) {
-        submit.retry = Some(RetryPolicy { max: 2, backoff_ms: chance.below(30), factor: 1.0, max_backoff_ms: 100 });
+        submit.retry =
+            Some(RetryPolicy { max: 2, backoff_ms: chance.below(30), factor: 1.0, max_backoff_ms: 100 }.into());
     }
     submit.timeout_ms = chance.one_in(8).then(|| 20 + chance.below(200));
 }
@@ -136,7 +137,9 @@ fn live(seed: u64) {
         options.idle_evict_ms = evict;
         options.concurrency = 4;
         options.checkpoint_events = 40;
-        options.queues.insert("narrow".into(), QueueOptions { concurrency: 1, capacity: 100 });
+        options
+            .queues
+            .insert("narrow".into(), QueueOptions { concurrency: 1, capacity: 100, ..QueueOptions::default() });
     });
     let mut jobs = Vec::new();
     for _ in 0..LIVES {

@@ -5,10 +5,14 @@
 
 mod again;
 mod agents;
+mod approvals;
 mod attempts;
+mod budgets;
+mod bulk;
 mod cancelling;
 mod causes;
 mod chance;
+mod checks;
 mod children;
 mod closing;
 mod collisions;
@@ -21,9 +25,15 @@ mod place;
 mod poisoned;
 mod processes;
 mod queues;
+mod rates;
+mod reference;
 mod repository;
 mod schedules;
+mod subagents;
+mod together;
 mod tools;
+mod waking;
+mod webhooks;
 mod workspaces;
 
 #[test]

@@ -71,7 +71,7 @@ fn a_key_is_kept_over_a_kill() {
 #[test]
 fn turns_go_by_priority_then_by_age_in_a_paused_queue_and_behind_a_time() {
     let place = Place::with(|options| {
-        options.queues.insert("one".into(), QueueOptions { concurrency: 1, capacity: 100 });
+        options.queues.insert("one".into(), QueueOptions { concurrency: 1, capacity: 100, ..QueueOptions::default() });
     });
     place.block_on(place.runner.pause_queue("one")).unwrap();
     let soon = crate::place::now().plus_ms(50);

@@ -68,6 +68,7 @@ impl Place {
             workspaces: WorkspaceOptions::new(folder.path().join(".worktrees")),
             http: HttpPolicy::new(HttpOptions::default()).unwrap(),
             config: Json::from_written("{}".into()),
+            webhooks: Default::default(),
             repaired: None,
             clock: system_clock(),
         };

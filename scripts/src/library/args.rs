@@ -35,13 +35,15 @@ pub fn prepare_args(schema: Option<&Json>, args: &Json) -> Result<Json, Vec<Sche
     if errors.is_empty() { Ok(Json::from(args)) } else { Err(errors) }
 }
 
+/// How deep schemas are looked into.
+const DEPTH_MAX: usize = 32;
+
 fn wants_object(schema: &Value) -> bool {
     schema.get("type").is_some_and(|kind| kind == "object") || schema.get("properties").is_some()
 }
 
 /// Sets absent properties to their schema's `default`, level by level.
 fn fill(schema: &Value, value: &mut Value, depth: usize) {
-    const DEPTH_MAX: usize = 32;
     if depth > DEPTH_MAX {
         return;
     }
@@ -70,11 +72,36 @@ fn fill(schema: &Value, value: &mut Value, depth: usize) {
     }
 }
 
-/// What is wrong with a schema itself.
+/// What is wrong with a schema itself, with where in it.
 pub(super) fn check_schema(schema: &Json) -> Result<(), String> {
     let schema = schema.to_value();
     match jsonschema::validator_for(&schema) {
         Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            let place = error.instance_path().to_string();
+            let told = error.to_string();
+            Err(if place.is_empty() { told } else { format!("at {place}: {told}") })
+        }
+    }
+}
+
+/// The properties whose default their own schema refuses, each with why.
+pub(super) fn wrong_defaults(schema: &Json) -> Vec<(String, String)> {
+    let mut wrong = Vec::new();
+    look_at_defaults(&schema.to_value(), &mut wrong, 0);
+    wrong
+}
+
+fn look_at_defaults(schema: &Value, wrong: &mut Vec<(String, String)>, depth: usize) {
+    let Some(Value::Object(properties)) = schema.get("properties").filter(|_| depth < DEPTH_MAX) else { return };
+    for (name, property) in properties {
+        // One that refers to another part of the schema is not looked at by itself.
+        if let Some(default) = property.get("default")
+            && let Ok(validator) = jsonschema::validator_for(property)
+            && let Err(error) = validator.validate(default)
+        {
+            wrong.push((name.clone(), error.to_string()));
+        }
+        look_at_defaults(property, wrong, depth + 1);
     }
 }

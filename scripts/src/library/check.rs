@@ -1,12 +1,13 @@
 //! What a script says of itself, without running it.
 
 use super::{
-    args::check_schema,
-    lint::{Offered, line_of_field, unknown_names},
+    args::{check_schema, wrong_defaults},
+    link::{link, missing, module_names},
+    lint::{Offered, line_of_field, nearest, unknown_names},
 };
 use crate::{
     Engine, EngineOptions, Limits, RunSpec,
-    engine::checked,
+    engine::{Chunks, checked},
     job::{Fatal, Job},
     thrown::to_error,
     value::{Marks, to_json},
@@ -59,13 +60,21 @@ pub struct WorkflowInfo {
 /// What is wrong with it.
 pub fn check(name: &str, source: &str) -> Result<WorkflowInfo, Vec<Problem>> {
     let limits = Limits { cpu_ms: 500, ..Limits::default() };
-    let compiled = checked(source, &limits).map_err(|error| vec![problem(&error)])?;
+    let compiled = checked(&link(source), &limits).map_err(|error| vec![problem(&error)])?;
     let engine = engine();
     let vm = engine.take().map_err(|error| vec![problem(&error)])?;
-    let info = evaluate(&vm, name, &compiled, limits).map_err(|problems| with_lines(problems, source));
+    let info = evaluate(&vm, name, Arc::new(compiled), limits).map_err(|problems| with_lines(problems, source));
     engine.give_back(vm);
     info.map(|mut info| {
+        for warning in &mut info.warnings {
+            let field = warning.message.split('`').nth(1);
+            warning.line = field.and_then(|field| line_of_field(source, field)).or_else(|| line_of_return(source));
+        }
         info.warnings.extend(unknown_names(source, offered()));
+        info.warnings.extend(missing(source).into_iter().map(|(line, name)| Problem {
+            line: Some(line),
+            message: format!("there is no module `{name}`; there are {}", module_names().join(", ")),
+        }));
         info.warnings.sort_by_key(|warning| warning.line);
         info
     })
@@ -75,7 +84,7 @@ pub fn check(name: &str, source: &str) -> Result<WorkflowInfo, Vec<Problem>> {
 fn offered() -> &'static Offered {
     static OFFERED: OnceLock<Offered> = OnceLock::new();
     OFFERED.get_or_init(|| {
-        let of_the_job = ["args", "budget.total", "budget.spent", "budget.remaining"].map(String::from);
+        let of_the_job = ["args", "budget.total", "budget.spent", "budget.remaining", "require"].map(String::from);
         let names =
             engine().take().and_then(|vm| vm.offered().map_err(|error| ErrorInfo::new("internal", error.to_string())));
         Offered::new(names.unwrap_or_default().into_iter().chain(of_the_job))
@@ -86,9 +95,19 @@ fn offered() -> &'static Offered {
 fn with_lines(mut problems: Vec<Problem>, source: &str) -> Vec<Problem> {
     for problem in problems.iter_mut().filter(|problem| problem.line.is_none()) {
         let field = problem.message.strip_prefix('`').and_then(|rest| rest.split_once('`'));
-        problem.line = field.and_then(|(field, _)| line_of_field(source, field));
+        problem.line = field.and_then(|(field, _)| line_of_field(source, field)).or_else(|| line_of_return(source));
     }
     problems
+}
+
+/// The line on which a chunk's last `return` begins, where its table is likely to be.
+fn line_of_return(source: &str) -> Option<u32> {
+    let begins = |line: &str| {
+        let rest = line.trim_start().strip_prefix("return");
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    };
+    let last = source.lines().enumerate().filter(|(_, line)| begins(line)).last();
+    last.and_then(|(at, _)| u32::try_from(at + 1).ok())
 }
 
 /// One warm VM for checking is enough.
@@ -97,7 +116,7 @@ fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| Engine::new(EngineOptions { warm: 1, ..EngineOptions::default() }))
 }
 
-fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<WorkflowInfo, Vec<Problem>> {
+fn evaluate(vm: &Vm, name: &str, compiled: Arc<Chunks>, limits: Limits) -> Result<WorkflowInfo, Vec<Problem>> {
     let fault = |error: mlua::Error| vec![Problem { line: None, message: error.to_string() }];
     let spec = RunSpec {
         stop: Default::default(),
@@ -116,11 +135,12 @@ fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<Work
     let limits = Arc::new(limits);
     let mut job = Job::new(spec, Arc::clone(&limits), Arc::clone(&vm.marks), Journal::default(), Arc::default());
     job.refuse = true;
+    job.chunks = Some(Arc::clone(&compiled));
     vm.seat(job, &limits).map_err(fault)?;
     vm.watch.set_budget_ms(limits.cpu_ms);
     let args = vm.lua.create_table().map_err(fault)?;
     let env = vm.globals(Value::Table(args), None).map_err(fault)?;
-    let chunk = vm.load(name, compiled, env).map_err(fault)?;
+    let chunk = vm.load(name, &compiled.main, env).map_err(fault)?;
     let thread = vm.thread(chunk).map_err(fault)?;
     let driven = vm.drive(thread, crate::job::answer(0));
     let refused = vm.job().as_ref().is_some_and(|job| job.refused);
@@ -200,8 +220,32 @@ fn describe(table: &Table, marks: &Marks) -> Result<WorkflowInfo, Vec<Problem>> 
         return Err(problems);
     }
     let phases = phases.unwrap_or_default();
+    let mut warnings = unread_fields(table);
+    for (property, why) in args_schema.iter().flat_map(wrong_defaults) {
+        let message = format!("`{property}` has a default that its own schema refuses: {why}");
+        warnings.push(Problem { line: None, message });
+    }
     let is_workflow = true;
-    Ok(WorkflowInfo { name, description, phases, args_schema, is_workflow, ..WorkflowInfo::default() })
+    Ok(WorkflowInfo { name, description, phases, args_schema, is_workflow, warnings, ..WorkflowInfo::default() })
+}
+
+/// The fields of a workflow's table that are read.
+const FIELDS: [&str; 5] = ["name", "description", "phases", "args", "run"];
+
+/// Fields that nobody reads and that look like one that is.
+fn unread_fields(table: &Table) -> Vec<Problem> {
+    let keys = table.pairs::<Value, Value>().flatten().filter_map(|(key, _)| match key {
+        Value::String(key) => Some(key.to_string_lossy()),
+        _ => None,
+    });
+    let mut unread: Vec<String> = keys.filter(|key| !FIELDS.contains(&key.as_str())).collect();
+    unread.sort();
+    let warning = |key: String| {
+        let meant = nearest(&key, FIELDS.into_iter());
+        let message = format!("`{key}` is no field that a workflow has{meant}");
+        (!meant.is_empty()).then_some(Problem { line: None, message })
+    };
+    unread.into_iter().filter_map(warning).collect()
 }
 
 /// An error as a problem, with the line that it names.
@@ -254,7 +298,7 @@ mod tests {
             ("return {\nphases = 'x', run = print}", &[(Some(2), "`phases` must be an array of strings")]),
             ("return {args = {type = 'nonsense'}, run = print}", &[(Some(1), "`args` is no valid JSON Schema")]),
             ("return {run = 1}", &[(Some(1), "`run` must be a function, and is integer")]),
-            ("return {name = 'n', args = {type = 'object'}}", &[(None, "`run` is missing")]),
+            ("local x = 1\nreturn {name = 'n', args = {type = 'object'}}", &[(Some(2), "`run` is missing")]),
             (
                 "return {\n  name = {},\n  phases = 1,\n  args = {type = 'x'},\n  run = 'y',\n}",
                 &[(Some(2), "`name`"), (Some(3), "`phases`"), (Some(4), "`args`"), (Some(5), "`run`")],
@@ -274,15 +318,38 @@ mod tests {
     fn what_is_likely_a_mistake_is_a_warning() {
         let info = check(
             "x",
-            "return { run = function(args)\n  exce('ls')\n  return json.encod(args), flow, budget.spent()\nend }",
+            "return { run = function(args)\n  exce('ls')\n  return json.encod(args), flow, budget.spent()\nend, x = function()\n  return require('markdwn'), require('markdown')\nend }",
         );
         let info = info.unwrap();
         let warnings: Vec<_> = info.warnings.iter().map(|w| (w.line, w.message.as_str())).collect();
         let expected = [
             (Some(2), "unknown global `exce`: did you mean `exec`?"),
             (Some(3), "`json` has no `encod`: did you mean `encode`?"),
+            (Some(5), "there is no module `markdwn`; there are agents, findings, git, markdown, sources, web"),
         ];
         assert_eq!(warnings, expected);
+    }
+
+    #[test]
+    fn fields_that_nobody_reads_and_defaults_that_do_not_fit_are_warned_of() {
+        let source = "return {
+            arg = {type = 'object'},
+            phase = {'a'},
+            notes = 'mine',
+            args = {type = 'object', properties = {
+                n = {type = 'integer', default = 'x'},
+                deep = {type = 'object', properties = {ok = {default = 1}, bad = {enum = {'a'}, default = 'b'}}},
+            }},
+            run = function() end,
+        }";
+        let told: Vec<_> = check("x", source).unwrap().warnings.into_iter().map(|w| (w.line, w.message)).collect();
+        let expected = [
+            (2, "`arg` is no field that a workflow has: did you mean `args`?"),
+            (3, "`phase` is no field that a workflow has: did you mean `phases`?"),
+            (6, "`n` has a default that its own schema refuses: \"x\" is not of type \"integer\""),
+            (7, "`bad` has a default that its own schema refuses: \"b\" is not one of \"a\""),
+        ];
+        assert_eq!(told, expected.map(|(line, message)| (Some(line), message.to_owned())));
     }
 
     #[test]

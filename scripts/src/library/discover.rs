@@ -1,10 +1,10 @@
 //! Workflows by name: the first folder that has a name wins, the built-in library comes last.
 
-use super::{Problem, check, source_file};
+use super::{Problem, check, link, link_beside, source_file::read_source};
 use moonlog_core::{id::Hash, json::Json};
 use rust_embed::RustEmbed;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt, fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -117,6 +117,8 @@ impl Stamp {
 #[derive(Clone)]
 struct ReadFile {
     stamp: Option<Stamp>,
+    /// The modules that it requires, where they would stand beside it.
+    modules: Vec<(PathBuf, Option<Stamp>)>,
     found: Result<Arc<Workflow>, Broken>,
 }
 
@@ -131,8 +133,9 @@ impl Library {
     pub fn list(&self) -> Vec<Entry> {
         let mut workflows: BTreeMap<String, Workflow> = BTreeMap::new();
         let mut broken = Vec::new();
-        let files = self.folders.iter().flat_map(|folder| scripts_in(folder));
-        let found = files.map(|path| self.read(&path)).chain(builtin().iter().cloned().map(Ok));
+        let files: Vec<PathBuf> = self.folders.iter().flat_map(|folder| scripts_in(folder)).collect();
+        self.forget_others(&files);
+        let found = files.iter().map(|path| self.read(path)).chain(builtin().iter().cloned().map(Ok));
         for found in found {
             match found {
                 Ok(workflow) => match workflows.get_mut(&workflow.name) {
@@ -171,6 +174,15 @@ impl Library {
         workflows.map(|entry| entry.name().to_owned()).collect()
     }
 
+    /// Lets go of files that are not there any more.
+    fn forget_others(&self, files: &[PathBuf]) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.len() > files.len() {
+            let there: HashSet<&PathBuf> = files.iter().collect();
+            read.retain(|path, _| there.contains(path));
+        }
+    }
+
     /// A file, from memory where it has not changed.
     fn read(&self, path: &Path) -> Result<Arc<Workflow>, Broken> {
         let stamp = Stamp::of(path);
@@ -178,11 +190,13 @@ impl Library {
         if let Some(known) = read.get(path)
             && known.stamp == stamp
             && stamp.is_some()
+            && known.modules.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
         {
             return known.found.clone();
         }
-        let found = read_file(path);
-        read.insert(path.to_owned(), ReadFile { stamp, found: found.clone() });
+        let mut modules = Vec::new();
+        let found = read_file(path, &mut modules);
+        read.insert(path.to_owned(), ReadFile { stamp, modules, found: found.clone() });
         found
     }
 }
@@ -199,7 +213,8 @@ fn scripts_in(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn read_file(path: &Path) -> Result<Arc<Workflow>, Broken> {
+/// Reads a workflow, and notes what it requires: as it was just before that was read.
+fn read_file(path: &Path, modules: &mut Vec<(PathBuf, Option<Stamp>)>) -> Result<Arc<Workflow>, Broken> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let origin = Origin::File(path.to_owned());
     let broken = |line, message: String| Broken {
@@ -207,9 +222,12 @@ fn read_file(path: &Path) -> Result<Arc<Workflow>, Broken> {
         origin: origin.clone(),
         problems: vec![Problem { line, message }],
     };
-    let limit = crate::Limits::default().source_bytes as u64;
-    let source = source_file::read(path, limit).map_err(|why| broken(None, why.to_string()))?;
-    workflow(&stem, &source, origin.clone())
+    let folder = path.parent().unwrap_or(path);
+    let source = read_source(path, folder).map_err(|error| broken(error.line, error.message))?;
+    // What changes between the look and the read is read again next time.
+    let looked_for = link_beside(&source, folder).looked_for;
+    modules.extend(looked_for.into_iter().map(|path| (path.clone(), Stamp::of(&path))));
+    workflow(&stem, &link_beside(&source, folder).source, origin.clone())
 }
 
 /// A source with a name, evaluated.
@@ -236,9 +254,10 @@ fn builtin() -> &'static [Arc<Workflow>] {
     static BUILTIN: OnceLock<Vec<Arc<Workflow>>> = OnceLock::new();
     BUILTIN.get_or_init(|| {
         let sources = Builtin::iter().filter_map(|file| {
-            let stem = file.strip_suffix(".luau")?.to_owned();
+            // What stands in a folder of its own is a module.
+            let stem = file.strip_suffix(".luau").filter(|stem| !stem.contains('/'))?.to_owned();
             let source = String::from_utf8(Builtin::get(&file)?.data.into_owned()).ok()?;
-            Some((stem, source))
+            Some((stem, link(&source).into_owned()))
         });
         let built = sources.map(|(stem, source)| workflow(&stem, &source, Origin::Builtin));
         built

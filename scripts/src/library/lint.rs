@@ -77,7 +77,7 @@ pub(super) fn unknown_names(source: &str, offered: &Offered) -> Vec<Problem> {
     problems.take(WARNINGS_MAX).collect()
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let likeness = known.map(|known| (strsim::jaro_winkler(name, known), known));
     let nearest =
         likeness.filter(|(likeness, _)| *likeness > LIKE).max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)));

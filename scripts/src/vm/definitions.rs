@@ -40,13 +40,16 @@ const LUAU: &[&str] = &[
 ];
 
 /// What stands in a job's own globals.
-const OF_THE_JOB: &[&str] = &["args", "budget.remaining", "budget.spent", "budget.total"];
+const OF_THE_JOB: &[&str] = &["args", "budget.remaining", "budget.spent", "budget.total", "require"];
 
 /// The names that the file declares, and the fields of those that are tables.
 fn declared() -> Vec<String> {
     let mut names = Vec::new();
     let mut table: Option<&str> = None;
     for line in include_str!("../../moonlog.d.luau").lines() {
+        if line.trim_start().starts_with("--") {
+            continue;
+        }
         if let Some(name) = table {
             match line.strip_prefix("    ").and_then(|field| field.split_once(':')) {
                 Some((field, _)) => names.push(format!("{name}.{field}")),

@@ -84,6 +84,14 @@ fn what_lies_in_a_folder_cannot_hold_up_fill_or_show_what_is_elsewhere() {
     fs::File::create(at("huge.luau")).unwrap().set_len(1 << 40).unwrap();
     fs::write(at("bytes.luau"), b"return '\xff'").unwrap();
 
+    // Modules beside them are files of the folder too.
+    fs::create_dir(at("modules")).unwrap();
+    fs::write(at("modules/near.luau"), "return { here = 1 }").unwrap();
+    symlink(outside.path().join("secret.luau"), at("modules/far.luau")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("modules/held.luau")).status().unwrap().success());
+    let requires = "return { run = function() return require('near'), require('far'), require('held') end }";
+    fs::write(at("requires.luau"), requires).unwrap();
+
     let library = Library::new(vec![folder.path().into()]);
     // On a thread of its own: a pipe that is waited for would be waited for for ever.
     let (done, listed) = std::sync::mpsc::channel();
@@ -95,19 +103,23 @@ fn what_lies_in_a_folder_cannot_hold_up_fill_or_show_what_is_elsewhere() {
     for entry in listed {
         match entry {
             Entry::Broken(entry) => drop(broken.insert(entry.name, entry.problems[0].message.clone())),
-            Entry::Workflow(entry) if matches!(entry.origin, Origin::File(_)) => names.push(entry.name.clone()),
+            Entry::Workflow(entry) if matches!(entry.origin, Origin::File(_)) => {
+                assert!(!entry.source.contains("module: far") && !entry.source.contains("module: held"), "{entry:?}");
+                assert!(entry.name != "requires" || entry.source.contains("module: near"), "{entry:?}");
+                names.push(entry.name.clone());
+            }
             Entry::Workflow(_) => {}
         }
     }
-    assert_eq!(names, ["fine", "linked"]);
+    assert_eq!(names, ["fine", "linked", "requires"]);
     for (name, why) in [
         ("out", "leads out of its folder"),
         ("passwd", "leads out of its folder"),
         ("environ", "leads out of its folder"),
-        ("zero", "is a pipe, a device or a socket"),
-        ("pipe", "is a pipe, a device or a socket"),
-        ("socket", "is a pipe, a device or a socket"),
-        ("huge", "longer than 1048576 bytes"),
+        ("zero", "is a pipe, a socket or a device"),
+        ("pipe", "is a pipe, a socket or a device"),
+        ("socket", "is a pipe, a socket or a device"),
+        ("huge", "more than 1048576 bytes"),
         ("bytes", "not valid UTF-8"),
         ("loop", "cannot be read"),
         ("dangling", "cannot be read"),

@@ -12,6 +12,7 @@ mod escapes;
 mod flow;
 mod hostile;
 mod library;
+mod modules;
 mod operations;
 mod replay;
 mod resume;

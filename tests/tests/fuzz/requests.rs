@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 
 const SEED: u64 = 0x0066_757a_7a69;
 /// Requests to each operation.
-const REQUESTS: u64 = 60;
+const REQUESTS: u64 = 25;
+
+/// What is told of, as it keeps the others waiting.
+const SLOW: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Small limits, so that nothing is waited for.
 const CONFIG: &str = "
@@ -238,6 +241,7 @@ async fn every_answer_is_one_that_is_described_and_none_is_the_servers_fault() {
                     request = request.header("last-event-id", cursor.as_bytes());
                 }
                 let shown = format!("{method} {target} {}", String::from_utf8_lossy(&sent[..sent.len().min(600)]));
+                let begun = std::time::Instant::now();
                 let response = match request.send().await {
                     Ok(response) => response,
                     Err(error) => panic!("{shown}: no answer: {error}"),
@@ -246,6 +250,9 @@ async fn every_answer_is_one_that_is_described_and_none_is_the_servers_fault() {
                 *statuses.entry(status).or_default() += 1;
                 let media = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
                 let body = response.text().await.unwrap_or_default();
+                if begun.elapsed() > SLOW {
+                    println!("{:?}: {shown}", begun.elapsed());
+                }
                 let responses = &operation["responses"];
                 let described = responses.get(status.to_string()).or_else(|| responses.get("default"));
                 let kinds = described.and_then(|answer| answer["content"].as_object());

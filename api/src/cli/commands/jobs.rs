@@ -57,6 +57,8 @@ async fn fetch(client: &Client, options: &Jobs) -> Result<(Vec<Value>, Value), F
             ("state", value(&options.state)),
             ("workflow", value(&options.workflow)),
             ("label", value(&options.label)),
+            ("queue", value(&options.queue)),
+            ("exhausted", if options.exhausted { "true".to_owned() } else { String::new() }),
             ("parent", value(&options.parent)),
             ("since", value(&options.since)),
             ("limit", limit),
@@ -107,6 +109,9 @@ fn about(job: &Value) -> String {
 
 /// What a job waits for, in words.
 pub fn waiting(waiting: &Value) -> String {
+    if let (Some("capacity"), Some(title)) = (waiting["for"].as_str(), waiting["title"].as_str()) {
+        return format!("waits: {title}");
+    }
     let name = ["title", "name", "until"].iter().map(|field| text(&waiting[*field])).find(|text| !text.is_empty());
     format!("waits for {} {}", text(&waiting["for"]), name.unwrap_or_default()).trim_end().to_owned()
 }

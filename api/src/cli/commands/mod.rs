@@ -1,11 +1,15 @@
 //! A file for each command. Each says what it did by its exit status, or why it did not.
 
 pub mod approve;
+pub mod bulk;
 pub mod cancel;
+pub mod chat;
 pub mod check;
 pub mod completions;
 pub mod config;
 pub mod diff;
+pub mod doctor;
+pub mod errors;
 pub mod events;
 pub mod export;
 pub mod fork;
@@ -14,6 +18,7 @@ pub mod jobs;
 pub mod kill;
 pub mod process_output;
 pub mod ps;
+pub mod redeliver;
 pub mod replay;
 pub mod retry;
 pub mod run;
@@ -25,9 +30,13 @@ pub mod signal;
 pub mod trace;
 pub mod unschedule;
 pub mod verify;
+pub mod webhooks;
 pub mod workflows;
 
 mod job_ref;
 mod process_ref;
 mod result;
 mod script_file;
+mod usage;
+
+pub use job_ref::meant;

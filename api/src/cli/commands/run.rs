@@ -114,7 +114,8 @@ async fn body(client: &Client, options: &Run, target: &Target) -> Result<Value, 
     Ok(Value::Object(body))
 }
 
-fn labels(pairs: &[String]) -> Result<Value, Failure> {
+/// The labels that were typed.
+pub fn labels(pairs: &[String]) -> Result<Value, Failure> {
     let mut labels = Map::new();
     for pair in pairs {
         let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.is_empty()) else {

@@ -57,8 +57,11 @@ fn closed_workspace() -> WorkspaceClosed {
 fn samples() -> Vec<EventBody> {
     let time = Timestamp::from_micros(1_795_000_000_000_001);
     let session = SessionId::from_bytes([7; 16]);
-    let usage = JobUsage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 3, reasoning_tokens: 4 };
-    let chat_usage = ChatUsage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 3, reasoning_tokens: 4 };
+    let cost = Some(crate::cost::Cost::of_units(0.5));
+    let (prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens) = (1, 2, 3, 4);
+    let estimated = true;
+    let usage = JobUsage { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, cost, estimated };
+    let chat_usage = ChatUsage { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, cost, estimated };
     vec![
         EventBody::JobSubmitted(Arc::new(JobSubmitted {
             workflow: text("w"),
@@ -75,7 +78,14 @@ fn samples() -> Vec<EventBody> {
             resume_from: Some(id(2)),
             forked_from: Some(ForkRef { job: id(3), at: 9 }),
             concurrency_key: Some(text("repo")),
-            retry: Some(RetryPolicy { max: 3, backoff_ms: 10, factor: 1.5, max_backoff_ms: 100 }),
+            retry: Some(JobRetryPolicy {
+                max: 3,
+                backoff_ms: 10,
+                factor: 1.5,
+                max_backoff_ms: 100,
+                on: vec![text("timeout")],
+                not_on: vec![text("denied"), text("limit_*")],
+            }),
             labels: [(text("k"), text("v"))].into(),
             session: Some(session),
             imported: true,
@@ -297,6 +307,45 @@ fn samples() -> Vec<EventBody> {
             title: Some(text("t")),
             labels: [(text("k"), text("v"))].into(),
         }),
+        EventBody::WebhookConfigured(WebhookConfigured { webhook: text("w"), types: vec![text("job.failed")] }),
+        EventBody::WebhookDelivered(WebhookDelivered {
+            webhook: text("w"),
+            event: 300,
+            id: text("msg_1"),
+            attempt: 2,
+            status: 204,
+            latency_ms: 12,
+            recorded_until: 299,
+        }),
+        EventBody::WebhookRetryScheduled(WebhookRetryScheduled {
+            webhook: text("w"),
+            event: 300,
+            id: text("msg_1"),
+            attempt: 1,
+            wait_ms: 5_000,
+            status: Some(503),
+            error: Some(error()),
+            recorded_until: 300,
+        }),
+        EventBody::WebhookFailed(WebhookFailed {
+            webhook: text("w"),
+            event: 300,
+            id: text("msg_1"),
+            attempt: 12,
+            status: Some(410),
+            error: error(),
+            recorded_until: 301,
+        }),
+        EventBody::ChatWaiting(ChatWaiting {
+            turn: 2,
+            model: text("main"),
+            limit: text("requests_per_minute"),
+            until: time,
+        }),
+        EventBody::SessionConfigured(SessionConfigured { wake: true, budget_tokens: Some(70_000) }),
+        EventBody::SessionStatusChanged(SessionStatusChanged { to: text("archived") }),
+        EventBody::SessionWakeRequested(SessionWakeRequested { of: text("p") }),
+        EventBody::SessionWoken(SessionWoken { job: id(8), of: vec![text("p")] }),
     ]
 }
 
@@ -340,11 +389,40 @@ fn older_forms() {
         EventBody::StepFinished(step) => Some(step),
         _ => None,
     });
+    let job = samples().into_iter().find_map(|body| match body {
+        EventBody::JobSubmitted(job) => Some(JobSubmitted::clone(&job)),
+        _ => None,
+    });
+    let retry = RetryPolicy { max: 3, backoff_ms: 10, factor: 1.5, max_backoff_ms: 100 };
+    let job = JobSubmitted { retry: Some(retry.into()), ..job.unwrap() };
     let cached_from = Some(CachedFrom { job: id(4), position: 0 });
     let step = StepFinished { cached_from, ..step.unwrap() };
+    const JOB: &str = "01770101010101010101010101010101010101010101010101010101010101010101097b226e223a3330307d01036b6579010202\
+                       0202020202020202020202020202020202020202020202020202020202020764656661756c740901fd0260be0216c10c0001fbe8\
+                       0301fc7011010003fdffffffffffffffff010101010101010101010101010101010103612f620102020202020202020202020202\
+                       02020201030303030303030303030303030303030901047265706f01030a000000000000f83f6401016b01760107070707070707\
+                       07070707070707070701";
     const STEP: &str = "0105612f623a3202050105226f757422010b737465705f6661696c6564026e6f01066c696e6520310101077b2261223a\
                         317d0c010104040404040404040404040404040404";
-    let older: [(u16, u8, &str, EventBody); 3] = [
+    const CHAT: &str = "010473746f70010203040a0102010b737465705f6661696c6564026e6f01066c696e6520310101077b2261223a317d";
+    let (mut completed, mut chat) = (None, None);
+    for body in samples() {
+        match body {
+            EventBody::JobCompleted(event) => {
+                let usage = JobUsage { cost: None, estimated: false, ..event.usage };
+                completed = Some(EventBody::JobCompleted(JobCompleted { usage, ..event }));
+            }
+            EventBody::ChatFinished(event) => {
+                let usage = ChatUsage { cost: None, estimated: false, ..event.usage };
+                chat = Some(EventBody::ChatFinished(ChatFinished { usage, ..event }));
+            }
+            _ => {}
+        }
+    }
+    let older: [(u16, u8, &str, EventBody); 6] = [
+        (1, 1, JOB, EventBody::JobSubmitted(job.into())),
+        (12, 1, "046e756c6c01020304", completed.unwrap()),
+        (29, 1, CHAT, chat.unwrap()),
         (17, 1, STEP, EventBody::StepFinished(step)),
         (42, 1, "092a202a202a202a202a0177027b7d", EventBody::ScheduleSet(set)),
         (43, 1, "0106060606060606060606060606060606", EventBody::ScheduleFired(fired)),

@@ -1,5 +1,6 @@
 //! What is configured of a model: `[models.NAME]`.
 
+use moonlog_core::{cost::Cost, event::ChatUsage, rate::MINUTE_MS};
 use std::{fmt, path::PathBuf, time::Duration};
 
 /// Whose protocol a model speaks.
@@ -47,6 +48,16 @@ pub struct Prices {
     pub cached: f64,
     /// Of the completion, reasoning included.
     pub completion: f64,
+}
+
+impl Prices {
+    /// What a request has cost.
+    pub fn cost_of(&self, usage: &ChatUsage) -> Cost {
+        let cached = usage.cached_tokens.min(usage.prompt_tokens);
+        Cost::of_tokens(usage.prompt_tokens - cached, self.prompt)
+            .plus(Cost::of_tokens(cached, self.cached))
+            .plus(Cost::of_tokens(usage.completion_tokens, self.completion))
+    }
 }
 
 /// A key for a provider: it goes into one header, and nowhere else.
@@ -98,6 +109,12 @@ pub struct ModelOptions {
     pub max_retries: u32,
     /// The turns of a scripted model.
     pub file: Option<PathBuf>,
+    /// How many requests may be made in a minute, each try counted; 0: any number.
+    pub requests_per_minute: u64,
+    /// How many tokens they may use in a minute; 0: any number.
+    pub tokens_per_minute: u64,
+    /// How long that minute is, for tests that have no minute.
+    pub rate_span_ms: u64,
 }
 
 impl ModelOptions {
@@ -116,6 +133,9 @@ impl ModelOptions {
             request_timeout: Duration::from_secs(600),
             max_retries: 4,
             file: None,
+            requests_per_minute: 0,
+            tokens_per_minute: 0,
+            rate_span_ms: MINUTE_MS,
         }
     }
 }
