@@ -115,6 +115,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         "The idempotency key was used with another request.",
         "Use a new key for another request.",
     ),
+    code(
+        "illegal_status",
+        &[Http],
+        &[409],
+        No,
+        "A session cannot go from its status to that one.",
+        "The message says from where to where.",
+    ),
     code("incomplete_body", &[Http], &[400], Yes, "The connection ended before the body did.", "Send it again."),
     code(
         "internal",
@@ -340,6 +348,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         No,
         "The script does not compile, or is broken in another way.",
         "`errors` names lines; `moonlog check FILE` does too.",
+    ),
+    code(
+        "session_archived",
+        &[Http, Step, Agent],
+        &[409],
+        No,
+        "The session is archived.",
+        "Open it again first: PATCH it with status `open`.",
     ),
     code(
         "session_busy",

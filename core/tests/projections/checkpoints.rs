@@ -409,5 +409,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"8705cffc7df27b868c4eb7be092b606853ef6b68de0b920a73c42a8a9fc55442");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"45f262d75d39fb071eb0790e633cf961872e2b55eb8fa02504b8c6fb4f6dd94e");
 }

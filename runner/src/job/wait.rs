@@ -52,7 +52,8 @@ impl ActiveJob {
                 keep = keep.or_else(|| self.inner.keep_machine());
             }
             // The machine of a job that is held cannot be dropped: where many are kept, it keeps its place too.
-            if evict_at.is_none() && (!held || keep.is_some()) && self.start_waiting().await? && !held {
+            let may_wait = evict_at.is_none() && (!held || keep.is_some());
+            if may_wait && self.start_waiting().await? && !held {
                 keep = keep.or_else(|| self.inner.keep_machine());
                 evict_at = Some(Instant::now() + self.idle_time(now, keep.is_some()));
             }
