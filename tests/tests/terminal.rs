@@ -1,7 +1,5 @@
 //! Whatever a job says, in whatever field, the terminal and the log file of who looks at it do nothing but show it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use moonlog_tests::{Server, Settings, moonlog};
 use serde_json::json;
 use std::process::{Command, Stdio};
