@@ -1,7 +1,10 @@
 //! The list of event types: name, stored code, and what each carries.
 
 use super::*;
-use crate::codec::{self, CodecError};
+use crate::{
+    codec::{self, CodecError},
+    id::Hash,
+};
 use serde::{Serialize, ser::SerializeStruct};
 use std::sync::Arc;
 
@@ -196,7 +199,23 @@ event_types! {
     82 "session.described" SessionDescribed(SessionDescribed),
 }
 
+const JOB_SUBMITTED: u16 = 1;
+
 impl EventBody {
+    /// The blob that the fields name by its hash and that belongs to the log, where there is one: it stays as long as the
+    /// event does.
+    pub fn named_blob(&self) -> Option<Hash> {
+        match self {
+            Self::JobSubmitted(submitted) => Some(submitted.script_hash),
+            _ => None,
+        }
+    }
+
+    /// Whether events of the type with this stored code may name blobs.
+    pub const fn names_blobs(code: u16) -> bool {
+        code == JOB_SUBMITTED
+    }
+
     /// Whether this ends its stream: nothing may be appended behind it.
     pub const fn is_terminal(&self) -> bool {
         matches!(self, Self::JobCompleted(_) | Self::JobFailed(_) | Self::JobCancelled(_) | Self::JobTimedOut(_))

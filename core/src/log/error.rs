@@ -59,6 +59,9 @@ pub enum ReadError {
         /// Why.
         source: CodecError,
     },
+    /// The log takes nothing more, and this would have written to it.
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
 }
 
 /// Why the log cannot be opened.

@@ -1,9 +1,9 @@
 //! The way in to the log.
 
 use super::{
-    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Poisoned, ReadError, StreamHead, StreamWatch,
-    VerifyReport,
-    open::open,
+    Append, AppendError, Appended, BackupUnderWay, LogOptions, OpenError, OpenReport, Place, Poisoned, ReadError,
+    Removal, Still, StreamHead, StreamWatch, VerifyReport,
+    open::{damage, open},
     prepare::{check_blob_size, cut, fit_one_frame, prepare},
     sequencer::{Intake, Sequencer},
     shared::{Shared, lock},
@@ -75,12 +75,15 @@ impl Log {
             head_watch: watch::Sender::new(opened.head),
             watches: Arc::new(Watches::default()),
             waiters: Waiters::default(),
+            removing: Arc::default(),
+            still: Arc::default(),
             poisoned: OnceLock::new(),
         });
         let thread = if let Some(error) = opened.refused {
             shared.poison(&error.into());
             None
         } else {
+            shared.finish_removal().map_err(damage)?;
             let writer = Writer::new(shared.clone(), opened.chain);
             let thread = thread::Builder::new().name("moonlog-writer".into()).spawn(|| writer.run());
             Some(thread.map_err(OpenError::Thread)?)
@@ -172,20 +175,7 @@ impl Log {
     /// # Errors
     /// Where a write failed, so that it never will be.
     pub async fn durable(&self, position: u64) -> Result<(), Poisoned> {
-        if position <= self.head() {
-            return Ok(());
-        }
-        let waiter = self.shared.waiters.register(position);
-        // It may have come in between, and then nobody would wake this waiter.
-        if position <= self.head() {
-            return Ok(());
-        }
-        let waiter = waiter?;
-        self.shared.hurry();
-        match waiter.await {
-            Ok(answer) => answer,
-            Err(_) => Err(closed()),
-        }
+        self.shared.durable(position).await
     }
 
     /// The same for a thread that runs no tasks: it is blocked.
@@ -211,12 +201,21 @@ impl Log {
         self.shared.watches.watch(stream)
     }
 
-    /// At most `limit` durable events behind position `after`, oldest first.
+    /// At most `limit` durable events behind position `after`, oldest first. Where retention removed events, those behind
+    /// them take their place: fewer than `limit` are all there are.
     ///
     /// # Errors
     /// Where they cannot be read.
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
         self.shared.read(after, limit)
+    }
+
+    /// The next `limit` durable positions behind `after`, with what stands there or what is left of it.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn places(&self, after: u64, limit: usize) -> Result<Vec<Place>, ReadError> {
+        self.shared.places(after, limit)
     }
 
     /// At most `limit` durable events before position `before`, newest first.
@@ -295,12 +294,19 @@ impl Log {
     pub fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, AppendError> {
         check_blob_size(bytes.len(), self.shared.blob_max_bytes)?;
         let hash = Hash::of(&bytes);
-        let _sequencer = self.shared.take_in()?;
+        let mut sequencer = self.shared.take_in()?;
+        sequencer.blobs.hold(hash, (self.shared.clock)());
         let mut queue = lock(&self.shared.queue);
         let before = queue.pending.bytes;
         queue.push_blob(hash, bytes);
         self.shared.hand_over(queue, before, Hurry::AtOnce, false);
         Ok(hash)
+    }
+
+    /// Says that an event will be appended that names a blob which is known to be stored: until then it is not deleted.
+    /// What was found out about the blob before this may be out of date.
+    pub fn hold_blob(&self, hash: Hash) {
+        lock(&self.shared.sequencer).blobs.hold(hash, (self.shared.clock)());
     }
 
     /// The bytes with this hash.
@@ -309,6 +315,44 @@ impl Log {
     /// Where they cannot be read, or are damaged.
     pub fn blob(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
         super::blobs::read_blob(&*self.shared.storage, hash)
+    }
+
+    /// The right to remove streams, when whoever else removes some is done.
+    ///
+    /// # Errors
+    /// Where a backup is being read.
+    pub async fn begin_removal(&self) -> Result<Removal, BackupUnderWay> {
+        self.shared.begin_removal().await
+    }
+
+    /// Keeps streams from being removed while a backup is read.
+    pub async fn hold_still(&self) -> Still {
+        self.shared.hold_still().await
+    }
+
+    /// What the last removal that was carried out was given as `through`; 0 where there was none.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn removed_through(&self) -> Result<u64, ReadError> {
+        Ok(self.shared.removed_through()?)
+    }
+
+    /// About how much was removed since the store was last rewritten, in bytes.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn removed_bytes(&self) -> Result<u64, ReadError> {
+        Ok(self.shared.removed_bytes()?)
+    }
+
+    /// Rewrites the store without what was removed from it, so that the disk gets its room back. Blocks; appends and reads
+    /// go on meanwhile, but for a moment.
+    ///
+    /// # Errors
+    /// Where the storage fails: then it is as it was.
+    pub fn rewrite(&self) -> Result<(), ReadError> {
+        Ok(self.shared.rewrite()?)
     }
 
     /// What keeps the log; for data that is derived from it.
@@ -349,7 +393,7 @@ fn whole(pieces: &[Appended]) -> Result<Appended, AppendError> {
 }
 
 /// Why a position that was never given out will not be durable.
-fn closed() -> Poisoned {
+pub fn closed() -> Poisoned {
     Poisoned { reason: "the log was closed".into(), disk_full: false }
 }
 

@@ -12,7 +12,7 @@
 use super::{
     Damage, ReadError,
     record::{Rest, put_stream, put_varint},
-    shared::{read_lock, write_lock},
+    shared::{lock, read_lock, write_lock},
 };
 use crate::{
     event::{Event, StreamId},
@@ -23,7 +23,7 @@ use std::{
     iter,
     ops::Bound,
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -34,6 +34,8 @@ const PAGE_PREFIX: u8 = 1;
 const PAGE_MAX: usize = 512;
 /// How many streams are written in one step.
 const STEP_STREAMS: usize = 128;
+/// How many pages are removed in one step.
+const REMOVED_AT_ONCE: usize = 256;
 
 /// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct StreamHead {
 pub struct Index {
     storage: Arc<dyn Storage>,
     tails: RwLock<Tails>,
+    /// Held while pages are written or removed.
+    paging: Mutex<()>,
     /// Whether pages count that are stored.
     has_pages: AtomicBool,
 }
@@ -81,7 +85,7 @@ impl Stretch {
 impl Index {
     /// An index over what `storage` holds of it.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, tails: RwLock::default(), has_pages: AtomicBool::new(true) }
+        Self { storage, tails: RwLock::default(), paging: Mutex::default(), has_pages: AtomicBool::new(true) }
     }
 
     /// The position up to which all pages are there.
@@ -216,6 +220,7 @@ impl Index {
 
     /// Writes the pages of some of `streams`, and takes those off the list. Only one thread may do that at a time.
     pub fn write_pages(&self, streams: &mut Vec<StreamId>) -> Result<(), ReadError> {
+        let _paging = lock(&self.paging);
         let step = streams.split_off(streams.len().saturating_sub(STEP_STREAMS));
         let mut writes = Vec::new();
         for stream in &step {
@@ -244,6 +249,25 @@ impl Index {
             tails.streams = HashMap::new();
         }
         Ok(())
+    }
+
+    /// Forgets a stream whose events were removed.
+    pub fn remove(&self, stream: &StreamId) -> Result<(), StorageError> {
+        let _paging = lock(&self.paging);
+        {
+            let mut tails = write_lock(&self.tails);
+            if let Some(tail) = tails.streams.remove(stream) {
+                tails.events -= tail.positions.len();
+            }
+        }
+        loop {
+            let (from, to) = (Bound::Included(page_key(stream, 0)), Bound::Included(page_key(stream, u64::MAX)));
+            let pages = self.storage.scan(Space::Index, from, to, Direction::Forward, REMOVED_AT_ONCE)?;
+            if pages.is_empty() {
+                return Ok(());
+            }
+            self.storage.write(pages.into_iter().map(|(key, _)| Write::delete(Space::Index, key)).collect())?;
+        }
     }
 
     fn unwritten_page(&self, stream: &StreamId) -> Option<(Stretch, u64)> {

@@ -20,8 +20,11 @@ use crate::{
 use std::{ops::Bound, sync::Arc};
 
 /// The version of the log's own grammar, under this key in `Space::Meta`.
-const FORMAT_KEY: &[u8] = b"log format";
-const FORMAT: u32 = 1;
+pub const FORMAT_KEY: &[u8] = b"log format";
+/// The newest grammar: the first that knows what [`super::removed`] describes. A log gets it when something is removed.
+pub const FORMAT: u32 = 2;
+/// The grammar of a log that was never removed from.
+const FORMAT_AT_FIRST: u32 = 1;
 const FRAMES_AT_ONCE: usize = 16;
 
 /// Where the log ends.
@@ -105,7 +108,7 @@ impl Mending<'_> {
 fn check_format(mending: &mut Mending<'_>) -> Result<(), OpenError> {
     match mending.storage.get(Space::Meta, FORMAT_KEY)? {
         None => {
-            let format = Write::put(Space::Meta, FORMAT_KEY, FORMAT.to_le_bytes());
+            let format = Write::put(Space::Meta, FORMAT_KEY, FORMAT_AT_FIRST.to_le_bytes());
             mending.attempt(|storage| storage.write(vec![format]))?;
         }
         Some(value) => match value.try_into().map(u32::from_le_bytes) {
@@ -202,7 +205,9 @@ impl<'a> Walk<'a> {
         for position in first..=frame.last_position() {
             let record = read_record(frame.record(position).unwrap_or_default());
             let (stream, version, closed) = match record {
-                Ok(Record::Removed { stream, version, .. }) => (stream, version, false),
+                // A stream that was removed is as if it had never been. Where a removal was cut off, its last events are
+                // gone, and the first ones still there: those that are left have no gap.
+                Ok(Record::Removed(_)) => continue,
                 Ok(Record::Event(event)) => {
                     self.time = event.time.max(self.time);
                     (event.stream, event.version, event.closes)
@@ -220,7 +225,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn damage(error: ReadError) -> OpenError {
+/// Why the log does not open, where something cannot be read.
+pub fn damage(error: ReadError) -> OpenError {
     match error {
         ReadError::Damaged(damage) => OpenError::Damaged(damage),
         ReadError::Storage(error) => OpenError::Storage(error),

@@ -76,6 +76,15 @@ pub fn verify_up_to(storage: &dyn Storage, head: u64) -> Result<VerifyReport, Re
     Ok(walk.finish())
 }
 
+/// Where a stream stands.
+#[derive(Clone, Copy, Default)]
+struct Stream {
+    version: u64,
+    closed: bool,
+    /// Whether all that was seen of it was removed: then it may begin anew.
+    removed: bool,
+}
+
 struct Walk<'a> {
     storage: &'a dyn Storage,
     /// The position that comes next, if none is missing.
@@ -83,8 +92,8 @@ struct Walk<'a> {
     /// The last sound frame's hash; `None` behind a damaged one, whose own is not to be trusted.
     chain: Option<Hash>,
     time: Timestamp,
-    /// Each stream's last version, and whether it ended.
-    streams: HashMap<StreamId, (u64, bool)>,
+    /// Where each stream stands.
+    streams: HashMap<StreamId, Stream>,
     blobs: HashSet<Hash>,
     /// Whether records were lost, so that gaps in versions are no news.
     lost: bool,
@@ -153,9 +162,9 @@ impl<'a> Walk<'a> {
 
     fn record(&mut self, position: u64, record: &[u8]) -> Result<(), ReadError> {
         match read_record(record) {
-            Ok(Record::Removed { stream, version, .. }) => {
+            Ok(Record::Removed(removed)) => {
                 self.report.removed += 1;
-                self.version(position, stream, version, false);
+                self.version(position, removed.stream, removed.version, None);
             }
             Ok(Record::Event(event)) => {
                 self.report.events += 1;
@@ -163,7 +172,7 @@ impl<'a> Walk<'a> {
                     self.damage(position, "its time is before that of the event before it".into());
                 }
                 self.time = event.time;
-                self.version(position, event.stream.clone(), event.version, event.closes);
+                self.version(position, event.stream.clone(), event.version, Some(event.closes));
                 self.body(position, event)?;
             }
             Err(what) => self.damage(position, what),
@@ -171,14 +180,17 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn version(&mut self, position: u64, stream: StreamId, version: u64, closes: bool) {
-        let (before, closed) = self.streams.get(&stream).copied().unwrap_or_default();
-        if version != before + 1 && !(self.lost && version > before) {
-            self.damage(position, format!("{stream} goes from version {before} to {version}"));
-        } else if closed {
-            self.damage(position, format!("{stream} goes on behind its end at version {before}"));
+    /// Checks an event's version; of a removed one it is not known whether it closed its stream.
+    fn version(&mut self, position: u64, stream: StreamId, version: u64, closes: Option<bool>) {
+        let before = self.streams.get(&stream).copied().unwrap_or(Stream { removed: true, ..Stream::default() });
+        let begins_anew = version == 1 && before.removed;
+        if version != before.version + 1 && !begins_anew && !(self.lost && version > before.version) {
+            self.damage(position, format!("{stream} goes from version {} to {version}", before.version));
+        } else if before.closed {
+            self.damage(position, format!("{stream} goes on behind its end at version {}", before.version));
         }
-        self.streams.insert(stream, (version, closes));
+        let removed = closes.is_none() && (begins_anew || before.removed);
+        self.streams.insert(stream, Stream { version, closed: closes.unwrap_or_default(), removed });
     }
 
     fn body(&mut self, position: u64, event: StoredEvent<'_>) -> Result<(), ReadError> {

@@ -114,6 +114,15 @@ pub trait Storage: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Gives room back that deleted and replaced values have left: after it, what it takes up goes with what it holds. It
+    /// may take long; writes and reads go on meanwhile. What is visible stays the same, whatever happens.
+    ///
+    /// # Errors
+    /// Where it cannot; then nothing is lost.
+    fn rewrite(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// What it takes up.
     ///
     /// # Errors

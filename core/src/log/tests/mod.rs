@@ -8,6 +8,7 @@ mod durability;
 mod model;
 mod open;
 mod reads;
+mod removal;
 mod stored_form;
 
 use super::*;
