@@ -197,6 +197,7 @@ event_types! {
     83 "workspace.failed" WorkspaceFailed(WorkspaceFailed),
     81 "workspace.orphan_found" WorkspaceOrphanFound(WorkspaceOrphanFound),
     82 "session.described" SessionDescribed(SessionDescribed),
+    65 "job.deleted" JobDeleted(JobDeleted),
 }
 
 const JOB_SUBMITTED: u16 = 1;

@@ -271,7 +271,8 @@ impl JobState {
             | EventBody::RunnerStarted(_)
             | EventBody::RunnerStopped(_)
             | EventBody::QueuePaused(_)
-            | EventBody::QueueResumed(_) => {}
+            | EventBody::QueueResumed(_)
+            | EventBody::JobDeleted(_) => {}
         }
     }
 

@@ -298,6 +298,15 @@ fn samples() -> Vec<EventBody> {
             title: Some(text("t")),
             labels: [(text("k"), text("v"))].into(),
         }),
+        EventBody::JobDeleted(JobDeleted {
+            reason: DeleteReason::Bytes,
+            events: 300,
+            first_position: 2,
+            last_position: 70_000,
+            sessions: vec![session],
+            in_sessions: vec![SessionId::from_bytes([8; 16])],
+            exported: Some(text("job.ndjson.gz")),
+        }),
     ]
 }
 
