@@ -5,6 +5,7 @@
 mod again;
 pub mod agent;
 mod command;
+mod deletion;
 mod derived_id;
 mod dispatcher;
 pub mod http;
@@ -28,6 +29,7 @@ pub mod tool;
 mod waiters;
 pub mod workspace;
 
+pub use deletion::{Delete, Deletion};
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use reuse::CacheOptions;

@@ -2,6 +2,7 @@
 
 use crate::{
     agent::{self, LiveAgents, Meters, model::Models},
+    deletion,
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -28,7 +29,7 @@ use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, oneshot, watch},
 };
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
@@ -86,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) shared: SharedResults,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Shared by those who make a job that needs another one's history; held alone while it is decided what is deleted.
+    pub(crate) histories: RwLock<()>,
     /// Told when a schedule is set or removed.
     pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
@@ -195,6 +198,7 @@ impl Runner {
     /// # Errors
     /// Where the log cannot be read, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
+        deletion::finish(&log).await?;
         let views = Views::open(
             &log,
             ViewsOptions { checkpoint_events: options.checkpoint_events, ..ViewsOptions::default() },
@@ -220,6 +224,7 @@ impl Runner {
             sources: Sources::default(),
             moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
+            histories: RwLock::default(),
             schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
@@ -264,6 +269,10 @@ impl Runner {
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
+    }
+
+    pub(crate) fn shared_inner(&self) -> Arc<Inner> {
+        self.inner.clone()
     }
 
     /// The log.
