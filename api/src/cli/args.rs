@@ -47,6 +47,8 @@ pub enum Command {
     Trace(Trace),
     /// Ask a job to stop
     Cancel(Cancel),
+    /// Delete ended jobs with all their events
+    Delete(Delete),
     /// Send a signal to a job
     Signal(Signal),
     /// Decide an open approval, or list them
@@ -196,6 +198,14 @@ pub struct Cancel {
     /// Why, for the log
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+/// `moonlog delete`
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The ended jobs
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<String>,
 }
 
 /// `moonlog signal`

@@ -108,6 +108,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Trace(options) => commands::trace::run(client, options).await,
         Command::Show(options) => commands::show::run(client, options).await,
         Command::Cancel(options) => commands::cancel::run(client, options).await,
+        Command::Delete(options) => commands::delete::run(client, options).await,
         Command::Signal(options) => commands::signal::run(client, options).await,
         Command::Approve(options) => commands::approve::run(client, options).await,
         Command::Retry(options) => commands::retry::run(client, options).await,

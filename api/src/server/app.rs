@@ -37,6 +37,20 @@ impl App {
         }
     }
 
+    /// The problem, or another in its place where one of these is a job that is not there because it was deleted.
+    pub fn tell_deleted(&self, problem: Problem, jobs: &[String]) -> Problem {
+        if problem.code() != "no_such_job" {
+            return problem;
+        }
+        for id in jobs.iter().filter_map(|id| id.parse::<JobId>().ok()) {
+            if let Ok(Some(position)) = self.runner.views().deleted(&id) {
+                let text = format!("job {id} was deleted: the event at position {position} says why");
+                return Problem::not_found("job_deleted", text).with("position", position);
+            }
+        }
+        problem
+    }
+
     /// A job when it has ended, or as it stands when the time is up or the server stops.
     ///
     /// # Errors

@@ -87,8 +87,10 @@ async fn handle(app: &Arc<App>, head: Head, body: BodyStream, label: &mut &'stat
         .header(header::ALLOW, HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static("GET"))));
     };
     let query = Query::read(&head.query, operation.query)?;
+    let jobs = if route.path.starts_with("/v1/jobs/{id}") { segments.clone() } else { Vec::new() };
     // One allocation for the future of whatever handler it is, in place of one as large as the largest.
-    dispatch(app.clone(), operation, Request { head, segments, query, body }).await
+    let answered = dispatch(app.clone(), operation, Request { head, segments, query, body }).await;
+    answered.map_err(|problem| app.tell_deleted(problem, &jobs))
 }
 
 fn dispatch(
@@ -100,6 +102,7 @@ fn dispatch(
         Endpoint::SubmitJob => jobs::submit(app, request).boxed(),
         Endpoint::ListJobs => jobs::list(app, request).boxed(),
         Endpoint::ShowJob => jobs::show(app, request).boxed(),
+        Endpoint::DeleteJob => commands::delete(app, request).boxed(),
         Endpoint::CancelJob => commands::cancel(app, request).boxed(),
         Endpoint::SignalJob => commands::signal(app, request).boxed(),
         Endpoint::RetryJob => commands::retry(app, request).boxed(),

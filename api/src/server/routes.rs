@@ -34,6 +34,7 @@ pub enum Endpoint {
     SubmitJob,
     ListJobs,
     ShowJob,
+    DeleteJob,
     CancelJob,
     SignalJob,
     RetryJob,
@@ -146,9 +147,12 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/jobs/{id}",
-        operations: &[get(Endpoint::ShowJob, &[(200, "Job"), (202, "Job")], "Show a job, or wait for its end")
-            .query(&["wait"])
-            .problems(&[404])],
+        operations: &[
+            get(Endpoint::ShowJob, &[(200, "Job"), (202, "Job")], "Show a job, or wait for its end")
+                .query(&["wait"])
+                .problems(&[404]),
+            delete(Endpoint::DeleteJob, "Delete an ended job with all its events").problems(&[404, 409]),
+        ],
     },
     Route {
         path: "/v1/jobs/{id}/events",

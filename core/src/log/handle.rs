@@ -21,7 +21,7 @@ use crate::{
 use std::{
     sync::{
         Arc, Condvar, Mutex, OnceLock, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -75,6 +75,7 @@ impl Log {
             head_watch: watch::Sender::new(opened.head),
             watches: Arc::new(Watches::default()),
             waiters: Waiters::default(),
+            has_gaps: AtomicBool::new(opened.has_gaps),
             removing: Arc::default(),
             still: Arc::default(),
             poisoned: OnceLock::new(),
@@ -328,6 +329,11 @@ impl Log {
     /// Keeps streams from being removed while a backup is read.
     pub async fn hold_still(&self) -> Still {
         self.shared.hold_still().await
+    }
+
+    /// Whether retention ever removed something.
+    pub fn has_gaps(&self) -> bool {
+        self.shared.has_gaps.load(Ordering::Acquire)
     }
 
     /// What the last removal that was carried out was given as `through`; 0 where there was none.

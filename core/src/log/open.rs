@@ -39,6 +39,8 @@ pub struct Opened {
     pub time: Timestamp,
     /// What was found.
     pub report: OpenReport,
+    /// Whether something may have been removed.
+    pub has_gaps: bool,
     /// Why nothing could be written, where nothing could: then the log is only to be read.
     pub refused: Option<StorageError>,
 }
@@ -46,7 +48,7 @@ pub struct Opened {
 /// Finds where the log ends, and checks at least what came since the index was last written.
 pub fn open(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, OpenError> {
     let mut mending = Mending { storage, refused: None };
-    check_format(&mut mending)?;
+    let has_gaps = check_format(&mut mending)? > FORMAT_AT_FIRST;
     let (last, torn_tail) = end(&mut mending)?;
     let mut report = OpenReport { torn_tail, ..OpenReport::default() };
     let head = last.as_ref().map_or(0, Frame::last_position);
@@ -72,7 +74,7 @@ pub fn open(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, 
     report.head = head;
     report.indexed_events = walk.indexed;
     let (chain, time) = (walk.chain, walk.time);
-    Ok(Opened { index, head, chain, time, report, refused: mending.refused })
+    Ok(Opened { index, head, chain, time, report, has_gaps, refused: mending.refused })
 }
 
 /// What is written at the start, as long as the storage takes it.
@@ -105,19 +107,19 @@ impl Mending<'_> {
     }
 }
 
-fn check_format(mending: &mut Mending<'_>) -> Result<(), OpenError> {
+fn check_format(mending: &mut Mending<'_>) -> Result<u32, OpenError> {
     match mending.storage.get(Space::Meta, FORMAT_KEY)? {
         None => {
             let format = Write::put(Space::Meta, FORMAT_KEY, FORMAT_AT_FIRST.to_le_bytes());
             mending.attempt(|storage| storage.write(vec![format]))?;
+            Ok(FORMAT_AT_FIRST)
         }
         Some(value) => match value.try_into().map(u32::from_le_bytes) {
-            Ok(found) if found <= FORMAT => {}
-            Ok(found) => return Err(StorageError::NewerFormat { found, supported: FORMAT }.into()),
-            Err(_) => return Err(StorageError::Damaged("the log's format cannot be read".into()).into()),
+            Ok(found) if found <= FORMAT => Ok(found),
+            Ok(found) => Err(StorageError::NewerFormat { found, supported: FORMAT }.into()),
+            Err(_) => Err(StorageError::Damaged("the log's format cannot be read".into()).into()),
         },
     }
-    Ok(())
 }
 
 /// The last frame, and what was wrong with one behind it. A last frame that is shorter than it should be was being written

@@ -34,7 +34,7 @@ use crate::{
 use std::{
     collections::BTreeSet,
     ops::{Bound, Range},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 
@@ -152,6 +152,7 @@ impl Shared {
         positions.sort_unstable();
         let mut counts = RemovedCounts::default();
         let frames = self.look_through(&positions, &mut blobs)?;
+        self.has_gaps.store(true, Ordering::Release);
         self.note_removal(streams, &blobs)?;
         for frame in frames.into_iter().rev() {
             self.rewrite_frame(&positions[frame], &mut counts)?;

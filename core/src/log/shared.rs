@@ -8,7 +8,7 @@ use crate::storage::Storage;
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -50,6 +50,8 @@ pub struct Shared {
     pub watches: Arc<Watches>,
     /// Who waits for positions.
     pub waiters: Waiters,
+    /// Whether something was ever removed.
+    pub has_gaps: AtomicBool,
     /// Held while streams are removed.
     pub removing: Arc<tokio::sync::Mutex<()>>,
     /// Shared by those who need what is there to stay; held alone by who removes.

@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod check;
 pub mod completions;
 pub mod config;
+pub mod delete;
 pub mod diff;
 pub mod events;
 pub mod export;
