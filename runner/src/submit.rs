@@ -309,7 +309,7 @@ impl Inner {
         // Said first: where nothing names it any more, it is forgotten here before it leaves the log.
         self.log.hold_blob(hash);
         if !self.sources.has(&hash) {
-            self.log.put_blob(source.as_bytes().to_vec())?;
+            self.log.put_held_blob(source.as_bytes().to_vec())?;
             self.sources.keep(hash, source.clone());
         }
         Ok(())

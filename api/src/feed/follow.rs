@@ -107,6 +107,8 @@ impl Follow {
                 Ok(None) => None,
                 // The connection is cut, so that the client knows that this was not the end.
                 Err(error) => {
+                    // What was given goes out first: the server writes when there is nothing more to take for a moment.
+                    tokio::task::yield_now().await;
                     tracing::warn!(%error, "a feed was cut");
                     feed.done = true;
                     Some((Err(io::Error::other(error)), feed))

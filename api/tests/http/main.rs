@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod deleted;
 mod described;
 mod feeds;
 mod guarded;
@@ -10,5 +11,6 @@ mod jobs;
 mod limits;
 mod place;
 mod raw;
+mod removed;
 mod schedules;
 mod sessions;

@@ -293,10 +293,24 @@ impl Log {
     /// # Errors
     /// Where they are too large, or the log takes nothing.
     pub fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, AppendError> {
+        self.store_blob(bytes, true)
+    }
+
+    /// The same for a blob that [`Self::hold_blob`] was called for.
+    ///
+    /// # Errors
+    /// As [`Self::put_blob`].
+    pub fn put_held_blob(&self, bytes: Vec<u8>) -> Result<Hash, AppendError> {
+        self.store_blob(bytes, false)
+    }
+
+    fn store_blob(&self, bytes: Vec<u8>, hold: bool) -> Result<Hash, AppendError> {
         check_blob_size(bytes.len(), self.shared.blob_max_bytes)?;
         let hash = Hash::of(&bytes);
         let mut sequencer = self.shared.take_in()?;
-        sequencer.blobs.hold(hash, (self.shared.clock)());
+        if hold {
+            sequencer.blobs.hold(hash, (self.shared.clock)());
+        }
         let mut queue = lock(&self.shared.queue);
         let before = queue.pending.bytes;
         queue.push_blob(hash, bytes);
