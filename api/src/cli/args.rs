@@ -69,6 +69,8 @@ pub enum Command {
     Import(Import),
     /// Walk the log's hash chain and report damage
     Verify(Verify),
+    /// Delete ended jobs that are kept no longer, and give the disk its room back
+    Compact(Compact),
     /// List processes, running ones first
     Ps(Ps),
     /// Print what a process has written: its beginning and its end
@@ -343,6 +345,29 @@ pub struct Import {
 /// `moonlog verify`
 #[derive(Debug, Args)]
 pub struct Verify {
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog compact`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What is kept is said by [retention] in moonlog.toml; an option here takes the place of its key. With \
+neither, no job is deleted, and the store is rewritten without what was removed before."
+)]
+pub struct Compact {
+    /// Delete jobs that ended longer ago than this, such as 30d or 12h
+    #[arg(long, value_name = "DURATION")]
+    pub older_than: Option<String>,
+    /// Keep so many ended jobs, the newest ends
+    #[arg(long, value_name = "N")]
+    pub keep: Option<u64>,
+    /// Delete the jobs with the oldest ends until the store has at most this many bytes
+    #[arg(long, value_name = "BYTES")]
+    pub max_bytes: Option<u64>,
+    /// Only say how many jobs are too old or too many
+    #[arg(long)]
+    pub dry_run: bool,
     #[command(flatten)]
     pub format: Format,
 }

@@ -118,6 +118,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Replay(options) => commands::replay::run(client, options).await,
         Command::Export(options) => commands::export::run(client, options).await,
         Command::Import(options) => commands::import::run(client, options).await,
+        Command::Compact(options) => commands::compact::run(client, options).await,
         Command::Ps(options) => commands::ps::run(client, options).await,
         Command::Output(options) => commands::process_output::run(client, options).await,
         Command::Kill(options) => commands::kill::run(client, options).await,

@@ -2,7 +2,7 @@
 
 use super::{
     ApiConfig, CacheConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig,
-    QueueConfig, RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
+    QueueConfig, RetentionConfig, RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
     keys::{self, KEYS},
     load::{KeyPath, PREFIX, Values, unreadable},
     value::Value,
@@ -168,6 +168,17 @@ impl Values {
             agents: self.agents(),
             queues: queues.collect(),
             secrets,
+            retention: RetentionConfig {
+                max_age: self.limit("retention.max_age_ms").map(Duration::from_millis),
+                max_ended_jobs: self.limit("retention.max_ended_jobs"),
+                max_bytes: self.limit("retention.max_bytes"),
+                export_folder: match self.get("retention.export_folder") {
+                    Some((Value::Text(path), _)) if !path.is_empty() => Some(resolve(path, env)),
+                    _ => None,
+                },
+                every: Duration::from_millis(self.whole("retention.every_ms")),
+                rewrite_min_bytes: self.whole("retention.rewrite_min_bytes"),
+            },
             cache: CacheConfig {
                 max_bytes: self.whole("cache.max_bytes"),
                 max_age: Duration::from_millis(self.whole("cache.max_age_ms")),
@@ -296,6 +307,11 @@ impl Values {
             Some((Value::Whole(number), _)) => *number,
             _ => 0,
         }
+    }
+
+    /// A limit that 0 switches off.
+    fn limit(&self, key: &str) -> Option<u64> {
+        Some(self.whole(key)).filter(|limit| *limit > 0)
     }
 
     pub(super) fn size(&self, key: &str) -> usize {

@@ -1,7 +1,7 @@
 //! What all requests of a server share.
 
 use super::{ServeOptions, guard::Guard, metrics::Metrics, problem::Problem, ticket::Tickets};
-use crate::feed::FeedHub;
+use crate::{feed::FeedHub, retention::Compactor};
 use moonlog_core::{
     id::JobId,
     projection::{JobState, JobView},
@@ -20,6 +20,8 @@ pub struct App {
     pub metrics: Metrics,
     /// True from when the server stops.
     pub stop: watch::Receiver<bool>,
+    /// Takes ended jobs out of the log.
+    pub compactor: Arc<Compactor>,
     /// One walk through the whole log at a time.
     pub verifying: Semaphore,
 }

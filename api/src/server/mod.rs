@@ -7,6 +7,7 @@ mod approvals;
 mod blobs;
 mod body;
 mod commands;
+mod compact;
 mod console;
 mod descriptors;
 mod diff;

@@ -66,6 +66,7 @@ pub enum Endpoint {
     Blob,
     Ticket,
     Verify,
+    Compact,
     Import,
     StartProcess,
     ListProcesses,
@@ -408,6 +409,16 @@ pub const ROUTES: &[Route] = &[
         operations: &[
             get(Endpoint::Verify, &[(200, "VerifyReport")], "Walk the log and check its chain").problems(&[409])
         ],
+    },
+    Route {
+        path: "/v1/compact",
+        operations: &[post(
+            Endpoint::Compact,
+            &[(200, "Compacted")],
+            "Delete ended jobs that are kept no longer, and give the disk its room back",
+        )
+        .body("Compact")
+        .problems(&[409, 507])],
     },
     Route {
         path: "/v1/import",

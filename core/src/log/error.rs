@@ -64,6 +64,17 @@ pub enum ReadError {
     Poisoned(#[from] Poisoned),
 }
 
+impl ReadError {
+    /// Whether it is that the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_disk_full(),
+            Self::Poisoned(poisoned) => poisoned.disk_full,
+            _ => false,
+        }
+    }
+}
+
 /// Why the log cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

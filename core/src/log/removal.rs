@@ -76,6 +76,15 @@ pub struct RemovedCounts {
     pub blob_bytes: u64,
 }
 
+impl std::ops::AddAssign for RemovedCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.bytes += other.bytes;
+        self.blobs += other.blobs;
+        self.blob_bytes += other.blob_bytes;
+    }
+}
+
 impl Removal {
     /// Removes all events of `streams`, which must take no more of them. `through` is the caller's: it is given back by
     /// [`super::Log::removed_through`] once everything up to it was carried out. Blocks.

@@ -3,6 +3,7 @@
 pub mod approve;
 pub mod cancel;
 pub mod check;
+pub mod compact;
 pub mod completions;
 pub mod config;
 pub mod delete;
