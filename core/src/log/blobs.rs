@@ -8,7 +8,7 @@
 use super::ReadError;
 use crate::{
     id::Hash,
-    storage::{Direction, Space, Storage, StorageError, Write},
+    storage::{Direction, Entry, Space, Storage, StorageError, Write},
 };
 use std::ops::Bound;
 
@@ -37,6 +37,15 @@ pub fn blob_deletes(storage: &dyn Storage, hash: &Hash) -> Result<(u64, Vec<Writ
     let chunks = (0u32..).take(size.div_ceil(CHUNK_MAX_BYTES as u64) as usize);
     writes.extend(chunks.map(|number| Write::delete(Space::Blobs, chunk_key(hash, number))));
     Ok((size, writes))
+}
+
+/// What is stored of the blob, its size last.
+pub fn blob_entries(storage: &dyn Storage, hash: &Hash) -> Result<Vec<Entry>, StorageError> {
+    let Some(size) = storage.get(Space::Blobs, hash.as_bytes())? else { return Ok(Vec::new()) };
+    let (from, to) = (Bound::Included(chunk_key(hash, 0)), Bound::Included(chunk_key(hash, u32::MAX)));
+    let mut entries = storage.scan(Space::Blobs, from, to, Direction::Forward, usize::MAX)?;
+    entries.push((hash.as_bytes().to_vec(), size));
+    Ok(entries)
 }
 
 /// Whether the blob is there.

@@ -1,8 +1,8 @@
 //! The way in to the log.
 
 use super::{
-    Append, AppendError, Appended, BackupUnderWay, LogOptions, OpenError, OpenReport, Place, Poisoned, ReadError,
-    Removal, Still, StreamHead, StreamWatch, VerifyReport,
+    Append, AppendError, Appended, Backup, BackupUnderWay, LogOptions, OpenError, OpenReport, Place, Poisoned,
+    ReadError, Removal, Still, StreamHead, StreamWatch, VerifyReport,
     open::{damage, open},
     prepare::{check_blob_size, cut, fit_one_frame, prepare},
     sequencer::{Intake, Sequencer},
@@ -340,9 +340,15 @@ impl Log {
         self.shared.begin_removal().await
     }
 
-    /// Keeps streams from being removed while a backup is read.
+    /// Keeps streams from being removed, as long as what this gives lives.
     pub async fn hold_still(&self) -> Still {
         self.shared.hold_still().await
+    }
+
+    /// The log as it is now, as one stream of bytes. Nothing is removed from it meanwhile; appends go on.
+    pub async fn backup(&self) -> Backup {
+        let still = self.hold_still().await;
+        Backup::new(self.shared.clone(), still)
     }
 
     /// Whether retention ever removed something.

@@ -1,9 +1,10 @@
 //! The log: one sequence of events, durable before anyone is told of it. `handle` is the way in. An append goes by
 //! `intake` from `sequencer` (positions, versions, times) through `queue` to `writer` (write, sync, publish); reads go through `reader` over
-//! `tail` and `index`. `frame` and `record` hold the stored grammar, `removal` takes streams out, and `removed` says what is left of them. Nothing here knows what keeps the bytes, nor what
+//! `tail` and `index`. `frame` and `record` hold the stored grammar, `removal` takes streams out, `removed` says what is left of them, and `backup` gives the log as one stream of bytes. Nothing here knows what keeps the bytes, nor what
 //! events mean, but for which of them close a stream, and which name blobs.
 
 mod append;
+mod backup;
 mod blob_holds;
 mod blobs;
 mod error;
@@ -31,6 +32,7 @@ mod writer;
 mod tests;
 
 pub use append::{Append, AppendError, Appended, Expected};
+pub use backup::{Backup, BackupContent, RestoreError, check_backup, restore};
 pub use error::{Damage, OpenError, Poisoned, ReadError, Stopped};
 pub use frame::FRAME_MAX_BYTES;
 pub use handle::{Hurry, Log};

@@ -41,7 +41,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 const STREAM_PREFIX: &[u8] = b"removing stream ";
 const BLOB_PREFIX: &[u8] = b"removing blob ";
 const COMPLETE_KEY: &[u8] = b"removing";
-const THROUGH_KEY: &[u8] = b"removed through";
+pub const THROUGH_KEY: &[u8] = b"removed through";
 const BYTES_KEY: &[u8] = b"removed bytes";
 const FRAMES_AT_ONCE: usize = 16;
 const WRITES_AT_ONCE: usize = 256;
@@ -195,7 +195,7 @@ impl Shared {
     }
 
     /// The blobs that the event at a position names, where it is one.
-    fn blobs_of(&self, frame: &Frame, position: u64) -> Result<Vec<Hash>, ReadError> {
+    pub fn blobs_of(&self, frame: &Frame, position: u64) -> Result<Vec<Hash>, ReadError> {
         let mut blobs = Vec::new();
         let Some(Ok(Record::Event(stored))) = frame.record(position).map(read_record) else { return Ok(blobs) };
         if let StoredBody::Blob(hash, _) = stored.body {

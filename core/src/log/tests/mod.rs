@@ -1,6 +1,7 @@
 //! The log, tested through its handle on storage whose faults are chosen.
 
 mod append;
+mod backup;
 mod blobs;
 mod damage;
 mod disk_full;
