@@ -69,6 +69,10 @@ pub enum Command {
     Import(Import),
     /// Walk the log's hash chain and report damage
     Verify(Verify),
+    /// Write the whole log, as it is now, into one file; a server goes on meanwhile
+    Backup(Backup),
+    /// Make a data folder of a backup
+    Restore(Restore),
     /// Delete ended jobs that are kept no longer, and give the disk its room back
     Compact(Compact),
     /// List processes, running ones first
@@ -345,6 +349,26 @@ pub struct Import {
 /// `moonlog verify`
 #[derive(Debug, Args)]
 pub struct Verify {
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog backup`
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The file to write, or a folder, where it is named after its position; `-` writes to standard output
+    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup; `-` reads standard input. The data folder (--data) must be empty, or not be there
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
     #[command(flatten)]
     pub format: Format,
 }

@@ -94,6 +94,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
     match &command {
         Command::Serve(_) => return commands::serve::run(context).await,
         Command::Verify(options) => return commands::verify::run(context, options).await,
+        Command::Restore(options) => return commands::restore::run(&context.loaded.config, options),
         _ => {}
     }
     let purpose = match &command {
@@ -118,6 +119,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Replay(options) => commands::replay::run(client, options).await,
         Command::Export(options) => commands::export::run(client, options).await,
         Command::Import(options) => commands::import::run(client, options).await,
+        Command::Backup(options) => commands::backup::run(client, options).await,
         Command::Compact(options) => commands::compact::run(client, options).await,
         Command::Ps(options) => commands::ps::run(client, options).await,
         Command::Output(options) => commands::process_output::run(client, options).await,
@@ -127,9 +129,12 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Schedule(options) => commands::schedule::run(client, options).await,
         Command::Unschedule(options) => commands::unschedule::run(client, options).await,
         // Dispatched before there was a connection.
-        Command::Serve(_) | Command::Verify(_) | Command::Check(_) | Command::Config(_) | Command::Completions(_) => {
-            Ok(Status::Done)
-        }
+        Command::Serve(_)
+        | Command::Verify(_)
+        | Command::Restore(_)
+        | Command::Check(_)
+        | Command::Config(_)
+        | Command::Completions(_) => Ok(Status::Done),
     };
     connection.close().await;
     status

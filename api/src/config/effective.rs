@@ -218,6 +218,7 @@ impl Values {
                 feed_cache_bytes: size("feed_cache_bytes"),
                 inline_max_bytes: limit("inline_max_bytes"),
                 ticket: ms("ticket_ms"),
+                backup_stall: ms("backup_stall_ms"),
                 script_source_bytes: limit("script_source_bytes"),
                 script_memory_bytes: limit("script_memory_bytes"),
                 script_compute: ms("script_compute_ms"),

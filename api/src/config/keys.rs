@@ -182,6 +182,12 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.git_output_bytes", Whole(1 << 16, MAX_BYTES), "67_108_864", "what one command of git's may write"),
     key("limits.workspace_files", Whole(1, 100_000), "2_000", "changed files of a workspace that are known and listed"),
     key("limits.workspace_diff_bytes", Whole(0, MAX_BYTES), "1_048_576", "a changed file that is shown with a diff"),
+    key(
+        "limits.backup_stall_ms",
+        Whole(100, MAX_MS),
+        "60_000",
+        "how long the client of a backup may take nothing; nothing can be deleted while a backup is read",
+    ),
     key("limits.labels", Whole(0, 1_000), "64", "labels of a job"),
 ];
 

@@ -232,6 +232,7 @@ pub struct LimitsConfig {
     pub feed_cache_bytes: usize,
     pub inline_max_bytes: u64,
     pub ticket: Duration,
+    pub backup_stall: Duration,
     pub script_source_bytes: u64,
     pub script_memory_bytes: u64,
     pub script_compute: Duration,

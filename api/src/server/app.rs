@@ -22,6 +22,8 @@ pub struct App {
     pub stop: watch::Receiver<bool>,
     /// Takes ended jobs out of the log.
     pub compactor: Arc<Compactor>,
+    /// One backup at a time.
+    pub backups: Arc<Semaphore>,
     /// One walk through the whole log at a time.
     pub verifying: Semaphore,
 }

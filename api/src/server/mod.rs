@@ -4,6 +4,7 @@
 
 mod app;
 mod approvals;
+mod backup;
 mod blobs;
 mod body;
 mod commands;

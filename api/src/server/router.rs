@@ -3,7 +3,7 @@
 
 use super::{
     app::App,
-    approvals, blobs, commands, compact, console, diff, events, health, import, jobs, messages, openapi,
+    approvals, backup, blobs, commands, compact, console, diff, events, health, import, jobs, messages, openapi,
     problem::Problem,
     processes,
     query::Query,
@@ -147,6 +147,7 @@ fn dispatch(
         Endpoint::Blob => blobs::show(app, request).boxed(),
         Endpoint::Ticket => tickets::give(app, request).boxed(),
         Endpoint::Import => import::run(app, request).boxed(),
+        Endpoint::Backup => backup::give(app, request).boxed(),
         Endpoint::Compact => compact::run(app, request).boxed(),
         Endpoint::Verify => verify::run(app).boxed(),
         Endpoint::Health => health::live().boxed(),

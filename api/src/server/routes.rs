@@ -67,6 +67,7 @@ pub enum Endpoint {
     Ticket,
     Verify,
     Compact,
+    Backup,
     Import,
     StartProcess,
     ListProcesses,
@@ -409,6 +410,15 @@ pub const ROUTES: &[Route] = &[
         operations: &[
             get(Endpoint::Verify, &[(200, "VerifyReport")], "Walk the log and check its chain").problems(&[409])
         ],
+    },
+    Route {
+        path: "/v1/backup",
+        operations: &[get(
+            Endpoint::Backup,
+            &[(200, "application/gzip")],
+            "The log as it is now, as one file that `moonlog restore` takes",
+        )
+        .problems(&[409])],
     },
     Route {
         path: "/v1/compact",

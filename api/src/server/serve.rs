@@ -113,6 +113,7 @@ pub async fn serve(options: ServeOptions, runner: Runner) -> Result<Served, Serv
         metrics: Metrics::new(),
         stop: stopped,
         verifying: Semaphore::new(1),
+        backups: Arc::new(Semaphore::new(1)),
         compactor: Arc::new(Compactor::new(runner.clone(), options.retention.clone())),
         options,
         runner,

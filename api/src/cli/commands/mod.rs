@@ -1,6 +1,7 @@
 //! A file for each command. Each says what it did by its exit status, or why it did not.
 
 pub mod approve;
+pub mod backup;
 pub mod cancel;
 pub mod check;
 pub mod compact;
@@ -17,6 +18,7 @@ pub mod kill;
 pub mod process_output;
 pub mod ps;
 pub mod replay;
+pub mod restore;
 pub mod retry;
 pub mod run;
 pub mod schedule;
