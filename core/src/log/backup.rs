@@ -121,7 +121,7 @@ impl Backup {
     fn frame(&mut self, key: Vec<u8>, value: Vec<u8>, out: &mut Vec<u8>) -> Result<(), ReadError> {
         let frame = Frame::read(&key, value.clone()).map_err(|bad| {
             let position = super::frame::position_of_key(&key).unwrap_or_default();
-            ReadError::Damaged(super::Damage { position, what: bad.what() })
+            ReadError::Damaged(super::Damage::new(position, bad.what()))
         })?;
         for position in frame.first_position..=frame.last_position() {
             for hash in self.shared.blobs_of(&frame, position)? {

@@ -102,14 +102,7 @@ impl Index {
     /// Deletes all of it.
     pub fn clear(&self) -> Result<(), StorageError> {
         *write_lock(&self.tails) = Tails::default();
-        loop {
-            let entries =
-                self.storage.scan(Space::Index, Bound::Unbounded, Bound::Unbounded, Direction::Forward, 1000)?;
-            if entries.is_empty() {
-                return self.storage.sync();
-            }
-            self.storage.write(entries.into_iter().map(|(key, _)| Write::delete(Space::Index, key)).collect())?;
-        }
+        self.storage.clear(Space::Index)
     }
 
     /// Takes pages that are stored for nothing: they are wrong, and cannot be deleted.
@@ -137,7 +130,7 @@ impl Index {
         if event.version <= version {
             return Ok(());
         }
-        let damaged = |what| ReadError::Damaged(Damage { position: event.position, what });
+        let damaged = |what| ReadError::Damaged(Damage::new(event.position, what));
         if event.version != version + 1 {
             return Err(damaged(format!("{stream} goes from version {version} to {}", event.version)));
         }
@@ -307,12 +300,17 @@ impl Index {
         if !self.has_pages.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Some((key, value)) = self.storage.scan(Space::Index, from, to, direction, 1)?.pop() else {
-            return Ok(None);
-        };
-        let page = read_page(&key, &value)
-            .map_err(|what| StorageError::Damaged(format!("an index page of {stream}: {what}")))?;
-        Ok(Some(page))
+        let read = self.storage.scan(Space::Index, from, to, direction, 1).and_then(|mut entries| {
+            let Some((key, value)) = entries.pop() else { return Ok(None) };
+            let damaged = |what| StorageError::Damaged(format!("an index page of {stream}: {what}"));
+            read_page(&key, &value).map(Some).map_err(damaged)
+        });
+        if let Err(StorageError::Damaged(what)) = &read {
+            // It is derived: the next start makes it anew.
+            tracing::error!(what, "the stream index is damaged; a restart mends it");
+            let _ = self.storage.write(vec![Write::delete(Space::Index, CHECKPOINT_KEY)]);
+        }
+        Ok(read?)
     }
 }
 

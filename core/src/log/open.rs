@@ -45,8 +45,25 @@ pub struct Opened {
     pub refused: Option<StorageError>,
 }
 
-/// Finds where the log ends, and checks at least what came since the index was last written.
+/// Finds where the log ends, and checks at least what came since the index was last written. Where the index is damaged, it
+/// is made anew from what it was derived from.
 pub fn open(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, OpenError> {
+    let damage = match open_with_index(storage, options) {
+        Err(OpenError::Storage(StorageError::Damaged(what))) => what,
+        opened => return opened,
+    };
+    // The damage may be elsewhere: then the second try finds it again.
+    if let Err(error) = storage.clear(Space::Index) {
+        tracing::error!(%error, "the stream index cannot be cleared");
+        return Err(StorageError::Damaged(damage).into());
+    }
+    let mut opened = open_with_index(storage, options)?;
+    tracing::warn!(damage, "the stream index was damaged, and is made anew");
+    opened.report.index_damage = Some(damage);
+    Ok(opened)
+}
+
+fn open_with_index(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, OpenError> {
     let mut mending = Mending { storage, refused: None };
     let has_gaps = check_format(&mut mending)? > FORMAT_AT_FIRST;
     let (last, torn_tail) = end(&mut mending)?;
@@ -139,7 +156,7 @@ fn end(mending: &mut Mending<'_>) -> Result<(Option<Frame>, Option<String>), Ope
     let Some((key, value)) = last else { return Ok((None, torn)) };
     let position = position_of_key(&key).unwrap_or_default();
     let damaged =
-        |bad: BadFrame| OpenError::Damaged(Damage { position, what: format!("the record batch: {}", bad.what()) });
+        |bad: BadFrame| OpenError::Damaged(Damage::new(position, format!("the record batch: {}", bad.what())));
     Ok((Some(Frame::read(&key, value).map_err(damaged)?), torn))
 }
 
@@ -182,7 +199,7 @@ impl<'a> Walk<'a> {
             for (key, value) in entries {
                 let position = position_of_key(&key).unwrap_or(self.next);
                 let frame = Frame::read(&key, value).map_err(|bad| {
-                    OpenError::Damaged(Damage { position, what: format!("the record batch: {}", bad.what()) })
+                    OpenError::Damaged(Damage::new(position, format!("the record batch: {}", bad.what())))
                 })?;
                 self.frame(&frame)?;
             }
@@ -197,7 +214,7 @@ impl<'a> Walk<'a> {
 
     fn frame(&mut self, frame: &Frame) -> Result<(), OpenError> {
         let first = frame.first_position;
-        let damaged = |position, what| Err(OpenError::Damaged(Damage { position, what }));
+        let damaged = |position, what| Err(OpenError::Damaged(Damage::new(position, what)));
         if first != self.next {
             return damaged(self.next, format!("positions {} to {} are missing", self.next, first - 1));
         }

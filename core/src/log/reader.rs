@@ -218,7 +218,7 @@ pub fn read_event(storage: &dyn Storage, frame: &Frame, position: u64) -> Result
 }
 
 fn read_place(storage: &dyn Storage, frame: &Frame, position: u64) -> Result<Place, ReadError> {
-    let damaged = |what: String| ReadError::Damaged(Damage { position, what });
+    let damaged = |what: String| ReadError::Damaged(Damage::new(position, what));
     let record = frame.record(position).ok_or_else(|| missing(position))?;
     let stored = match read_record(record).map_err(damaged)? {
         Record::Event(stored) => stored,
@@ -245,13 +245,13 @@ fn gone(storage: &dyn Storage, position: u64, hash: &Hash) -> Result<Place, Read
     if let Some(Ok(Record::Removed(removed))) = frame.record(position).map(read_record) {
         return Ok(Place::Removed(removed.at(position)));
     }
-    Err(ReadError::Damaged(Damage { position, what: format!("its blob {hash} is missing") }))
+    Err(ReadError::Damaged(Damage::new(position, format!("its blob {hash} is missing"))))
 }
 
 fn sound(frame: Result<Frame, super::frame::BadFrame>, position: u64) -> Result<Frame, ReadError> {
-    frame.map_err(|bad| ReadError::Damaged(Damage { position, what: bad.what() }))
+    frame.map_err(|bad| ReadError::Damaged(Damage::new(position, bad.what())))
 }
 
 fn missing(position: u64) -> ReadError {
-    ReadError::Damaged(Damage { position, what: "its record batch is missing".into() })
+    ReadError::Damaged(Damage::new(position, "its record batch is missing"))
 }

@@ -68,6 +68,9 @@ pub enum Direction {
 /// A key with its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
+/// How many entries are deleted at once where a space is cleared.
+const CLEARED_AT_ONCE: usize = 1_000;
+
 /// Something that keeps bytes.
 ///
 /// After a crash, what survives is everything up to the last `sync` that returned, and a prefix of the writes since,
@@ -121,6 +124,20 @@ pub trait Storage: Send + Sync + 'static {
     /// Where it cannot; then nothing is lost.
     fn rewrite(&self) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    /// Deletes everything in a space whose content is derived, whatever state it is in.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    fn clear(&self, space: Space) -> Result<(), StorageError> {
+        loop {
+            let entries = self.scan(space, Bound::Unbounded, Bound::Unbounded, Direction::Forward, CLEARED_AT_ONCE)?;
+            if entries.is_empty() {
+                return self.sync();
+            }
+            self.write(entries.into_iter().map(|(key, _)| Write::delete(space, key)).collect())?;
+        }
     }
 
     /// What it takes up.

@@ -63,6 +63,8 @@ const ROOM_MAX_PART: u64 = 64;
 const LET_GO_MAX: Duration = Duration::from_secs(2);
 /// Where a process's open files are found by their numbers.
 const DESCRIPTORS: &str = "/proc/self/fd";
+/// How many entries are deleted at once where a space is cleared.
+const CLEARED_AT_ONCE: usize = 256;
 /// A value that is read alone brings its page's others along.
 const NEIGHBOURS: u64 = 8;
 
@@ -271,6 +273,16 @@ impl SledStorage {
         Err(StorageError::io("writing", io::Error::new(io::ErrorKind::StorageFull, left)))
     }
 
+    fn clear_by_key(&self, space: Space) -> Result<(), StorageError> {
+        loop {
+            let entries = self.scan(space, Bound::Unbounded, Bound::Unbounded, Direction::Forward, CLEARED_AT_ONCE)?;
+            if entries.is_empty() {
+                return self.sync();
+            }
+            self.write(entries.into_iter().map(|(key, _)| Write::delete(space, key)).collect())?;
+        }
+    }
+
     fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
@@ -383,7 +395,20 @@ impl Storage for SledStorage {
     }
 
     fn rewrite(&self) -> Result<(), StorageError> {
-        self.rewrite_store()
+        self.rewrite_store(None)
+    }
+
+    fn clear(&self, space: Space) -> Result<(), StorageError> {
+        let cleared = self.clear_by_key(space);
+        match cleared {
+            // What cannot be read cannot be deleted either: all but it is written anew.
+            Err(StorageError::Damaged(what)) => {
+                tracing::warn!(what, space = space.name(), "the store is rewritten without what is damaged in it");
+                self.failed.store(false, Ordering::Relaxed);
+                self.rewrite_store(Some(space))
+            }
+            cleared => cleared,
+        }
     }
 
     fn bytes_on_disk(&self) -> Result<u64, StorageError> {

@@ -31,7 +31,8 @@ const ROUNDS_MAX: usize = 32;
 const FLUSH_BYTES: usize = 32 << 20;
 
 impl SledStorage {
-    pub(super) fn rewrite_store(&self) -> Result<(), StorageError> {
+    /// Rewrites the store, without one space where one is given.
+    pub(super) fn rewrite_store(&self, without: Option<Space>) -> Result<(), StorageError> {
         let _one = self.rewriting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if self.failed.load(Ordering::Relaxed) {
             let failed = std::io::Error::other("a write failed before; restart first");
@@ -44,7 +45,7 @@ impl SledStorage {
         let path = self.folder.new_store();
         remove(&path)?;
         self.turn().changed = Some(BTreeSet::new());
-        let copied = self.copy_store(&path);
+        let copied = self.copy_store(&path, without);
         self.turn().changed = None;
         let old = match copied {
             Ok(old) => old,
@@ -66,10 +67,10 @@ impl SledStorage {
     }
 
     /// Copies the store into the folder `path`, and puts that in its place. Gives the one it was.
-    fn copy_store(&self, path: &Path) -> Result<Store, StorageError> {
+    fn copy_store(&self, path: &Path, without: Option<Space>) -> Result<Store, StorageError> {
         let (new, mut turn_of_new) = Store::open(path, &self.options)?;
         let mut copy = Copy { new: &new, apart: &mut turn_of_new.apart, bytes: 0 };
-        for space in Space::ALL {
+        for space in Space::ALL.into_iter().filter(|space| Some(*space) != without) {
             let mut from = Bound::Unbounded;
             loop {
                 let entries = self.scan(space, from, Bound::Unbounded, Direction::Forward, ENTRIES_AT_ONCE)?;
