@@ -71,6 +71,10 @@ fn open_with_index(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<O
     let head = last.as_ref().map_or(0, Frame::last_position);
     let index = Index::new(storage.clone());
     let mut checkpoint = index.checkpoint()?;
+    if storage.is_rescued() && storage.noted_head().max(checkpoint).is_none_or(|durable| durable > head) {
+        let what = format!("pages of the store from there on cannot be read; {head} events before can be");
+        return Err(OpenError::Damaged(Damage::new(head + 1, what).under(Space::Frames, &frame_key(head + 1))));
+    }
     if let Some(durable) = storage.noted_head().max(checkpoint).filter(|durable| *durable > head) {
         report.lost_tail = Some(format!("the log ends at position {head}, and once had {durable}"));
         mending.clear(&index)?;
@@ -88,6 +92,11 @@ fn open_with_index(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<O
         mending.clear(&index)?;
     }
     walk.all(&mut mending, options)?;
+    if storage.is_rescued() {
+        tracing::warn!("the store was damaged where nothing stands that cannot be made anew");
+        storage.accept_rescue()?;
+        report.index_damage = Some("pages of the store could not be read; no event was in them".into());
+    }
     report.head = head;
     report.indexed_events = walk.indexed;
     let (chain, time) = (walk.chain, walk.time);

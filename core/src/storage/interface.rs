@@ -140,6 +140,20 @@ pub trait Storage: Send + Sync + 'static {
         }
     }
 
+    /// Whether it was damaged when it was opened, so that this is what could be rescued of it, kept beside it: it is gone
+    /// with this unless [`Self::accept_rescue`] is called.
+    fn is_rescued(&self) -> bool {
+        false
+    }
+
+    /// Puts what was rescued in the place of what was damaged.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    fn accept_rescue(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// What it takes up.
     ///
     /// # Errors

@@ -117,6 +117,8 @@ pub struct SledStorage {
     /// Whether a write or a flush failed. What could not be written is in the cache alone then, with what is durable in
     /// the same pages: it must stay there to be read.
     failed: AtomicBool,
+    /// Whether the store stands beside the one that was damaged.
+    rescued: AtomicBool,
     options: SledOptions,
     /// Locked before the store where both are.
     turn: Mutex<Turn>,
@@ -137,10 +139,15 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         tracing::warn!(table = %table.display(), "a damaged table of pages was dropped; it is made anew from the store");
     }
     let ballast = Ballast::of(dir);
+    let mut rescued = false;
     let (store, turn) = match Store::open(&path, &options) {
         Err(error) if error.is_disk_full() && ballast.drop_it() => {
             tracing::warn!(%error, "the disk is full: the room that was kept for this is used");
             Store::open(&path, &options)?
+        }
+        Err(StorageError::Damaged(what)) if page_table::is_there(&path) => {
+            rescued = true;
+            Store::rescued(&folder, &options).map_err(|_| StorageError::Damaged(what))?
         }
         opened => opened?,
     };
@@ -151,6 +158,7 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         store: RwLock::new(store),
         unflushed: AtomicBool::new(false),
         failed: AtomicBool::new(false),
+        rescued: AtomicBool::new(rescued),
         options,
         turn: Mutex::new(turn),
         rewriting: Mutex::default(),
@@ -179,6 +187,18 @@ impl Store {
         let (file, grown) = opened.and_then(|file| Ok((file.try_clone()?, file))).map_err(doing)?;
         let store = Self { trees, turnover, apart: apart.tree().clone(), db, file, _folder: folder };
         Ok((store, Turn { apart, room: Room::new(grown), changed: None }))
+    }
+
+    /// What sled finds in the store's file without its table of pages, which leads it to the damaged ones: what stands before
+    /// the first of them. It is made of a copy, since sled cuts off the rest.
+    fn rescued(folder: &Folder, options: &SledOptions) -> Result<(Self, Turn), StorageError> {
+        let (from, to) = (folder.store(), folder.new_store());
+        let copy = || {
+            fs::create_dir_all(&to)?;
+            ["conf", "db"].into_iter().try_for_each(|file| fs::copy(from.join(file), to.join(file)).map(drop))
+        };
+        copy().map_err(|error| StorageError::io("copying the damaged store", error))?;
+        Self::open(&to, options)
     }
 
     fn tree(&self, space: Space) -> &Tree {
@@ -405,10 +425,23 @@ impl Storage for SledStorage {
             Err(StorageError::Damaged(what)) => {
                 tracing::warn!(what, space = space.name(), "the store is rewritten without what is damaged in it");
                 self.failed.store(false, Ordering::Relaxed);
+                self.accept_rescue()?;
                 self.rewrite_store(Some(space))
             }
             cleared => cleared,
         }
+    }
+
+    fn is_rescued(&self) -> bool {
+        self.rescued.load(Ordering::Relaxed)
+    }
+
+    fn accept_rescue(&self) -> Result<(), StorageError> {
+        if self.rescued.swap(false, Ordering::Relaxed) {
+            self.sync()?;
+            self.folder.take_new_store()?;
+        }
+        Ok(())
     }
 
     fn bytes_on_disk(&self) -> Result<u64, StorageError> {
