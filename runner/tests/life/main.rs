@@ -13,6 +13,7 @@ mod children;
 mod closing;
 mod collisions;
 mod conversations;
+mod deletion;
 mod eviction;
 mod history;
 mod limits;
