@@ -23,6 +23,7 @@ mod removed;
 mod sequencer;
 mod shared;
 mod tail;
+mod upkeep;
 mod verify;
 mod waiters;
 mod watches;

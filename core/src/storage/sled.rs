@@ -22,11 +22,12 @@
 
 mod apart;
 mod rewrite;
+mod store;
 #[cfg(test)]
 mod tests;
 mod turnover;
 
-use self::{apart::Apart, turnover::Turnover};
+use self::{apart::Apart, store::Store};
 use super::{
     Direction, Entry, Space, Storage, StorageError, Write,
     ballast::Ballast,
@@ -36,14 +37,13 @@ use super::{
     page_table,
     room::Room,
 };
-use ::sled::{Error, IVec, Result as StoreResult, Tree};
+use ::sled::{Db, Error, IVec, Result as StoreResult, Tree};
 use nix::sys::statvfs::statvfs;
 use std::{
     collections::BTreeSet,
-    fs::{self, File, OpenOptions},
+    fs::File,
     io,
     ops::Bound,
-    os::fd::AsRawFd,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -91,19 +91,6 @@ struct Turn {
     room: Room,
     /// Which keys were written since the store began to be rewritten, while it is.
     changed: Option<BTreeSet<(Space, Vec<u8>)>>,
-}
-
-/// A store in a folder of its own.
-#[derive(Debug)]
-struct Store {
-    // Dropped in this order.
-    trees: [Tree; Space::ALL.len()],
-    turnover: Turnover,
-    apart: Tree,
-    db: sled::Db,
-    file: File,
-    /// The folder, by which sled knows it: under whatever name it stands.
-    _folder: File,
 }
 
 /// Storage on sled, in a folder that nobody else has open.
@@ -166,85 +153,6 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
     }))
 }
 
-impl Store {
-    /// Opens the store in the folder `path`, or makes it.
-    fn open(path: &Path, options: &SledOptions) -> Result<(Self, Turn), StorageError> {
-        let doing = |error| StorageError::io(format!("cannot open {}", path.display()), error);
-        fs::create_dir_all(path).map_err(doing)?;
-        let folder = File::open(path).map_err(doing)?;
-        let by_descriptor = Path::new(DESCRIPTORS).join(folder.as_raw_fd().to_string());
-        let known_as = if by_descriptor.exists() { &*by_descriptor } else { path };
-        let opened = guarded("opening the store", || {
-            let db = open_when_free(known_as, options)?;
-            let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
-            let turnover = Turnover::open(db.open_tree("turnover")?)?;
-            let apart = Apart::open(db.open_tree("apart")?)?;
-            send_to_rest(|| db.flush_async());
-            Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
-        });
-        let (db, trees, turnover, apart) = opened?;
-        let opened = OpenOptions::new().read(true).write(true).open(path.join("db"));
-        let (file, grown) = opened.and_then(|file| Ok((file.try_clone()?, file))).map_err(doing)?;
-        let store = Self { trees, turnover, apart: apart.tree().clone(), db, file, _folder: folder };
-        Ok((store, Turn { apart, room: Room::new(grown), changed: None }))
-    }
-
-    /// What sled finds in the store's file without its table of pages, which leads it to the damaged ones: what stands before
-    /// the first of them. It is made of a copy, since sled cuts off the rest.
-    fn rescued(folder: &Folder, options: &SledOptions) -> Result<(Self, Turn), StorageError> {
-        let (from, to) = (folder.store(), folder.new_store());
-        let copy = || {
-            fs::create_dir_all(&to)?;
-            ["conf", "db"].into_iter().try_for_each(|file| fs::copy(from.join(file), to.join(file)).map(drop))
-        };
-        copy().map_err(|error| StorageError::io("copying the damaged store", error))?;
-        Self::open(&to, options)
-    }
-
-    fn tree(&self, space: Space) -> &Tree {
-        &self.trees[space as usize]
-    }
-
-    /// Makes a change.
-    fn write(&self, apart: &mut Apart, write: Write) -> StoreResult<()> {
-        let Write { space, key, value } = write;
-        let tree = self.tree(space);
-        let stored = match value {
-            Some(value) if is_apart(space) => Some(apart.put(value)?),
-            value => value,
-        };
-        let before = match stored {
-            Some(stored) => tree.insert(&key, stored)?,
-            None => tree.remove(&key)?,
-        };
-        tree.contains_key(&key)?;
-        if let Some(before) = before.filter(|_| is_apart(space)) {
-            apart.forget(&before)?;
-        }
-        Ok(())
-    }
-
-    fn get(&self, space: Space, key: &[u8]) -> StoreResult<Option<Vec<u8>>> {
-        self.tree(space).get(key)?.map_or(Ok(None), |stored| self.value(space, key, stored))
-    }
-
-    /// The value of `key`, under which `stored` stood; `None` if it was deleted since.
-    fn value(&self, space: Space, key: &[u8], mut stored: IVec) -> StoreResult<Option<Vec<u8>>> {
-        while is_apart(space) && !stored.is_empty() {
-            match self.apart.get(&stored)? {
-                Some(value) if !value.is_empty() => return Ok(Some(value.to_vec())),
-                _ => match self.tree(space).get(key)? {
-                    None => return Ok(None),
-                    // There was another value before.
-                    Some(now) if now != stored => stored = now,
-                    Some(_) => return Err(Error::Corruption { at: None, bt: () }),
-                },
-            }
-        }
-        Ok(Some(stored.to_vec()))
-    }
-}
-
 /// How much is free on the disk that `folder` is on.
 fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
     let space = statvfs(folder).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
@@ -253,7 +161,7 @@ fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
 
 /// The folder is ours alone, so if sled's file is still locked, then by what this process closed a moment ago: sled lets
 /// go of it in a thread of its own.
-fn open_when_free(store: &Path, options: &SledOptions) -> StoreResult<sled::Db> {
+fn open_when_free(store: &Path, options: &SledOptions) -> StoreResult<Db> {
     let until = Instant::now() + LET_GO_MAX;
     loop {
         let opened = sled::Config::new()
@@ -269,6 +177,14 @@ fn open_when_free(store: &Path, options: &SledOptions) -> StoreResult<sled::Db> 
             }
             opened => return opened,
         }
+    }
+}
+
+/// Returns when sled has let go of the store in the folder `path`, or when that takes too long.
+fn until_let_go(path: &Path) {
+    let until = Instant::now() + LET_GO_MAX;
+    while File::open(path.join("db")).is_ok_and(|file| file.try_lock().is_err()) && Instant::now() < until {
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -11,15 +11,9 @@
 
 use super::{
     Apart, BTreeSet, Bound, Call, DESCRIPTORS, Direction, Folder, Ordering, SledStorage, Space, Storage as _,
-    StorageError, Store, Write, guarded,
+    StorageError, Store, Write, guarded, until_let_go,
 };
-use std::{
-    fs::{self, File},
-    mem,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, mem, path::Path};
 
 /// How many entries are copied at once: up to 1 MiB of frames.
 const ENTRIES_AT_ONCE: usize = 16;
@@ -56,12 +50,9 @@ impl SledStorage {
         };
         // sled lets go of it in a thread of its own.
         let path = self.folder.old_store();
-        let until = Instant::now() + super::LET_GO_MAX;
         let Store { trees, turnover, apart, db, file, _folder: folder } = old;
         drop((trees, turnover, apart, db, file));
-        while File::open(path.join("db")).is_ok_and(|file| file.try_lock().is_err()) && Instant::now() < until {
-            thread::sleep(Duration::from_millis(2));
-        }
+        until_let_go(&path);
         drop(folder);
         remove(&path)
     }

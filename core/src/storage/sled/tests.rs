@@ -53,7 +53,7 @@ fn the_disk_gets_its_room_back_and_nothing_is_lost() {
     fill(&*storage, 0..500);
     let before = bytes_in(&folder.path().join("log"));
     assert!(before > 15 << 20, "{before}");
-    let kept = |n: &u32| n % 10 == 0;
+    let kept = |n: &u32| n.is_multiple_of(10);
     for n in (0..500).filter(|n| !kept(n)) {
         storage.write(vec![Write::delete(Space::Frames, n.to_be_bytes())]).unwrap();
     }
