@@ -53,6 +53,10 @@ fn groups(options: &Options, dir: &Path) -> Outcome {
     );
     let stream = stream(0);
     for group in GROUPS {
+        let name = format!("groups of {group}");
+        if !name.contains(&options.only) {
+            continue;
+        }
         let bytes = vec![b'x'; EVENT_BYTES * group];
         let events = vec![event(); group];
         let mut rounds = Rounds::default();
@@ -66,7 +70,7 @@ fn groups(options: &Options, dir: &Path) -> Outcome {
         let target = (group >= 64).then_some(0.6);
         let (of_raw, of_sqlite) = (rounds.ratio(&rounds.raw), rounds.ratio(&rounds.sqlite));
         let cells = [rounds.moonlog(), Some(median(&rounds.raw)), of_raw, target, rounds.sqlite(), of_sqlite];
-        table.row(format!("groups of {group}"), cells);
+        table.row(name, cells);
     }
     table.print();
     log.close();
@@ -75,6 +79,10 @@ fn groups(options: &Options, dir: &Path) -> Outcome {
 
 /// Many appenders, each of which appends one event and waits until it is durable.
 fn concurrent(options: &Options, dir: &Path) -> Outcome {
+    let name = "64 appenders";
+    if !name.contains(&options.only) {
+        return Ok(());
+    }
     let log = open(&dir.join("concurrent"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     #[cfg(feature = "sqlite")]
@@ -107,7 +115,7 @@ fn concurrent(options: &Options, dir: &Path) -> Outcome {
         ],
     );
     let of_sqlite = rounds.ratio(&rounds.sqlite);
-    table.row("64 appenders", [rounds.moonlog(), rounds.sqlite(), of_sqlite, Some(1.0)]);
+    table.row(name, [rounds.moonlog(), rounds.sqlite(), of_sqlite, Some(1.0)]);
     table.note("SQLite: WAL, synchronous=FULL, one writer with one transaction for all that waits");
     if cfg!(not(feature = "sqlite")) {
         table.note("build with --features sqlite to compare");

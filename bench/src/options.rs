@@ -8,7 +8,7 @@ const USAGE: &str =
   --quick          fewer and shorter rounds
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
   --server BINARY  the moonlog that jobs, feeds, memory and processes run (default: beside this program)
-  --only TEXT      of the jobs, those whose name has this in it";
+  --only TEXT      of the jobs and the appends, those whose name has this in it";
 
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ pub mod http;
 mod import;
 mod job;
 mod locks;
-mod memory;
+pub mod memory;
 mod options;
 pub mod process;
 mod projector;

@@ -13,7 +13,7 @@ pub fn moonlog() -> &'static Path {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "moonlog-api", "--bin", "moonlog"])
+            .args(["build", "--quiet", "--workspace", "--bin", "moonlog"])
             .current_dir(workspace)
             .status()
             .expect("cargo runs");

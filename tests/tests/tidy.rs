@@ -147,3 +147,29 @@ fn the_readme_names_both_commands_and_the_check_runs_the_second() {
     let check = fs::read_to_string(workspace().join(".ci/run")).unwrap();
     assert!(check.contains("cargo test --workspace"), ".ci/run does not call the README's test command");
 }
+
+/// A promise is worth what shows it.
+#[test]
+fn tests_that_documents_name_exist() {
+    let tests: BTreeSet<String> = [ROOMS.as_slice(), &["tests"]]
+        .concat()
+        .into_iter()
+        .flat_map(|room| files(room, ".rs"))
+        .flat_map(|(_, text)| {
+            let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next().map(str::to_owned));
+            names.collect::<Vec<_>>()
+        })
+        .collect();
+    for document in ["PROMISES.md", "SECURITY.md"] {
+        let text = fs::read_to_string(workspace().join(document)).unwrap();
+        // Names of tests are sentences; options and files have fewer words or other signs.
+        let named =
+            text.split('`').skip(1).step_by(2).filter(|name| {
+                name.matches('_').count() >= 3 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            });
+        let named: Vec<&str> = named.collect();
+        assert!(named.len() > 10, "{document} names hardly any test");
+        let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
+        assert!(missing.is_empty(), "{document} names tests that are not there: {missing:?}");
+    }
+}

@@ -81,7 +81,11 @@ impl Workspaces {
         if let Some(spec) = spec {
             self.check_is_bound(&state, bound, &spec).await?;
         }
-        if bound.status == WorkspaceStatus::Ready && self.is_healthy(bound).await? {
+        if was_made(bound) && self.is_healthy(bound).await? {
+            // It could not be made anew, and has come back by itself: with its disk, say.
+            if bound.status != WorkspaceStatus::Ready {
+                self.created(session, &bound.requested, bound.base_commit.clone()).await?;
+            }
             return Ok(present(&bound.requested, bound.base_commit.clone(), false));
         }
         let again = self.planned_again(bound);
@@ -130,8 +134,7 @@ impl Workspaces {
 
     /// What is made in the place of a workspace that is not as it should be.
     fn planned_again(&self, bound: &WorkspaceState) -> WorkspaceRequested {
-        let was_made = bound.status == WorkspaceStatus::Ready || bound.requested.recreated;
-        let path = Path::new(bound.path());
+        let (was_made, path) = (was_made(bound), Path::new(bound.path()));
         // Something of the session's may be in it. What never was ready holds nothing but what git has put there.
         let holds_files = was_made && path.read_dir().is_ok_and(|mut entries| entries.next().is_some());
         WorkspaceRequested {
@@ -150,12 +153,7 @@ impl Workspaces {
         };
         match made {
             Ok(()) => {
-                let created = WorkspaceCreated {
-                    path: requested.path.clone(),
-                    kind: requested.kind.clone(),
-                    base_commit: requested.base_commit.clone(),
-                };
-                self.record(session, vec![EventBody::WorkspaceCreated(created)]).await?;
+                self.created(session, &requested, requested.base_commit.clone()).await?;
                 Ok(present(&requested, requested.base_commit.clone(), true))
             }
             Err(error) => {
@@ -165,6 +163,22 @@ impl Workspaces {
             }
         }
     }
+
+    async fn created(
+        &self,
+        session: &SessionId,
+        requested: &WorkspaceRequested,
+        base_commit: Option<String>,
+    ) -> Result<(), ErrorInfo> {
+        let (path, kind) = (requested.path.clone(), requested.kind.clone());
+        let created = WorkspaceCreated { path, kind, base_commit };
+        self.record(session, vec![EventBody::WorkspaceCreated(created)]).await
+    }
+}
+
+/// Whether a workspace was ready once: something of the session's may be in it.
+fn was_made(bound: &WorkspaceState) -> bool {
+    bound.status == WorkspaceStatus::Ready || bound.requested.recreated
 }
 
 fn present(requested: &WorkspaceRequested, base_commit: Option<String>, created: bool) -> Workspace {

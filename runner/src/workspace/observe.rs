@@ -11,7 +11,7 @@ use moonlog_core::{
     projection::{SessionState, SessionStatus, WorkspaceKind, WorkspaceStatus},
 };
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -26,8 +26,8 @@ pub(super) struct Observed {
     sender: mpsc::UnboundedSender<SessionId>,
     /// Taken by the task that does it; a server that only answers has none.
     receiver: Mutex<Option<mpsc::UnboundedReceiver<SessionId>>>,
-    /// Those that are in the channel: each once.
-    waiting: Mutex<HashSet<SessionId>>,
+    /// Those that are in the channel, each once, and whether their worktrees are to be scanned.
+    waiting: Mutex<HashMap<SessionId, bool>>,
     /// What is told takes turns.
     telling: tokio::sync::Mutex<()>,
 }
@@ -40,15 +40,17 @@ impl Default for Observed {
 }
 
 impl Observed {
-    fn look_after(&self, session: SessionId) {
-        if self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(session) {
+    fn look_after(&self, session: SessionId, scan: bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.get(&session).is_none() {
             // Nobody listens any more where the server stops.
             let _ = self.sender.send(session);
         }
+        *waiting.entry(session).or_default() |= scan;
     }
 
-    fn begins(&self, session: &SessionId) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+    fn begins(&self, session: &SessionId) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(session).unwrap_or(false)
     }
 }
 
@@ -56,20 +58,16 @@ impl Workspaces {
     /// Notes what has been folded.
     pub(crate) fn hear(&self, events: &[Arc<Event>]) {
         for event in events.iter().filter(|event| event.origin.is_none()) {
-            let is_news = matches!(
-                event.body,
-                EventBody::FileChanged(_)
-                    | EventBody::ProcessExited(_)
-                    | EventBody::WorkspaceCreated(_)
-                    | EventBody::WorkspaceScanned(_)
-            );
-            if !is_news {
-                continue;
-            }
+            let scan = match event.body {
+                EventBody::FileChanged(_) | EventBody::ProcessExited(_) | EventBody::WorkspaceCreated(_) => true,
+                EventBody::WorkspaceScanned(_) => false,
+                _ => continue,
+            };
             // An agent has a session of its own, and works where its job does.
             let of_job = |job| self.shared.views.with(|all| all.job(job).and_then(|job| job.submitted.session));
             let of_job = event.job.as_ref().and_then(of_job).filter(|session| event.session != Some(*session));
-            event.session.into_iter().chain(of_job).for_each(|session| self.shared.observed.look_after(session));
+            let sessions = event.session.into_iter().chain(of_job);
+            sessions.for_each(|session| self.shared.observed.look_after(session, scan));
         }
     }
 
@@ -91,14 +89,14 @@ impl Workspaces {
         let open = |session: &&Arc<SessionState>| session.workspace.is_some();
         let sessions: Vec<_> =
             self.shared.views.with(|all| all.sessions().open().filter(open).map(|session| session.id).collect());
-        sessions.into_iter().for_each(|session| self.shared.observed.look_after(session));
+        sessions.into_iter().for_each(|session| self.shared.observed.look_after(session, true));
         let permits = Arc::new(Semaphore::new(AT_ONCE));
         while let Some(session) = receiver.recv().await {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
             let this = self.clone();
             tokio::spawn(async move {
-                this.shared.observed.begins(&session);
-                if let Err(error) = this.look_after(&session).await {
+                let scan = this.shared.observed.begins(&session);
+                if let Err(error) = this.look_after(&session, scan).await {
                     tracing::warn!(%session, %error, "the session's workspace could not be looked at");
                 }
                 drop(permit);
@@ -106,12 +104,12 @@ impl Workspaces {
         }
     }
 
-    async fn look_after(&self, session: &SessionId) -> Result<(), ErrorInfo> {
+    async fn look_after(&self, session: &SessionId, scan: bool) -> Result<(), ErrorInfo> {
         let state = self.session(session)?;
         let Some(workspace) = state.workspace.as_ref().filter(|_| state.status == SessionStatus::Open) else {
             return Ok(());
         };
-        if workspace.kind == WorkspaceKind::Worktree {
+        if scan && workspace.kind == WorkspaceKind::Worktree {
             let _turn = self.shared.sessions.of(*session).await;
             let state = self.session(session)?;
             match &state.workspace {

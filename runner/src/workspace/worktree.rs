@@ -19,6 +19,8 @@ pub(super) async fn make(
 ) -> Result<(), ErrorInfo> {
     let (path, repository) = (Path::new(&requested.path), repository(requested)?);
     let git = workspaces.git(&repository);
+    // Before anything is moved out of the way: a repository may be gone for a while, with its disk.
+    common_folder(&git).await?;
     let _turn = workspaces.shared.repositories.of(repository).await;
     make_room(&git, path, requested).await.map_err(|error| cannot(path, &error))?;
     let (Some(branch), Some(base)) = (&requested.branch, &requested.base_commit) else {

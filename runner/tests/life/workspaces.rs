@@ -111,6 +111,23 @@ fn what_a_broken_worktree_holds_is_set_aside() {
 }
 
 #[test]
+fn a_repository_that_is_away_for_a_while_breaks_nothing() {
+    let (place, repository) = (Place::start(), Repository::new());
+    let session = place.session(Some(repository.worktree()));
+    let root = place.root(&session);
+    fs::write(root.join("precious.txt"), "not committed\n").unwrap();
+    let (here, away) = (repository.path().join(".git"), repository.path().join("away"));
+    fs::rename(&here, &away).unwrap();
+    let failed = place.block_on(place.runner.workspaces().ensure(&session, None));
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!(place.state(&session).workspace.as_ref().unwrap().status, WorkspaceStatus::Failed);
+    fs::rename(&away, &here).unwrap();
+    assert_eq!(ensure(&place, &session).status, "already_exists");
+    assert_eq!(fs::read_to_string(root.join("precious.txt")).unwrap(), "not committed\n");
+    assert_eq!(place.changes(&session), [("precious.txt".into(), "created")]);
+}
+
+#[test]
 fn a_request_that_a_dying_server_left_is_carried_out() {
     let (place, repository) = (Place::start(), Repository::new());
     let session = place.session(Some(repository.worktree()));
