@@ -61,6 +61,17 @@ impl Runner {
         deletion.refused.pop().map_or(Ok(()), |(_, refused)| Err(refused))
     }
 
+    /// Those of several jobs that could not be deleted now, and why.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub fn refused(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<Vec<(JobId, CommandError)>, CommandError> {
+        let delete = |job| Delete { job, reason: DeleteReason::Requested, exported: None };
+        let mut result = Deletion::default();
+        self.inner().plan(jobs.into_iter().map(delete).collect(), &mut result)?;
+        Ok(result.refused)
+    }
+
     /// Deletes those of several jobs that may be deleted.
     ///
     /// # Errors

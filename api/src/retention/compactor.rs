@@ -71,6 +71,17 @@ pub struct Refused {
     pub error: ErrorInfo,
 }
 
+impl Compacted {
+    fn refuse(&mut self, refused: Vec<(JobId, CommandError)>) {
+        for (job, why) in refused {
+            self.refused += 1;
+            if self.refusals.len() < REFUSED_MAX {
+                self.refusals.push(Refused { job, error: why.to_info() });
+            }
+        }
+    }
+}
+
 /// Why a compaction stopped. What it had done by then is done.
 #[derive(Debug, thiserror::Error)]
 pub enum CompactError {
@@ -200,8 +211,17 @@ impl Compactor {
     }
 
     async fn delete(&self, batch: &[(JobId, DeleteReason)], done: &mut Compacted) -> Result<(), CompactError> {
-        let mut deletes = Vec::with_capacity(batch.len());
-        for (job, reason) in batch {
+        let (runner, jobs) = (self.runner.clone(), batch.iter().map(|(job, _)| *job).collect::<Vec<_>>());
+        let refused = blocking(move || runner.refused(jobs)).await??;
+        // They would be written for nothing.
+        let mut left = batch.to_vec();
+        left.retain(|(job, _)| refused.iter().all(|(other, _)| other != job));
+        done.refuse(refused);
+        if left.is_empty() {
+            return Ok(());
+        }
+        let mut deletes = Vec::with_capacity(left.len());
+        for (job, reason) in &left {
             let exported = self.export(*job).await?;
             deletes.push(Delete { job: *job, reason: *reason, exported });
         }
@@ -218,12 +238,7 @@ impl Compactor {
         let deletion = deletion?;
         done.deleted += deletion.deleted.len() as u64;
         done.removed += deletion.removed;
-        for (job, refused) in deletion.refused {
-            done.refused += 1;
-            if done.refusals.len() < REFUSED_MAX {
-                done.refusals.push(Refused { job, error: refused.to_info() });
-            }
-        }
+        done.refuse(deletion.refused);
         Ok(())
     }
 

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     event::{Event, StreamId},
-    id::Hash,
     storage::{Direction, Space, Storage},
 };
 use std::{ops::Bound, sync::Arc};
@@ -226,11 +225,13 @@ fn read_place(storage: &dyn Storage, frame: &Frame, position: u64) -> Result<Pla
     };
     let data = match stored.body {
         StoredBody::Inline(_) => None,
-        StoredBody::Blob(hash, _) => match read_blob(storage, &hash)? {
-            Some(bytes) => {
+        StoredBody::Blob(hash, _) => match read_blob(storage, &hash) {
+            Ok(Some(bytes)) => {
                 Some(String::from_utf8(bytes).map_err(|_| damaged(format!("its blob {hash} is not UTF-8")))?)
             }
-            None => return gone(storage, position, &hash),
+            Ok(None) => return gone(storage, position, damaged(format!("its blob {hash} is missing"))),
+            Err(error @ ReadError::Blob { .. }) => return gone(storage, position, error),
+            Err(error) => return Err(error),
         },
     };
     match stored.decode(position, data.as_deref()) {
@@ -239,13 +240,18 @@ fn read_place(storage: &dyn Storage, frame: &Frame, position: u64) -> Result<Pla
     }
 }
 
-/// An event's blob is not there: because the event was removed since its frame was read, or because of damage.
-fn gone(storage: &dyn Storage, position: u64, hash: &Hash) -> Result<Place, ReadError> {
+/// An event's blob is not there: because the event was removed since its frame was read, or because of `damage`.
+fn gone(storage: &dyn Storage, position: u64, damage: ReadError) -> Result<Place, ReadError> {
+    removed_at(storage, position)?.map(Place::Removed).ok_or(damage)
+}
+
+/// What is left of the event at a position, where it was removed.
+pub fn removed_at(storage: &dyn Storage, position: u64) -> Result<Option<RemovedEvent>, ReadError> {
     let frame = frame_at(storage, position)?;
-    if let Some(Ok(Record::Removed(removed))) = frame.record(position).map(read_record) {
-        return Ok(Place::Removed(removed.at(position)));
-    }
-    Err(ReadError::Damaged(Damage::new(position, format!("its blob {hash} is missing"))))
+    Ok(match frame.record(position).map(read_record) {
+        Some(Ok(Record::Removed(removed))) => Some(removed.at(position)),
+        _ => None,
+    })
 }
 
 fn sound(frame: Result<Frame, super::frame::BadFrame>, position: u64) -> Result<Frame, ReadError> {

@@ -6,6 +6,7 @@ use super::{
     Damage, ReadError,
     blobs::read_blob,
     frame::{Frame, frame_key, position_of_key},
+    reader::removed_at,
     record::{Record, StoredBody, StoredEvent, read_record},
 };
 use crate::{
@@ -270,6 +271,11 @@ impl<'a> Walk<'a> {
     }
 
     fn blob_damage(&mut self, position: u64, hash: &Hash, what: String) {
+        // The event may have been removed since its frame was read, and its blob with it.
+        if matches!(removed_at(self.storage, position), Ok(Some(_))) {
+            self.blobs.remove(hash);
+            return;
+        }
         let damage = Damage::new(position, format!("blob {hash} {what}"));
         self.report.damage.push(damage.under(Space::Blobs, hash.as_bytes()));
     }
