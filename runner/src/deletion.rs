@@ -6,7 +6,7 @@
 
 use crate::{
     request::{CommandError, StartError},
-    runner::{Inner, Runner},
+    runner::{Inner, Runner, stopping},
 };
 use moonlog_core::{
     decide::{NeededJobs, decide_delete, decide_delete_in_session},
@@ -16,7 +16,7 @@ use moonlog_core::{
     log::{Append, Expected, Hurry, Log, ReadError, Removal, RemovedCounts},
     projection::SessionState,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How many events one read takes.
 const READ_EVENTS: usize = 4_096;
@@ -67,9 +67,7 @@ impl Runner {
     /// Where the log cannot be read.
     pub fn refused(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<Vec<(JobId, CommandError)>, CommandError> {
         let delete = |job| Delete { job, reason: DeleteReason::Requested, exported: None };
-        let mut result = Deletion::default();
-        self.inner().plan(jobs.into_iter().map(delete).collect(), &mut result)?;
-        Ok(result.refused)
+        Ok(self.inner().plan(jobs.into_iter().map(delete).collect())?.1)
     }
 
     /// Deletes those of several jobs that may be deleted.
@@ -79,55 +77,60 @@ impl Runner {
     pub async fn delete_all(&self, jobs: Vec<Delete>) -> Result<Deletion, CommandError> {
         // A task of its own: whoever asked may go away in the middle of it.
         let inner = self.shared_inner();
-        let deletion = tokio::spawn(async move { inner.delete_all(jobs).await });
-        deletion.await.map_err(|_| CommandError::Unavailable(crate::runner::stopping()))?
+        let deletion = tokio::spawn(delete_all(inner, jobs));
+        deletion.await.map_err(|_| CommandError::Unavailable(stopping()))?
     }
 }
 
-impl Inner {
-    async fn delete_all(&self, jobs: Vec<Delete>) -> Result<Deletion, CommandError> {
-        let removal = self.log.begin_removal().await.map_err(|error| {
+async fn delete_all(inner: Arc<Inner>, jobs: Vec<Delete>) -> Result<Deletion, CommandError> {
+    let removal =
+        inner.log.begin_removal().await.map_err(|error| {
             CommandError::Conflict(ErrorInfo::new("backup_under_way", error.to_string()).retryable())
         })?;
-        let mut result = Deletion::default();
-        let alone = self.histories.write().await;
-        let mut planned = self.plan(jobs, &mut result)?;
-        if planned.is_empty() {
-            return Ok(result);
-        }
-        let event = |planned: &mut Planned| {
-            NewEvent::new(EventBody::JobDeleted(std::mem::take(&mut planned.deleted))).job(planned.job)
-        };
-        let mut streams = Vec::new();
-        for planned in &planned {
-            streams.push(StreamId::Job(planned.job));
-            streams.extend(planned.deleted.sessions.iter().copied().map(StreamId::Session));
-        }
-        let events = planned.iter_mut().map(event).collect();
-        let append = Append::new(StreamId::System, Expected::Any, events);
-        let position = self.log.append_when_ready(append, Hurry::AtOnce).await?.last_position;
-        self.applied(position).await?;
-        drop(alone);
-        // Whoever submits one of them from here on stores it anew.
-        planned.iter().for_each(|planned| self.sources.forget(&planned.script));
-        result.removed = remove(removal, streams, position).await?;
-        result.deleted = planned.into_iter().map(|planned| planned.job).collect();
-        Ok(result)
+    let alone = inner.histories.write().await;
+    // A job's events are read to tell what goes with it, which may take a while.
+    let planning = inner.clone();
+    let planned = tokio::task::spawn_blocking(move || planning.plan(jobs)).await;
+    let (mut planned, refused) = planned.map_err(|_| CommandError::Unavailable(stopping()))??;
+    if planned.is_empty() {
+        return Ok(Deletion { refused, ..Deletion::default() });
     }
+    let event = |planned: &mut Planned| {
+        NewEvent::new(EventBody::JobDeleted(std::mem::take(&mut planned.deleted))).job(planned.job)
+    };
+    let mut streams = Vec::new();
+    for planned in &planned {
+        streams.push(StreamId::Job(planned.job));
+        streams.extend(planned.deleted.sessions.iter().copied().map(StreamId::Session));
+    }
+    let events = planned.iter_mut().map(event).collect();
+    let append = Append::new(StreamId::System, Expected::Any, events);
+    let position = inner.log.append_when_ready(append, Hurry::AtOnce).await?.last_position;
+    inner.applied(position).await?;
+    drop(alone);
+    // Whoever submits one of them from here on stores it anew.
+    planned.iter().for_each(|planned| inner.sources.forget(&planned.script));
+    let removed = remove(removal, streams, position).await?;
+    Ok(Deletion { deleted: planned.into_iter().map(|planned| planned.job).collect(), refused, removed })
+}
 
-    fn plan(&self, jobs: Vec<Delete>, result: &mut Deletion) -> Result<Vec<Planned>, CommandError> {
+type Refused = Vec<(JobId, CommandError)>;
+
+impl Inner {
+    /// Which of the jobs may be deleted, with what goes with each, and which may not.
+    fn plan(&self, jobs: Vec<Delete>) -> Result<(Vec<Planned>, Refused), CommandError> {
         let needed = self.views.with(NeededJobs::of);
-        let mut planned = Vec::with_capacity(jobs.len());
+        let (mut planned, mut refused) = (Vec::with_capacity(jobs.len()), Vec::new());
         let mut seen = BTreeSet::new();
         for delete in jobs.into_iter().filter(|delete| seen.insert(delete.job)) {
             let job = delete.job;
             match self.plan_one(&needed, delete) {
                 Ok(one) => planned.push(one),
                 Err(CommandError::Unavailable(error)) => return Err(CommandError::Unavailable(error)),
-                Err(refused) => result.refused.push((job, refused)),
+                Err(why) => refused.push((job, why)),
             }
         }
-        Ok(planned)
+        Ok((planned, refused))
     }
 
     fn plan_one(&self, needed: &NeededJobs, delete: Delete) -> Result<Planned, CommandError> {

@@ -16,6 +16,9 @@ use std::{
 /// How many streams' ends are remembered. Others are looked up in the index.
 const HEADS_MAX: usize = 8192;
 
+/// How many removed streams are remembered: those who know nothing of that act soon or never.
+const REMOVED_MAX: usize = 65_536;
+
 /// Whether the log takes events.
 #[derive(Clone)]
 pub enum Intake {
@@ -90,6 +93,9 @@ impl Sequencer {
 
     /// Forgets streams whose events were removed. They begin anew for whoever expects that they are not there.
     pub fn forget(&mut self, streams: &[StreamId]) {
+        if self.removed.len() + streams.len() > REMOVED_MAX {
+            self.removed.clear();
+        }
         for stream in streams {
             self.heads.remove(stream);
             self.removed.insert(stream.clone());
