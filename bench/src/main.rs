@@ -1,6 +1,7 @@
 //! Benchmarks: what moonlog does in a second beside what the machine, or a peer, does in the same run. Only the ratios
 //! travel from one machine to another. Nothing here fails because it was slow.
 
+mod agents;
 mod append;
 mod feeds;
 mod floor;
@@ -10,9 +11,11 @@ mod history;
 mod jobs;
 mod load;
 mod memory;
+mod model;
 mod options;
 mod processes;
 mod report;
+mod resume;
 mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -46,12 +49,14 @@ fn main() -> ExitCode {
 
 fn run(benchmark: Benchmark, options: &Options) -> Outcome {
     match benchmark {
+        Benchmark::Agents => agents::run(options),
         Benchmark::Append => append::run(options),
         Benchmark::Flow => flow::run(options),
         Benchmark::Fold => fold::run(options).and_then(|()| startup::run(options)),
         Benchmark::Jobs => jobs::run(options),
         Benchmark::Feeds => feeds::run(options),
         Benchmark::Memory => memory::run(options),
+        Benchmark::Resume => resume::run(options),
         Benchmark::Processes => processes::run(options),
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const USAGE: &str =
-    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
+    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
   --quick          fewer and shorter rounds
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
-  --server BINARY  the moonlog that jobs, feeds, memory and processes run (default: beside this program)
+  --server BINARY  the moonlog that jobs, feeds, memory, processes, resume and agents run (default: beside this program)
   --only TEXT      of the jobs and the appends, those whose name has this in it";
 
 /// One group of measurements.
@@ -25,13 +25,26 @@ pub enum Benchmark {
     Feeds,
     /// Resident memory.
     Memory,
+    /// A run with many agents, resumed.
+    Resume,
     /// Processes, what they write, and searches in that.
     Processes,
+    /// Turns of agents.
+    Agents,
 }
 
 impl Benchmark {
-    const ALL: [Self; 7] =
-        [Self::Append, Self::Flow, Self::Fold, Self::Jobs, Self::Feeds, Self::Memory, Self::Processes];
+    const ALL: [Self; 9] = [
+        Self::Append,
+        Self::Flow,
+        Self::Fold,
+        Self::Jobs,
+        Self::Feeds,
+        Self::Memory,
+        Self::Resume,
+        Self::Processes,
+        Self::Agents,
+    ];
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
@@ -42,7 +55,9 @@ impl Benchmark {
             Self::Jobs => "jobs",
             Self::Feeds => "feeds",
             Self::Memory => "memory",
+            Self::Resume => "resume",
             Self::Processes => "processes",
+            Self::Agents => "agents",
         }
     }
 }

@@ -58,6 +58,9 @@ pub struct StepSide {
     /// The version of its last `step.finished`.
     #[serde(skip)]
     ended: Option<u64>,
+    /// Its inputs and what it gave, without what no two runs have in common.
+    #[serde(skip)]
+    settled: (Json, Option<Json>),
 }
 
 /// A step that is not the same in both jobs.
@@ -137,6 +140,7 @@ impl Compared {
                     output: None,
                     error: None,
                     ended: None,
+                    settled: (shown(&settled(INPUTS, &step.kind, &step.input)), None),
                 });
                 side.attempts = side.attempts.max(step.attempt);
                 side.outcome = None;
@@ -145,6 +149,7 @@ impl Compared {
                 let Some(side) = self.steps.get_mut(&(step.run, step.path.clone())) else { return };
                 side.outcome = Some(step.outcome);
                 side.output = step.output.as_ref().map(shown);
+                side.settled.1 = step.output.as_ref().map(|output| shown(&settled(OUTPUTS, &side.kind, output)));
                 // Where it was thrown is told by lines of a script that may have changed.
                 side.error = step.error.clone().map(|error| ErrorInfo { traceback: None, ..error });
                 side.ended = Some(event.version);
@@ -212,10 +217,10 @@ impl StepSide {
     fn differs_in(&self, other: &Self) -> Vec<&'static str> {
         let parts = [
             ("kind", self.kind != other.kind),
-            ("input", self.input != other.input),
+            ("input", self.settled.0 != other.settled.0),
             ("attempts", self.attempts != other.attempts),
             ("outcome", self.outcome != other.outcome),
-            ("output", self.output != other.output),
+            ("output", self.settled.1 != other.settled.1),
             ("error", self.error != other.error),
         ];
         parts.into_iter().filter_map(|(what, differs)| differs.then_some(what)).collect()
@@ -224,6 +229,40 @@ impl StepSide {
 
 fn differ<T: PartialEq + Clone>(left: &T, right: &T) -> Option<Sides<T>> {
     (left != right).then(|| Sides { left: left.clone(), right: right.clone() })
+}
+
+/// What is new in each run: ids, and how long something took. For each kind of step, the fields, and what they stand in.
+type Passing = &'static [(&'static str, Option<&'static str>, &'static [&'static str])];
+
+const INPUTS: Passing = &[
+    ("process_wait", None, &["process"]),
+    ("process_output", None, &["process"]),
+    ("process_search", None, &["process"]),
+    ("process_signal", None, &["process"]),
+    ("tool", Some("input"), &["process_id"]),
+    ("agent", None, &["session"]),
+];
+
+const OUTPUTS: Passing = &[
+    ("exec", None, &["process", "wall_ms"]),
+    ("sh", None, &["process", "wall_ms"]),
+    ("process", None, &["id"]),
+    ("process_wait", None, &["wall_ms"]),
+    ("tool", None, &["process_id", "wall_duration_ms"]),
+    ("agent", Some("info"), &["session"]),
+];
+
+fn settled(passing: Passing, kind: &str, value: &Json) -> Json {
+    let Some((_, inside, names)) = passing.iter().find(|(of, ..)| *of == kind) else { return value.clone() };
+    let mut tree = value.to_value();
+    let held = match inside {
+        Some(name) => tree.get_mut(name),
+        None => Some(&mut tree),
+    };
+    if let Some(fields) = held.and_then(|held| held.as_object_mut()) {
+        fields.retain(|name, _| !names.contains(&name.as_str()));
+    }
+    tree.into()
 }
 
 fn shown(value: &Json) -> Json {

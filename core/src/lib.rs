@@ -4,6 +4,7 @@
 pub mod codec;
 pub mod collision;
 pub mod compare;
+pub mod cost;
 pub mod decide;
 pub mod diff;
 pub mod error_info;

@@ -51,7 +51,7 @@ impl Runner {
         by: Option<String>,
         note: Option<String>,
     ) -> Result<(), CommandError> {
-        self.inner().command(job, |state| decide_approval(state, call_id, decision, by.clone(), note.clone())).await
+        self.inner().decide(job, call_id, decision, by, note).await
     }
 
     /// Starts no jobs of a queue any more.
@@ -78,6 +78,19 @@ const DECIDE_AGAIN: Duration = Duration::from_millis(100);
 const STRICT_TRIES: u32 = 8;
 
 impl Inner {
+    pub(crate) async fn decide(
+        &self,
+        job: &JobId,
+        call_id: &str,
+        decision: Decision,
+        by: Option<String>,
+        note: Option<String>,
+    ) -> Result<(), CommandError> {
+        // Whoever has read in a feed that it is asked for must find it.
+        self.applied(self.log.head()).await?;
+        self.command(job, |state| decide_approval(state, call_id, decision, by.clone(), note.clone())).await
+    }
+
     pub(crate) async fn cancel(&self, job: &JobId, reason: Option<String>) -> Result<(), CommandError> {
         self.command(job, |state| decide_cancel(state, reason.clone())).await
     }

@@ -32,6 +32,7 @@ async fn follow(inner: &Arc<Inner>, mut stop: watch::Receiver<bool>) {
             inner.views.advance(&events);
             inner.waiters.wake(&events);
             inner.workspaces.hear(&events);
+            inner.stir(&events);
             inner.tell(Message::Applied(events));
         }
         if inner.views.checkpoint_due() && checkpoint.as_ref().is_none_or(JoinHandle::is_finished) {

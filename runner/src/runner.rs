@@ -1,7 +1,7 @@
 //! The runner as its clients see it.
 
 use crate::{
-    agent::{self, LiveAgents, Meters, model::Models},
+    agent::{self, CallIds, Families, LiveAgents, Metered, model::Models},
     deletion,
     dispatcher::{Dispatcher, Message},
     locks::Locks,
@@ -11,6 +11,7 @@ use crate::{
     request::StartError,
     reuse::SharedResults,
     schedule,
+    session::{self, Stirred},
     sources::{Source, Sources},
     submit::Admission,
     tool::Tools,
@@ -76,7 +77,13 @@ pub(crate) struct Inner {
     /// Agents that run.
     pub(crate) agents: LiveAgents,
     /// Tokens of jobs that have agents.
-    pub(crate) meters: Meters,
+    pub(crate) metered: Metered,
+    /// Ids of tool calls of jobs that have agents.
+    pub(crate) call_ids: CallIds,
+    /// Sessions that may have to be woken.
+    pub(crate) stirred: Stirred,
+    /// How many agents these have.
+    pub(crate) families: Families,
     pub(crate) admission: Admission,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiters: Arc<Waiters>,
@@ -89,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) commands: Locks,
     /// Shared by those who make a job that needs another one's history; held alone while it is decided what is deleted.
     pub(crate) histories: RwLock<()>,
+    /// Agents that are spawned by one job come one after the other.
+    pub(crate) spawning: Locks,
     /// Told when a schedule is set or removed.
     pub(crate) schedules_changed: Notify,
     /// Permits to keep a virtual machine while its job waits.
@@ -213,7 +222,10 @@ impl Runner {
         let inner = Arc::new(Inner {
             models: Models::new(options.agents.models.clone()),
             agents: LiveAgents::default(),
-            meters: Meters::default(),
+            metered: Metered::new(log.head()),
+            call_ids: CallIds::default(),
+            stirred: Stirred::default(),
+            families: Families::default(),
             shared: SharedResults::new(options.cache.clone(), views.applied()),
             tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
             workspaces,
@@ -225,6 +237,7 @@ impl Runner {
             moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
             histories: RwLock::default(),
+            spawning: Locks::default(),
             schedules_changed: Notify::new(),
             idle_machines: Arc::new(Semaphore::new(IDLE_MACHINES)),
             dispatcher,
@@ -258,6 +271,7 @@ impl Runner {
         let dispatcher = Dispatcher::new(inner.clone(), inbox);
         if inner.options.concurrency > 0 && inner.options.resume_jobs {
             tokio::spawn(schedule::run(inner.clone(), stopped.clone()));
+            tokio::spawn(session::wake_sessions(inner.clone(), stopped.clone()));
         }
         if inner.options.concurrency > 0 {
             inner.workspaces.begin(stopped.clone());

@@ -13,7 +13,7 @@ use moonlog_core::{
     json::Json,
     log::{Append, AppendError, Expected},
 };
-use moonlog_scripts::{Entry, WorkflowInfo, check, prepare_args};
+use moonlog_scripts::{Entry, WorkflowInfo, check, link, prepare_args};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -133,7 +133,10 @@ impl Inner {
         if request.nesting == 0 {
             return Err(ErrorInfo::new(
                 "limit_nesting",
-                format!("`{}` was not started: this job may have no child jobs (limit nesting)", input.name),
+                format!(
+                    "`{}` was not started: the levels of child jobs are used up (limits.nesting in moonlog.toml)",
+                    input.name
+                ),
             ));
         }
         let submit = Submit {
@@ -259,9 +262,10 @@ impl Inner {
             },
             ScriptSource::Script { source, name } => {
                 check_size("script", source.len(), self.options.limits.source_bytes)?;
-                let hash = Hash::of(source.as_bytes());
                 let name = name.unwrap_or_else(|| "script".into());
-                let source: Arc<str> = source.into();
+                // With the modules that it requires, as they are now.
+                let source: Arc<str> = Arc::from(&*link(&source));
+                let hash = Hash::of(source.as_bytes());
                 let info = self.checked(hash, &name, &source).await?;
                 Ok(Script {
                     workflow: info.name.clone().unwrap_or(name),

@@ -2,11 +2,12 @@
 
 use crate::{
     Limits,
+    library::{modules, requires},
     vm::{Vm, compile},
 };
 use moonlog_core::{error_info::ErrorInfo, id::Hash};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -35,9 +36,23 @@ struct Shared {
     compiled: Mutex<Compiled>,
 }
 
+/// A script in Luau's own form, with the modules that it holds.
+pub(crate) struct Chunks {
+    pub main: Vec<u8>,
+    pub modules: BTreeMap<String, Vec<u8>>,
+    /// Whether it requires anything; one that does not has no `require`.
+    pub requires: bool,
+}
+
+impl Chunks {
+    fn bytes(&self) -> usize {
+        self.main.len() + self.modules.values().map(Vec::len).sum::<usize>()
+    }
+}
+
 #[derive(Default)]
 struct Compiled {
-    chunks: HashMap<Hash, Arc<[u8]>>,
+    chunks: HashMap<Hash, Arc<Chunks>>,
     bytes: usize,
 }
 
@@ -86,36 +101,44 @@ impl Engine {
     }
 
     /// The compiled form of a source.
-    pub(crate) fn compiled(&self, hash: &Hash, source: &str) -> Result<Arc<[u8]>, ErrorInfo> {
+    pub(crate) fn compiled(&self, hash: &Hash, source: &str) -> Result<Arc<Chunks>, ErrorInfo> {
         if let Some(chunk) = lock(&self.shared.compiled).chunks.get(hash) {
             return Ok(Arc::clone(chunk));
         }
-        let chunk: Arc<[u8]> = checked(source, &self.shared.limits)?.into();
+        let chunk = Arc::new(checked(source, &self.shared.limits)?);
         let mut compiled = lock(&self.shared.compiled);
-        if compiled.bytes + chunk.len() > CACHE_BYTES {
+        if compiled.bytes + chunk.bytes() > CACHE_BYTES {
             *compiled = Compiled::default();
         }
-        compiled.bytes += chunk.len();
+        compiled.bytes += chunk.bytes();
         compiled.chunks.insert(*hash, Arc::clone(&chunk));
         Ok(chunk)
     }
 }
 
 /// Compiles a source within the limits.
-pub(crate) fn checked(source: &str, limits: &Limits) -> Result<Vec<u8>, ErrorInfo> {
+pub(crate) fn checked(source: &str, limits: &Limits) -> Result<Chunks, ErrorInfo> {
     if source.len() > limits.source_bytes {
         let max = limits.source_bytes;
         let message = format!("the script is {} bytes long, more than {max} bytes", source.len());
         return Err(ErrorInfo::new("limit_source", message));
     }
-    compile(source).map_err(|error| {
-        let (line, message) = syntax_error(&error);
-        let mut info = ErrorInfo::new("syntax_error", message);
-        if let Some(line) = line {
-            info = info.with_details(serde_json::json!({ "line": line }).into());
-        }
-        info
-    })
+    let main = compile(source).map_err(|error| broken(&error, ""))?;
+    let compiled = modules(source).into_iter().map(|(name, module)| {
+        let chunk = compile(module).map_err(|error| broken(&error, &format!("module {name}: ")))?;
+        Ok((name.to_owned(), chunk))
+    });
+    Ok(Chunks { main, modules: compiled.collect::<Result<_, ErrorInfo>>()?, requires: requires(source) })
+}
+
+/// Why a source does not compile. A line is told where it is one of the script itself.
+fn broken(error: &mlua::Error, of: &str) -> ErrorInfo {
+    let (line, message) = syntax_error(error);
+    let info = ErrorInfo::new("syntax_error", format!("{of}{message}"));
+    match line.filter(|_| of.is_empty()) {
+        Some(line) => info.with_details(serde_json::json!({ "line": line }).into()),
+        None => info,
+    }
 }
 
 /// The line and the reason in a message of Luau's compiler, which reads `name:3: reason`.

@@ -13,7 +13,10 @@ mod value;
 mod vm;
 
 pub use engine::{Engine, EngineOptions};
-pub use library::{Broken, Entry, Library, Origin, Problem, SchemaError, Workflow, WorkflowInfo, check, prepare_args};
+pub use library::{
+    Broken, Entry, Library, Linked, Origin, Problem, SchemaError, Workflow, WorkflowInfo, check, link, link_beside,
+    module_names, prepare_args,
+};
 pub use limits::Limits;
 pub use run::Run;
 pub use slice::{Earlier, Found, Input, RunError, RunSpec, RunState, Slice, StopHandle, Wanted};

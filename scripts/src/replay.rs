@@ -1,6 +1,6 @@
 //! Replay for the command line: runs a script against a recorded run and says what it found.
 
-use crate::{Engine, Run, RunError, RunSpec, RunState, Slice};
+use crate::{Engine, Run, RunError, RunSpec, RunState, Slice, link};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{Event, EventBody},
@@ -88,6 +88,7 @@ impl Replay {
     /// Runs `source` (the submitted script, or another) against `events`, the job's stream. Nothing is performed and
     /// nothing is appended.
     pub fn run(engine: &Engine, source: &str, events: &[Arc<Event>], options: &ReplayOptions) -> Verdict {
+        let source = &*link(source);
         let at = options.at.unwrap_or(u64::MAX);
         let events: Vec<Arc<Event>> = events.iter().filter(|event| event.version <= at).cloned().collect();
         let Some(plan) = Plan::of(&events, options, source) else {

@@ -109,12 +109,13 @@ impl Run {
         let (args, budget) = (spec.args.clone(), spec.budget_total);
         let journal = Journal::new(spec.run, history);
         let limits = engine.shared_limits();
-        let job = Job::new(spec, Arc::clone(&limits), Arc::clone(&vm.marks), journal, Arc::clone(&stop.0));
+        let mut job = Job::new(spec, Arc::clone(&limits), Arc::clone(&vm.marks), journal, Arc::clone(&stop.0));
+        job.chunks = Some(Arc::clone(&compiled));
         let chunk = (|| {
             vm.seat(job, &limits)?;
             let args = from_json(&vm.lua, args.as_str(), &vm.marks, Nulls::Nil)?;
             let env = vm.globals(args.clone(), budget)?;
-            Ok((vm.load(&name, &compiled, env)?, args))
+            Ok((vm.load(&name, &compiled.main, env)?, args))
         })();
         let run = Self { engine: engine.clone(), vm: Some(vm), stop };
         match chunk {

@@ -1,11 +1,11 @@
 //! Errors across the border: what a script throws as `ErrorInfo`, and `ErrorInfo` as what a script catches.
 //!
 //! A thrown text has the code `script_error`. A thrown table with `code` or `message` keeps both, and its other fields
-//! as details. Anything else stands in the details as `thrown`. Both ways lead back to the same value, so that a script
+//! as details, beside those of a table `details` of its own; what catches it finds them either way. Anything else stands in the details as `thrown`. Both ways lead back to the same value, so that a script
 //! that is replayed catches what it caught at first.
 
 use crate::value::{self, Marks, Nulls};
-use mlua::{Lua, Value};
+use mlua::{Lua, Table, Value};
 use moonlog_core::{error_info::ErrorInfo, json::Json};
 use serde_json::{Map, Value as Tree};
 
@@ -62,7 +62,7 @@ fn clip(text: String) -> String {
 }
 
 fn from_fields(mut fields: Map<String, Tree>) -> ErrorInfo {
-    let mut text = |key: &str| match fields.remove(key) {
+    let mut text = |key: &str| match fields.shift_remove(key) {
         Some(Tree::String(text)) => Some(text),
         Some(Tree::Null) | None => None,
         Some(other) => Some(other.to_string()),
@@ -70,7 +70,14 @@ fn from_fields(mut fields: Map<String, Tree>) -> ErrorInfo {
     let code = text("code").unwrap_or_else(|| SCRIPT_ERROR.into());
     let message = text("message").unwrap_or_else(|| code.clone());
     let traceback = text("traceback");
-    let retryable = matches!(fields.remove("retryable"), Some(Tree::Bool(true)));
+    let retryable = matches!(fields.shift_remove("retryable"), Some(Tree::Bool(true)));
+    if let Some(Tree::Object(_)) = fields.get("details")
+        && let Some(Tree::Object(inner)) = fields.shift_remove("details")
+    {
+        for (key, field) in inner {
+            fields.entry(key).or_insert(field);
+        }
+    }
     let details = (!fields.is_empty()).then(|| Json::from(Tree::Object(fields)));
     ErrorInfo { code, message, traceback, retryable, details }
 }
@@ -92,19 +99,45 @@ pub(crate) fn to_thrown(lua: &Lua, error: &ErrorInfo, marks: &Marks) -> mlua::Re
 pub(crate) fn to_table(lua: &Lua, error: &ErrorInfo, marks: &Marks) -> mlua::Result<Value> {
     let table = lua.create_table()?;
     match error.details.as_ref().map(Json::to_value) {
-        Some(Tree::Object(fields)) => {
-            for (key, field) in &fields {
-                table.raw_set(key.as_str(), value::tree_to_lua(lua, field, marks, Nulls::Nil)?)?;
-            }
+        Some(details @ Tree::Object(_)) if OF_EVERY_ERROR.iter().any(|name| details.get(name).is_some()) => {
+            table.raw_set("details", value::tree_to_lua(lua, &details, marks, Nulls::Nil)?)?;
+            fill(lua, &table, &details, marks)?;
         }
+        Some(details @ Tree::Object(_)) => fill(lua, &table, &details, marks)?,
         Some(other) => table.raw_set("details", value::tree_to_lua(lua, &other, marks, Nulls::Nil)?)?,
         None => {}
     }
+    name(&table, error, marks)?;
+    Ok(Value::Table(table))
+}
+
+/// A plain table that was thrown, with what an error has: its own fields, code, message and retryable.
+pub(crate) fn completed(lua: &Lua, thrown: &Table, error: &ErrorInfo, marks: &Marks) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    for pair in thrown.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        table.raw_set(key, value)?;
+    }
+    name(&table, error, marks)?;
+    Ok(table)
+}
+
+/// What stands beside an error's details has these names, which its details may have too.
+const OF_EVERY_ERROR: [&str; 3] = ["code", "message", "retryable"];
+
+fn fill(lua: &Lua, table: &Table, details: &Tree, marks: &Marks) -> mlua::Result<()> {
+    for (key, field) in details.as_object().into_iter().flatten() {
+        table.raw_set(key.as_str(), value::tree_to_lua(lua, field, marks, Nulls::Nil)?)?;
+    }
+    Ok(())
+}
+
+/// Sets what every error has.
+fn name(table: &Table, error: &ErrorInfo, marks: &Marks) -> mlua::Result<()> {
     table.raw_set("code", error.code.as_str())?;
     table.raw_set("message", error.message.as_str())?;
     table.raw_set("retryable", error.retryable)?;
-    table.set_metatable(Some(marks.error.clone()))?;
-    Ok(Value::Table(table))
+    table.set_metatable(Some(marks.error.clone()))
 }
 
 /// The script's own frames of a traceback.

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -75,6 +75,7 @@ pub struct RawServer {
     pub url: String,
     /// How many requests came.
     pub requests: Arc<AtomicUsize>,
+    bodies: Arc<Mutex<Vec<String>>>,
 }
 
 impl RawServer {
@@ -86,22 +87,33 @@ impl RawServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let requests = Arc::new(AtomicUsize::new(0));
-        let counted = requests.clone();
+        let bodies = Arc::new(Mutex::new(Vec::new()));
+        let (counted, kept) = (requests.clone(), bodies.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let at = counted.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
                 let answer = answers[at].clone();
-                std::thread::spawn(move || serve(stream, &answer));
+                let kept = kept.clone();
+                std::thread::spawn(move || serve(stream, &answer, &kept));
             }
         });
-        Self { url, requests }
+        Self { url, requests, bodies }
+    }
+
+    /// What was asked so far, as JSON.
+    ///
+    /// # Panics
+    /// Where something was asked that is no JSON.
+    pub fn asked(&self) -> Vec<serde_json::Value> {
+        let bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.iter().map(|body| serde_json::from_str(body).expect("a request in JSON")).collect()
     }
 }
 
 /// An answer that ends in this is held open without a word.
 pub const STALL: &[u8] = b"<stall>";
 
-fn serve(mut stream: TcpStream, answer: &[u8]) {
+fn serve(mut stream: TcpStream, answer: &[u8], bodies: &Mutex<Vec<String>>) {
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
         read.extend_from_slice(&buffer[..count]);
@@ -110,6 +122,9 @@ fn serve(mut stream: TcpStream, answer: &[u8]) {
         let length =
             head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
         if body.len() >= length.unwrap_or(0) {
+            if !body.is_empty() {
+                bodies.lock().unwrap_or_else(PoisonError::into_inner).push(body.to_owned());
+            }
             break;
         }
     }

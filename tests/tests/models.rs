@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use moonlog_tests::{ModelServer, RawServer, STALL, Server, Settings};
+use moonlog_tests::{ModelServer, RawServer, STALL, Server, Settings, eventually};
 use serde_json::{Value, json};
 use std::{path::Path, sync::atomic::Ordering};
 
@@ -88,9 +88,45 @@ async fn a_server_that_is_busy_is_asked_again_when_it_says() {
         let server = server(place.path(), model(provider, &format!("{}{path}", mock.url()), "")).await;
         let job = run(&server, "return (agent('busy?', { tools = {} }))").await;
         assert_eq!(job["result"], "now", "{provider}: {job}");
-        for retry in events(&server, &job, "chat.retry_scheduled").await {
+        let retries = events(&server, &job, "chat.retry_scheduled").await;
+        // The mock counts over all of its clients: only the first of them is refused.
+        assert_eq!(retries.len(), usize::from(provider == "openai"), "{provider}: {retries:?}");
+        for retry in retries {
             assert_eq!((&retry["data"]["status"], &retry["data"]["attempt"]), (&json!(429), &json!(1)), "{provider}");
+            assert_eq!(retry["data"]["wait_ms"], 1_000, "as it says itself: {retry}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_a_server_pass() {
+    let fixtures = json!({ "fixtures": [{ "match": { "userMessage": "hello" }, "response": { "content": "there" } }] });
+    for (fault, path) in [
+        ("dropRate", "/v1"),
+        ("malformedRate", "/v1"),
+        ("disconnectRate", "/v1"),
+        ("dropRate", ""),
+        ("disconnectRate", ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(mock) = ModelServer::aimock(folder.path(), &fixtures, &[]).await else { return };
+        let (client, chaos) = (reqwest::Client::new(), format!("{}/__aimock/chaos", mock.url()));
+        let set = client.post(&chaos).json(&json!({ fault: 1.0 })).send().await.unwrap();
+        assert!(set.status().is_success(), "{}", set.text().await.unwrap());
+        let provider = if path.is_empty() { "anthropic" } else { "openai" };
+        let place = tempfile::tempdir().unwrap();
+        let server = server(place.path(), model(provider, &format!("{}{path}", mock.url()), "max_retries = 8")).await;
+        let (_, job) = server.post("/v1/jobs", &json!({ "script": "return (agent('hello', { tools = {} }))" })).await;
+        let retried = || async {
+            let retries = events(&server, &job, "chat.retry_scheduled").await;
+            (!retries.is_empty()).then_some(())
+        };
+        eventually(&format!("{provider} with {fault} to be tried again"), retried).await;
+        let cleared = client.delete(&chaos).send().await.unwrap();
+        assert!(cleared.status().is_success(), "{}", cleared.status());
+        let ended = server.get(&format!("/v1/jobs/{}?wait=60s", job["id"].as_str().unwrap())).await;
+        assert_eq!(ended["result"], "there", "{provider} with {fault}: {ended}");
+        assert_eq!(events(&server, &job, "chat.finished").await.len(), 1, "{provider} with {fault}");
     }
 }
 

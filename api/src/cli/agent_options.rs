@@ -2,7 +2,7 @@
 
 use crate::config::{Config, ModelConfig};
 use moonlog_runner::agent::{
-    AgentOptions, ApprovalOptions,
+    AgentOptions, ApprovalOptions, CheckOptions,
     model::{ApiKey, ModelOptions, ModelsOptions, Prices, Provider},
 };
 
@@ -19,8 +19,16 @@ pub fn of(config: &Config) -> AgentOptions {
         max_turns: config.agents.max_turns,
         max_tool_calls: config.agents.max_tool_calls,
         compact_percent: config.agents.compact_percent,
+        concurrency: config.agents.concurrency,
         subagents_max: config.agents.subagents_max,
         subagent_depth: config.agents.subagent_depth,
+        check: CheckOptions {
+            command: config.agents.check_command.clone(),
+            timeout: config.agents.check_timeout,
+            output_max_bytes: config.agents.check_output_max_bytes,
+        },
+        wake: config.agents.wake,
+        wakes_max: config.agents.wakes_max,
     }
 }
 

@@ -1,6 +1,9 @@
 //! What can be typed: commands, their options, and what `--help` says about them.
 
-pub use super::process_args::{Kill, Output, Ps};
+pub use super::{
+    agent_args::{Chat, Doctor},
+    process_args::{Kill, Output, Ps},
+};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -39,6 +42,8 @@ pub enum Command {
     Serve(Serve),
     /// Submit a workflow or a script file, show it while it runs, print its result
     Run(Run),
+    /// Converse with an agent
+    Chat(Chat),
     /// List jobs, newest first
     Jobs(Jobs),
     /// Show one job
@@ -91,6 +96,8 @@ pub enum Command {
     Schedule(Schedule),
     /// Remove a schedule
     Unschedule(Unschedule),
+    /// Say what is wrong with this set-up
+    Doctor(Doctor),
     /// Print the effective configuration and where each value comes from
     Config(Config),
     /// Print a completion script for a shell

@@ -57,6 +57,11 @@ impl Client {
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
     }
 
+    /// Where the server is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// A request for `path`, which begins with `/` and has its segments escaped.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));

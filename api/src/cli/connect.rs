@@ -100,9 +100,9 @@ pub fn address(folder: &Path) -> Option<String> {
 /// The failure for a data folder that another process holds.
 pub fn locked(folder: &Path, address: Option<&str>) -> Failure {
     let server = match address {
-        Some(address) => format!("its server at {address} does not answer"),
-        None => "no server of it answers".to_owned(),
+        Some(address) => format!(", which gives its address as {address}"),
+        None => String::new(),
     };
-    Failure::unreachable(format!("the data folder {} is locked by another moonlog, and {server}", folder.display()))
-        .hint("stop that process, or name a server with --server, or another folder with --data")
+    Failure::unreachable(format!("the data folder {} is locked by another moonlog{server}", folder.display()))
+        .hint("use that server, or stop that process, or name another folder with --data")
 }

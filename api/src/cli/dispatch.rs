@@ -61,18 +61,28 @@ fn run(cli: Cli) -> Result<Status, Failure> {
         }
         _ => {}
     }
-    let context = Context::load(global, flags(&command))?;
+    let context = Context::load(global, flags(&command));
+    if let Command::Doctor(options) = &command {
+        // It tells of a configuration that cannot be read, too.
+        let runtime = runtime()?;
+        let status = runtime.block_on(commands::doctor::run(context, options));
+        runtime.shutdown_background();
+        return status;
+    }
+    let context = context?;
     if let Command::Config(options) = &command {
         return commands::config::run(&context.loaded, options);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
+    let runtime = runtime()?;
     let status = runtime.block_on(serve_or_ask(&context, command));
     // A blocking task that hangs (a read of standard input) must not keep the command from ending.
     runtime.shutdown_background();
     status
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().map_err(|error| Failure::failed(format!("cannot start threads: {error}")))
 }
 
 /// The options of a command that override keys of the configuration.
@@ -99,12 +109,14 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
     }
     let purpose = match &command {
         Command::Run(options) if !options.detach => Purpose::Run,
+        Command::Chat(_) => Purpose::Run,
         _ => Purpose::Answer,
     };
     let connection = connect(context, purpose).await?;
     let client = &connection.client;
     let status = match &command {
         Command::Run(options) => commands::run::run(&connection, options).await,
+        Command::Chat(options) => commands::chat::run(&connection, options).await,
         Command::Jobs(options) => commands::jobs::run(client, options).await,
         Command::Trace(options) => commands::trace::run(client, options).await,
         Command::Show(options) => commands::show::run(client, options).await,
@@ -134,7 +146,8 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         | Command::Restore(_)
         | Command::Check(_)
         | Command::Config(_)
-        | Command::Completions(_) => Ok(Status::Done),
+        | Command::Completions(_)
+        | Command::Doctor(_) => Ok(Status::Done),
     };
     connection.close().await;
     status

@@ -10,17 +10,23 @@ use crate::envelope::Envelope;
 use moonlog_core::event::Event;
 use reqwest::{Method, Response, StatusCode, header};
 use std::{collections::VecDeque, time::Duration};
+use tokio::sync::mpsc;
 
 /// The server speaks every 15 s; one that has been silent for three times as long is gone.
 const SILENCE: Duration = Duration::from_secs(45);
 /// Waits between attempts to reach a server that went away, before it is given up.
 const RECONNECTS_MS: [u64; 7] = [100, 250, 500, 1_000, 2_000, 4_000, 8_000];
 
+/// Events read before they are used.
+const EVENTS_AHEAD: usize = 256;
+
 /// What to read.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
     /// Only this job's events.
     pub job: Option<String>,
+    /// Only events that name this session.
+    pub session: Option<String>,
     /// Only these types.
     pub types: Option<String>,
     /// Only events behind this position.
@@ -128,6 +134,7 @@ impl Feed {
         };
         let limit = self.query.limit.map(|limit| (limit - self.given).to_string());
         let query = [
+            ("session", self.query.session.as_deref().unwrap_or_default()),
             ("types", self.query.types.as_deref().unwrap_or_default()),
             ("after", self.cursor.as_deref().unwrap_or_default()),
             ("limit", limit.as_deref().unwrap_or_default()),
@@ -138,6 +145,20 @@ impl Feed {
         let response = self.client.send(request).await?;
         Ok((response.status() != StatusCode::NO_CONTENT).then_some(response))
     }
+}
+
+/// A feed's events, read by a task of its own: reading must not be broken off in the middle, which `select!` does.
+pub fn events(mut feed: Feed) -> mpsc::Receiver<Result<Event, Failure>> {
+    let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
+    tokio::spawn(async move {
+        while let Some(event) = feed.next().await.transpose() {
+            let failed = event.is_err();
+            if sender.send(event).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// Reads one line of a feed, and fetches what was left out of it.

@@ -2,18 +2,22 @@
 //! they run and prints what they return. Nothing here reads or writes the log itself, but `verify` on a log that does
 //! not open.
 
+mod agent_args;
 mod agent_options;
 mod args;
 mod arguments;
 mod assemble;
+mod chat;
 mod client;
 mod commands;
 mod connect;
 mod context;
 mod dispatch;
+mod doctor;
 mod duration;
 mod failure;
 mod feed;
+mod interrupts;
 mod markdown;
 mod output;
 mod paint;

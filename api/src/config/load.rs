@@ -116,6 +116,9 @@ impl Values {
             }
             match (keys::find(path), value.get_ref()) {
                 (None, DeValue::Table(inner)) if keys::is_table(path) => self.add_table(path, inner, source)?,
+                (None, other) if keys::is_table(path) => {
+                    return Err(invalid(path, "a table", super::value::describe(other), source_here));
+                }
                 (None, _) => self.unknown(path, source_here),
                 (Some(key), value) => {
                     let value = key

@@ -39,10 +39,22 @@ pub struct AgentsConfig {
     pub max_tool_calls: u32,
     /// How full a model's context gets before it is compacted; 0: never.
     pub compact_percent: u64,
+    /// How many of a job and its children run at once.
+    pub concurrency: usize,
     /// How many agents a job's agents may have running at once.
     pub subagents_max: usize,
     /// How deep agents may spawn agents.
     pub subagent_depth: u32,
+    /// What is run after a turn in which files were changed; nothing where it is empty.
+    pub check_command: String,
+    /// How long it may take.
+    pub check_timeout: Duration,
+    /// How much of its output an agent is told.
+    pub check_output_max_bytes: usize,
+    /// Whether idle sessions are woken that do not say.
+    pub wake: bool,
+    /// How often a session is woken before somebody says something in it.
+    pub wakes_max: u32,
 }
 
 impl Values {
@@ -84,8 +96,14 @@ impl Values {
             max_turns: count("agents.max_turns"),
             max_tool_calls: count("agents.max_tool_calls"),
             compact_percent: self.whole("agents.compact_percent"),
+            concurrency: self.size("agents.concurrency"),
             subagents_max: self.size("agents.subagents_max"),
             subagent_depth: count("agents.subagent_depth"),
+            check_command: self.text("agents.check_command"),
+            check_timeout: Duration::from_millis(self.whole("agents.check_timeout_ms")),
+            check_output_max_bytes: self.size("agents.check_output_max_bytes"),
+            wake: self.text("agents.wake") == "yes",
+            wakes_max: count("agents.wakes_max"),
         }
     }
 }

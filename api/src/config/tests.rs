@@ -105,6 +105,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
         ("MOONLOG_QUEUES__BUILD__CAPACITY", "6"),
         ("MOONLOG_QUEUES__NEW__CAPACITY", "7"),
         ("MOONLOG_TOOLS__ALLOW", "a, b"),
+        ("MOONLOG_TOOLS__ASK", r#"["execute:cp a,b *", "c"]"#),
         ("MOONLOG_DATA", "/elsewhere"),
         ("MOONLOG_LOG", "debug"),
         ("MOONLOG_TEST_SEED", "1"),
@@ -114,6 +115,9 @@ fn flags_win_over_variables_and_those_over_the_file() {
     let config = &loaded.config;
     assert_eq!((config.runner.concurrency, config.runner.idle_evict.as_millis(), config.runner.warm_vms), (3, 20, 1));
     assert_eq!((config.queues["Build"].capacity, config.queues["new"].capacity), (6, 7));
+    let texts = |key: &str| loaded.entries.iter().find(|entry| entry.key == key).unwrap().value.clone();
+    assert_eq!(texts("tools.allow"), serde_json::json!(["a", "b"]));
+    assert_eq!(texts("tools.ask"), serde_json::json!(["execute:cp a,b *", "c"]));
     assert_eq!(source(&loaded, "runner.concurrency"), Source::Flag("--concurrency".into()));
     assert_eq!(config.log.folder, PathBuf::from("/elsewhere"));
     assert_eq!(source(&loaded, "log.folder"), Source::Variable("MOONLOG_DATA".into()));
@@ -127,6 +131,8 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[runner]\nconcurency = 1", &[], ":2: unknown key `runner.concurency`; did you mean `runner.concurrency`?"),
         ("[runer]\nconcurrency = 1", &[], ":1: unknown key `runer`; did you mean `runner`?"),
         ("[queues.a]\ncapasity = 1", &[], "did you mean `queues.a.capacity`?"),
+        ("runner = 5", &[], ":1: `runner` must be a table, and is the number 5"),
+        ("", &[("MOONLOG_TOOLS__ASK", "[a]")], "`tools.ask` must be"),
         ("zzzzzzzzzz = 1", &[], ":1: unknown key `zzzzzzzzzz`"),
         (
             "[runner]\nconcurrency = \"many\"",
@@ -197,4 +203,16 @@ fn the_token_comes_from_the_variable_or_the_file_and_is_never_shown() {
     }
     std::fs::write(&path, " \n").unwrap();
     assert!(load(&text, &[], &[]).unwrap_err().to_string().contains("which is empty"));
+}
+
+#[test]
+fn agents_are_configured() {
+    let defaults = load("", &[], &[]).unwrap().config.agents;
+    assert_eq!((defaults.check_command.as_str(), defaults.wake, defaults.wakes_max), ("", false, 16));
+    assert_eq!((defaults.check_timeout.as_millis(), defaults.check_output_max_bytes), (120_000, 8_192));
+    let text = "[agents]\ncheck_command = \"make\"\ncheck_timeout_ms = 500\nwake = \"yes\"\nwakes_max = 2";
+    let set = load(text, &[("MOONLOG_AGENTS__CHECK_OUTPUT_MAX_BYTES", "100")], &[]).unwrap().config.agents;
+    assert_eq!((set.check_command.as_str(), set.check_timeout.as_millis()), ("make", 500));
+    assert_eq!((set.check_output_max_bytes, set.wake, set.wakes_max), (100, true, 2));
+    assert!(load("[agents]\nwake = \"perhaps\"", &[], &[]).is_err());
 }

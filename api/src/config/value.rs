@@ -70,7 +70,8 @@ impl Kind {
         }
     }
 
-    /// Reads a value of this kind from an environment variable or a flag. Lists are separated by commas.
+    /// Reads a value of this kind from an environment variable or a flag. Lists are separated by commas, or stand
+    /// in brackets as in the file.
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {
         let found = || format!("`{}`", text.chars().take(80).collect::<String>());
         match self {
@@ -83,6 +84,9 @@ impl Kind {
                 Ok(number) if number.is_finite() && number >= 0.0 => Ok(Value::Number(number)),
                 _ => Err(found()),
             },
+            Self::Texts if text.trim_start().starts_with('[') => {
+                serde_json::from_str(text).map(Value::Texts).map_err(|_| found())
+            }
             Self::Texts => {
                 Ok(Value::Texts(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Into::into).collect()))
             }
@@ -118,7 +122,7 @@ impl Value {
     }
 }
 
-fn describe(value: &DeValue<'_>) -> String {
+pub(super) fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the text `{}`", text.chars().take(80).collect::<String>()),
         DeValue::Integer(number) => format!("the number {number}"),

@@ -66,9 +66,14 @@ impl Fields {
         self.fields.get(name).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether a field is there and `null`.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(Value::is_null)
+    }
+
     /// A field, as it is.
     pub fn value(&mut self, name: &str) -> Option<Value> {
-        self.fields.remove(name).filter(|value| !value.is_null())
+        self.fields.shift_remove(name).filter(|value| !value.is_null())
     }
 
     /// A field of any JSON; `null` where it is absent.

@@ -60,6 +60,7 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
 pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let query = &request.query;
     let filter = JobFilter {
+        session: None,
         state: query.parsed("state")?,
         workflow: query.text("workflow").map(str::to_owned),
         label: query.parsed("label")?,

@@ -93,6 +93,10 @@ fn accepted(app: &App, job: &JobId) -> Result<Response, Problem> {
 fn parts(mut fields: Fields) -> Result<Json, Problem> {
     let (text, given) = (fields.text("text"), fields.json("parts"));
     let parts = match (text, given) {
+        (Some(text), None) if text.trim().is_empty() => {
+            fields.error("text", "must say something, and is empty");
+            Json::null()
+        }
         (Some(text), None) => Json::from(json!([{ "type": "text", "text": text }])),
         (None, Some(parts)) => {
             match parts.to::<Vec<Part>>() {
@@ -100,6 +104,7 @@ fn parts(mut fields: Fields) -> Result<Json, Problem> {
                 Ok(read) if !read.iter().all(|part| matches!(part, Part::Text { .. } | Part::Image { .. })) => {
                     fields.error("parts", "may be of type text or image");
                 }
+                Ok(read) if read.iter().all(is_blank) => fields.error("parts", "must say something, and is empty"),
                 Ok(_) => {}
                 Err(error) => fields.error("parts", format!("must be a list of parts: {error}")),
             }
@@ -118,6 +123,10 @@ fn parts(mut fields: Fields) -> Result<Json, Problem> {
     };
     fields.finish()?;
     Ok(parts)
+}
+
+fn is_blank(part: &Part) -> bool {
+    matches!(part, Part::Text { text } if text.trim().is_empty())
 }
 
 fn refused(error: CommandError) -> Problem {

@@ -48,6 +48,7 @@ fn of_span(trace_id: &str, span: &Span) -> Value {
         attributes.push(number(INPUT_TOKENS, usage.prompt_tokens));
         attributes.push(number(OUTPUT_TOKENS, usage.completion_tokens));
         attributes.push(number(CACHED_TOKENS, usage.cached_tokens));
+        attributes.extend(usage.cost.map(|cost| double("moonlog.cost", cost.units())));
     }
     attributes.extend(span.attempt.map(|attempt| number("moonlog.attempt", attempt.into())));
     let mut out = json!({
@@ -98,4 +99,8 @@ fn text(key: &str, value: &str) -> Value {
 
 fn number(key: &str, value: u64) -> Value {
     json!({ "key": key, "value": { "intValue": value.to_string() } })
+}
+
+fn double(key: &str, value: f64) -> Value {
+    json!({ "key": key, "value": { "doubleValue": value } })
 }

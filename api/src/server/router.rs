@@ -140,6 +140,7 @@ fn dispatch(
         Endpoint::CreateSession => sessions::create(app, request).boxed(),
         Endpoint::ListSessions => sessions::list(app, request).boxed(),
         Endpoint::ShowSession => sessions::show(app, request).boxed(),
+        Endpoint::ChangeSession => sessions::change(app, request).boxed(),
         Endpoint::CloseSession => sessions::close(app, request).boxed(),
         Endpoint::ListChanges => sessions::changes(app, request).boxed(),
         Endpoint::RevertChanges => sessions::revert(app, request).boxed(),

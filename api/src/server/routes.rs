@@ -78,6 +78,7 @@ pub enum Endpoint {
     CreateSession,
     ListSessions,
     ShowSession,
+    ChangeSession,
     CloseSession,
     ListChanges,
     RevertChanges,
@@ -354,7 +355,12 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/sessions/{id}",
-        operations: &[get(Endpoint::ShowSession, &[(200, "Session")], "Show a session as it stands").problems(&[404])],
+        operations: &[
+            get(Endpoint::ShowSession, &[(200, "Session")], "Show a session as it stands").problems(&[404]),
+            patch(Endpoint::ChangeSession, &[(200, "Session")], "Change a session: archive it, wake it, bound it")
+                .body("ChangeSession")
+                .problems(&[404, 409]),
+        ],
     },
     Route {
         path: "/v1/sessions/{id}/close",

@@ -10,11 +10,12 @@ use super::{
     submit::{self, command_refused},
 };
 use moonlog_core::{
-    decide::CreateSession,
+    decide::{ChangeSession, CreateSession},
     error_info::ErrorInfo,
+    event::SessionConfigured,
     id::SessionId,
     json::Json,
-    projection::{SessionState, SessionStatus},
+    projection::{SessionState, SessionStatus, SessionView},
 };
 use moonlog_runner::workspace::{Change, Revert, WorkspaceSpec};
 use serde::Serialize;
@@ -35,11 +36,54 @@ pub async fn create(app: Arc<App>, mut request: Request) -> Result<Response, Pro
         agent: fields.object("agent", |agent| Json::from(Value::Object(agent.rest()))).unwrap_or_else(Json::null),
         title: fields.short_text("title", TITLE_MAX_BYTES),
         labels: submit::labels(&mut fields, app.options.limits.labels),
+        options: SessionConfigured {
+            wake: fields.boolean("wake").unwrap_or(app.runner.options().agents.wake),
+            budget_tokens: budget(&mut fields),
+        },
     };
     fields.finish()?;
     let session = app.runner.create_session(create, workspace).await.map_err(|error| command_refused(error, &""))?;
     let location = format!("/v1/sessions/{}", session.id);
-    Ok(reply::located(reply::json(StatusCode::CREATED, &session.view()), &location))
+    Ok(reply::located(reply::json(StatusCode::CREATED, &shown(&app, &session)), &location))
+}
+
+/// `PATCH /v1/sessions/{id}`: what is not said stays, and `null` takes a title or a budget away.
+pub async fn change(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    let mut fields = request.fields(&app.options).await?;
+    let takes_away = |fields: &Fields, name: &str| fields.is_null(name);
+    let (no_title, no_budget) = (takes_away(&fields, "title"), takes_away(&fields, "budget_tokens"));
+    let title = fields.short_text("title", TITLE_MAX_BYTES);
+    let budget_tokens = budget(&mut fields);
+    let labels = fields.has("labels").then(|| submit::labels(&mut fields, app.options.limits.labels));
+    let change = ChangeSession {
+        status: fields.parsed("status"),
+        title: title.map(Some).or(no_title.then_some(None)),
+        labels,
+        wake: fields.boolean("wake"),
+        budget_tokens: budget_tokens.map(Some).or(no_budget.then_some(None)),
+    };
+    fields.finish()?;
+    let id = named(&app, &request)?.id;
+    let session = app.runner.change_session(&id, change).await.map_err(|error| command_refused(error, &id))?;
+    Ok(reply::json(StatusCode::OK, &shown(&app, &session)))
+}
+
+fn budget(fields: &mut Fields) -> Option<u64> {
+    fields.whole("budget_tokens", 1..=i64::MAX).and_then(|tokens| u64::try_from(tokens).ok())
+}
+
+/// A session whole, with what is left of its budget.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    session: SessionView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spent_tokens: Option<u64>,
+}
+
+fn shown(app: &App, session: &SessionState) -> Shown {
+    let spent_tokens = session.options.budget_tokens.map(|_| app.runner.spent_in_session(&session.id));
+    Shown { session: session.view(), spent_tokens }
 }
 
 /// `GET /v1/sessions`
@@ -60,7 +104,11 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
 
 /// `GET /v1/sessions/{id}`
 pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    Ok(reply::json(StatusCode::OK, &named(&app, &request)?.view()))
+    let session = named(&app, &request)?;
+    // What it has used may have to be added up from the log.
+    let app = app.clone();
+    let shown = tokio::task::spawn_blocking(move || shown(&app, &session));
+    Ok(reply::json(StatusCode::OK, &shown.await.map_err(|error| Problem::internal(&error))?))
 }
 
 /// `POST /v1/sessions/{id}/close`

@@ -187,9 +187,21 @@ pub fn command_refused(error: CommandError, job: &dyn std::fmt::Display) -> Prob
         CommandError::NoSuchJob => super::app::no_such_job(job),
         CommandError::NotFound(error) => Problem::of(StatusCode::NOT_FOUND, &error),
         CommandError::Conflict(error) => Problem::of(StatusCode::CONFLICT, &error),
-        CommandError::Invalid(error) => Problem::of(StatusCode::BAD_REQUEST, &error),
+        CommandError::Invalid(error) => invalid(&error),
         CommandError::Unavailable(error) => unavailable(&error),
         CommandError::Submit(error) => refused(error),
+    }
+}
+
+/// A field of the command that is no good is named as those are that were no good when the body was read.
+fn invalid(error: &moonlog_core::error_info::ErrorInfo) -> Problem {
+    let details = error.details.as_ref().map(|details| details.to_value()).unwrap_or_default();
+    match (details["field"].as_str(), details["message"].as_str()) {
+        (Some(field), Some(message)) => {
+            let problem = Problem::new(StatusCode::BAD_REQUEST, error.code.clone(), error.message.clone());
+            problem.errors(vec![FieldError::new(field, message)])
+        }
+        _ => Problem::of(StatusCode::BAD_REQUEST, error),
     }
 }
 

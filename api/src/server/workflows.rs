@@ -89,7 +89,7 @@ pub async fn check(app: Arc<App>, mut request: Request) -> Result<Response, Prob
         let text = format!("the script is larger than {limit} bytes (limits.script_source_bytes)");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text).with("limit_bytes", limit));
     }
-    let hash = Hash::of(script.as_bytes());
+    let hash = Hash::of(moonlog_scripts::link(&script).as_bytes());
     let report = match blocking(move || moonlog_scripts::check(&name, &script)).await? {
         Ok(info) => Report { ok: true, hash: Some(hash), workflow: Some(info), errors: Vec::new() },
         Err(problems) => {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod chat;
+mod doctor;
 mod followed;
 mod place;
 mod processes;

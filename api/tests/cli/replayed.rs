@@ -89,6 +89,10 @@ fn a_bundle_is_read_into_another_log() {
     let id = there.ok(&["import", "job.moonlog"]);
     let result = |place: &Place| place.json(&["show", id.trim(), "--json"])["result"].take();
     assert_eq!(result(&there), result(&here));
+    // What is shown is when it happened, and not when it was read.
+    for command in [&["show", id.trim()][..], &["replay", id.trim(), "--at", "5"]] {
+        assert_eq!(there.ok(command), here.ok(command));
+    }
     assert!(there.ok(&["replay", id.trim()]).contains("is deterministic"));
     assert!(there.ok(&["verify"]).starts_with("the log is sound"));
     let again = there.run(&["import", "job.moonlog"]);
@@ -168,4 +172,23 @@ fn a_script_is_checked_with_all_that_is_wrong() {
     }
     place.write("odd.luau", "return { run = function()\n  return exce('ls')\nend }");
     assert!(place.ok(&["check", "odd.luau"]).contains("odd.luau:2: warning: unknown global `exce`"));
+}
+
+#[test]
+fn modules_beside_a_script_are_stored_with_it() {
+    let place = Place::new();
+    place.write("it.luau", "local words = require('words')\nreturn words.greet(exec('echo', { 'you' }).stdout)");
+    place.write("modules/words.luau", "return { greet = function(who) return 'hello ' .. who end }");
+    assert!(place.ok(&["check", "it.luau"]).starts_with("ok"));
+    assert_eq!(place.ok(&["run", "it.luau", "--quiet"]), "hello you\n");
+    assert!(place.ok(&["replay", "last", "--script", "it.luau"]).contains("fits the history"));
+    // The job has its own.
+    place.write("modules/words.luau", "return { greet = function() return 'bye' end }");
+    assert!(place.ok(&["replay", "last"]).contains("is deterministic"));
+    assert_eq!(place.run(&["replay", "last", "--script", "it.luau"]).status, 1);
+    place.ok(&["export", "last", "-o", "job.moonlog"]);
+    std::fs::remove_dir_all(place.path().join("modules")).unwrap();
+    assert!(place.ok(&["replay", "job.moonlog"]).contains("is deterministic"));
+    let said = place.run(&["run", "it.luau", "--quiet"]);
+    assert!(said.err.contains("it:1: require: there is no module `words`"), "{}", said.err);
 }

@@ -58,6 +58,8 @@ fn a_locked_folder_without_a_server_is_3() {
         assert_eq!(said.status, 3, "{}", said.err);
         assert!(said.err.contains("is locked by another moonlog"), "{}", said.err);
     }
+    let said = place.run(&["--data", "data", "serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(said.status, 3, "{}", said.err);
     drop(held);
     assert_eq!(place.run(&["--data", "data", "jobs"]).status, 0);
 }

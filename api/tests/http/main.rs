@@ -13,4 +13,5 @@ mod place;
 mod raw;
 mod removed;
 mod schedules;
+mod session_options;
 mod sessions;

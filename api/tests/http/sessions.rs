@@ -159,3 +159,18 @@ async fn what_cannot_be_is_refused_with_the_reason() {
     let job = json!({ "script": "return 1", "session": "019ab0c2-7d1e-7cc1-9d53-0a3d6b6f2f11" });
     assert_eq!(place.post("/v1/jobs", &job).await.0, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_message_that_says_nothing_is_refused() {
+    let place = Place::start().await;
+    let path = format!("{}/messages", path_of(&create(&place, json!({})).await));
+    for (body, field) in [
+        (json!({ "text": "" }), "text"),
+        (json!({ "text": " \n" }), "text"),
+        (json!({ "parts": [{ "type": "text", "text": "" }] }), "parts"),
+    ] {
+        let (status, problem) = place.post(&path, &body).await;
+        assert_eq!((status.as_u16(), &problem["errors"][0]["path"]), (400, &json!(field)), "{body}: {problem}");
+    }
+    assert_eq!(place.get(&path.replace("/messages", "")).await.1["queue"], json!([]));
+}

@@ -22,5 +22,7 @@ pub use queue::{decide_pause, decide_resume};
 pub use refusal::Refusal;
 pub use retry::decide_retry;
 pub use schedule::{decide_remove_schedule, decide_set_schedule};
-pub use session::{CreateSession, decide_close_session, decide_create_session, decide_in_session};
+pub use session::{
+    ChangeSession, CreateSession, decide_change_session, decide_close_session, decide_create_session, decide_in_session,
+};
 pub use signal::decide_signal;

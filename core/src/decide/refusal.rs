@@ -3,7 +3,7 @@
 use crate::{
     error_info::ErrorInfo,
     id::{JobId, SessionId},
-    projection::JobStatus,
+    projection::{JobStatus, SessionPhase},
 };
 
 /// A command that cannot be followed.
@@ -79,6 +79,22 @@ pub enum Refusal {
         /// The session.
         session: SessionId,
     },
+    /// The session was put away.
+    #[error("session {session} is archived: open it again first, with PATCH and status `open`")]
+    SessionArchived {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session cannot become that.
+    #[error("session {session} is {from}, and cannot become {to} from there")]
+    IllegalStatus {
+        /// The session.
+        session: SessionId,
+        /// Where it stands.
+        from: SessionPhase,
+        /// What was wanted.
+        to: SessionPhase,
+    },
     /// The session has jobs that have not ended.
     #[error(
         "session {session} has {jobs} jobs that have not ended, such as {job}; cancel them first, or wait for them"
@@ -136,6 +152,8 @@ impl Refusal {
             Self::TooManySignals { .. } => "too_many_signals",
             Self::KeyReused { .. } => "idempotency_key_reused",
             Self::SessionClosed { .. } => "session_closed",
+            Self::SessionArchived { .. } => "session_archived",
+            Self::IllegalStatus { .. } => "illegal_status",
             Self::SessionBusy { .. } => "session_busy",
             Self::SessionIdle { .. } => "session_idle",
             Self::NoSuchMessage { .. } => "no_such_message",
@@ -148,10 +166,12 @@ impl Refusal {
 impl From<Refusal> for ErrorInfo {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(refusal.code(), refusal.to_string());
-        if matches!(refusal, Refusal::TooManySignals { .. } | Refusal::SessionBusy { .. }) {
-            error.retryable()
-        } else {
-            error
+        match refusal {
+            Refusal::TooManySignals { .. } | Refusal::SessionBusy { .. } => error.retryable(),
+            Refusal::Invalid { field, message } => {
+                error.with_details(serde_json::json!({ "field": field, "message": message }).into())
+            }
+            _ => error,
         }
     }
 }

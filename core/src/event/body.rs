@@ -150,7 +150,7 @@ event_types! {
     9 "job.emitted" JobEmitted(JobEmitted),
     10 "job.signalled" JobSignalled(JobSignalled),
     11 "job.cancel_requested" JobCancelRequested(JobCancelRequested),
-    12 "job.completed" JobCompleted(JobCompleted),
+    12 "job.completed" JobCompleted(JobCompleted) schema 2 was { 1: job::JobCompletedV1 },
     13 "job.failed" JobFailed(JobFailed),
     14 "job.cancelled" JobCancelled(JobCancelled),
     15 "job.timed_out" JobTimedOut(JobTimedOut),
@@ -167,7 +167,7 @@ event_types! {
     26 "chat.started" ChatStarted(ChatStarted),
     27 "chat.retry_scheduled" ChatRetryScheduled(ChatRetryScheduled),
     28 "chat.delta" ChatDelta(ChatDelta),
-    29 "chat.finished" ChatFinished(ChatFinished),
+    29 "chat.finished" ChatFinished(ChatFinished) schema 2 was { 1: chat::ChatFinishedV1 },
     30 "chat.compacted" ChatCompacted(ChatCompacted),
     31 "tool.started" ToolStarted(ToolStarted),
     32 "tool.finished" ToolFinished(ToolFinished),
@@ -198,6 +198,10 @@ event_types! {
     81 "workspace.orphan_found" WorkspaceOrphanFound(WorkspaceOrphanFound),
     82 "session.described" SessionDescribed(SessionDescribed),
     65 "job.deleted" JobDeleted(JobDeleted),
+    75 "session.configured" SessionConfigured(SessionConfigured),
+    76 "session.status_changed" SessionStatusChanged(SessionStatusChanged),
+    77 "session.wake_requested" SessionWakeRequested(SessionWakeRequested),
+    78 "session.woken" SessionWoken(SessionWoken),
 }
 
 const JOB_SUBMITTED: u16 = 1;

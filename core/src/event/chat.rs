@@ -2,6 +2,7 @@
 
 use crate::{
     codec::{Decode, Encode},
+    cost::{self, Cost},
     error_info::ErrorInfo,
     id::{Hash, JobId},
     json::Json,
@@ -29,6 +30,39 @@ pub struct SessionTurn {
 /// `session.closed`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct SessionClosed {}
+
+/// `session.configured`: all of a session's options, in the place of those before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct SessionConfigured {
+    /// Whether it is woken while it is idle: when something ends that an agent of its has left running.
+    pub wake: bool,
+    /// How many tokens its turns may use, with what they spawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_tokens: Option<u64>,
+}
+
+/// `session.status_changed`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct SessionStatusChanged {
+    /// Its status from here on: `open` or `archived`.
+    pub to: String,
+}
+
+/// `session.wake_requested`: an agent wants its session to be woken when this ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct SessionWakeRequested {
+    /// A process, or the job of a spawned agent.
+    pub of: String,
+}
+
+/// `session.woken`: something has ended, and a turn begins that hears of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct SessionWoken {
+    /// The job of the turn.
+    pub job: JobId,
+    /// What has ended.
+    pub of: Vec<String>,
+}
 
 /// `chat.message_added`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
@@ -98,6 +132,7 @@ pub struct ChatDelta {
 
 /// What one request to a model used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(default)]
 pub struct ChatUsage {
     /// Tokens sent.
     pub prompt_tokens: u64,
@@ -107,6 +142,40 @@ pub struct ChatUsage {
     pub cached_tokens: u64,
     /// Of those received, the ones spent on reasoning.
     pub reasoning_tokens: u64,
+    /// What that cost, where the configuration gave prices then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Whether the provider did not say, and the tokens are estimated from the sizes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+}
+
+impl ChatUsage {
+    /// Adds what another request has used.
+    pub fn add(&mut self, other: &Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.reasoning_tokens += other.reasoning_tokens;
+        self.cost = cost::sum(self.cost, other.cost);
+        self.estimated |= other.estimated;
+    }
+}
+
+/// What a usage was stored as at first.
+#[derive(Encode, Decode)]
+pub(super) struct UsageV1 {
+    pub(super) prompt_tokens: u64,
+    pub(super) completion_tokens: u64,
+    pub(super) cached_tokens: u64,
+    pub(super) reasoning_tokens: u64,
+}
+
+impl From<UsageV1> for ChatUsage {
+    fn from(old: UsageV1) -> Self {
+        let UsageV1 { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens } = old;
+        Self { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, ..Self::default() }
+    }
 }
 
 /// `chat.finished`
@@ -126,6 +195,24 @@ pub struct ChatFinished {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorInfo>,
+}
+
+/// `chat.finished` as it was stored at first.
+#[derive(Encode, Decode)]
+pub(super) struct ChatFinishedV1 {
+    turn: u32,
+    finish_reason: String,
+    usage: UsageV1,
+    latency_ms: u64,
+    first_token_ms: Option<u64>,
+    error: Option<ErrorInfo>,
+}
+
+impl From<ChatFinishedV1> for ChatFinished {
+    fn from(old: ChatFinishedV1) -> Self {
+        let ChatFinishedV1 { turn, finish_reason, usage, latency_ms, first_token_ms, error } = old;
+        Self { turn, finish_reason, usage: usage.into(), latency_ms, first_token_ms, error }
+    }
 }
 
 /// `chat.compacted`

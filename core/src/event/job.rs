@@ -1,7 +1,9 @@
 //! What the events of a job's life carry.
 
+use super::chat::{ChatUsage, UsageV1};
 use crate::{
     codec::{Decode, Encode},
+    cost::{self, Cost},
     error_info::ErrorInfo,
     id::{Hash, JobId, SessionId},
     json::Json,
@@ -253,6 +255,7 @@ pub struct JobCancelRequested {
 
 /// What a job used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(default)]
 pub struct JobUsage {
     /// Tokens sent to models.
     pub prompt_tokens: u64,
@@ -262,6 +265,29 @@ pub struct JobUsage {
     pub cached_tokens: u64,
     /// Of the completion's, those spent on reasoning.
     pub reasoning_tokens: u64,
+    /// What that cost, as far as the configuration gave prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Whether some of it is estimated, because a provider did not say.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+}
+
+impl JobUsage {
+    /// Tokens sent and received.
+    pub const fn tokens(&self) -> u64 {
+        self.prompt_tokens.saturating_add(self.completion_tokens)
+    }
+
+    /// Adds what a request has used.
+    pub fn add(&mut self, usage: &ChatUsage) {
+        self.prompt_tokens += usage.prompt_tokens;
+        self.completion_tokens += usage.completion_tokens;
+        self.cached_tokens += usage.cached_tokens;
+        self.reasoning_tokens += usage.reasoning_tokens;
+        self.cost = cost::sum(self.cost, usage.cost);
+        self.estimated |= usage.estimated;
+    }
 }
 
 /// `job.completed`
@@ -271,6 +297,22 @@ pub struct JobCompleted {
     pub result: Json,
     /// What it used.
     pub usage: JobUsage,
+}
+
+/// `job.completed` as it was stored at first.
+#[derive(Encode, Decode)]
+pub(super) struct JobCompletedV1 {
+    result: Json,
+    usage: UsageV1,
+}
+
+impl From<JobCompletedV1> for JobCompleted {
+    fn from(old: JobCompletedV1) -> Self {
+        let usage = ChatUsage::from(old.usage);
+        let mut all = JobUsage::default();
+        all.add(&usage);
+        Self { result: old.result, usage: all }
+    }
 }
 
 /// `job.failed`

@@ -10,5 +10,5 @@ mod tests;
 
 pub use cursor::{Close, Delivery, Journal, Offer, RecordedFinish};
 pub use entry::{BRANCH_CANCELLED, Entry, Met, Role};
-pub use key::idempotency_key;
+pub use key::{idempotency_key, operation_key};
 pub use mismatch::{Mismatch, describe};

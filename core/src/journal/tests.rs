@@ -108,6 +108,11 @@ fn what_is_closed_at_an_end_from_outside_is_not_delivered() {
 fn keys_are_the_same_for_every_attempt() {
     let job = JobId::from_bytes([1; 16]);
     let key = |run, path| idempotency_key(&job, run, path);
+    let shown = |path| operation_key(&job, 1, path, "http");
+    assert_eq!([shown("a/pay@1/http"), shown("a/pay@2/http")], [key(1, "a/pay"), key(1, "a/pay")]);
+    for path in ["http", "a/http", "pay@1/http:2", "pay@1/b/http", "pay@1/other"] {
+        assert_eq!(shown(path), key(1, path), "{path}");
+    }
     assert_eq!(key(1, "s@1/http"), key(1, "s@2/http"));
     assert_ne!(key(1, "s@1/http"), key(2, "s@1/http"));
     assert_ne!(key(1, "s/http"), key(1, "s/http:2"));

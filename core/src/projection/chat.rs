@@ -1,15 +1,15 @@
 //! A session's chat: its conversation, the turn that is under way, and what waits to be said.
 
-use super::Conversation;
+use super::{Conversation, NOTICE};
 use crate::{
     codec::{Decode, Encode},
-    event::{ChatUsage, Event, EventBody, JobUsage},
+    event::{Event, EventBody, JobUsage},
     id::JobId,
     json::Json,
     time::Timestamp,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A turn whose answer is arriving.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
@@ -71,6 +71,10 @@ pub struct ChatState {
     pub model: Option<String>,
     /// What all its turns have used.
     pub usage: JobUsage,
+    /// What an agent of its wants it to be woken for, by id.
+    pub wakes: BTreeSet<String>,
+    /// How often it was woken since somebody said something.
+    pub woken: u32,
 }
 
 impl ChatState {
@@ -113,6 +117,10 @@ impl ChatState {
                 self.usage.add(&finished.usage);
             }
             EventBody::ChatMessageQueued(queued) => {
+                // What a person says is answered by the job of the same id.
+                if queued.message.parse::<JobId>().is_ok() {
+                    self.woken = 0;
+                }
                 match self.queue.iter_mut().find(|other| other.message == queued.message) {
                     // Edited while it waits.
                     Some(other) => other.parts = queued.parts.clone(),
@@ -120,6 +128,11 @@ impl ChatState {
                         self.queue.push(QueuedMessage { message: queued.message.clone(), parts: queued.parts.clone() })
                     }
                 }
+            }
+            EventBody::SessionWakeRequested(wanted) => drop(self.wakes.insert(wanted.of.clone())),
+            EventBody::SessionWoken(_) => self.woken += 1,
+            EventBody::ChatMessageAdded(added) if added.message.starts_with(NOTICE) => {
+                self.wakes.remove(&added.message[NOTICE.len()..]);
             }
             EventBody::ChatMessageAdded(added) => self.queue.retain(|queued| queued.message != added.message),
             EventBody::ChatMessageDropped(dropped) => self.queue.retain(|queued| queued.message != dropped.message),
@@ -137,15 +150,5 @@ impl ChatState {
             _ => {}
         }
         self.conversation.apply(event);
-    }
-}
-
-impl JobUsage {
-    /// Adds what a request has used.
-    pub fn add(&mut self, usage: &ChatUsage) {
-        self.prompt_tokens += usage.prompt_tokens;
-        self.completion_tokens += usage.completion_tokens;
-        self.cached_tokens += usage.cached_tokens;
-        self.reasoning_tokens += usage.reasoning_tokens;
     }
 }

@@ -57,6 +57,15 @@ pub struct ChatView {
     pub queue: Vec<QueuedMessage>,
     /// What its turns have used.
     pub usage: JobUsage,
+    /// How often it was woken since somebody said something.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub woken: u32,
+}
+
+/// Whether there is nothing to tell.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl ChatState {
@@ -87,6 +96,7 @@ impl ChatState {
             approvals: self.approvals.values().cloned().collect(),
             queue: self.queue.clone(),
             usage: self.usage.clone(),
+            woken: self.woken,
         }
     }
 }

@@ -14,6 +14,14 @@ use std::{
     sync::Arc,
 };
 
+/// Prefix of the ids of messages that tell of the end of something: behind it stands what has ended.
+pub const NOTICE: &str = "notice-";
+/// Prefix of the ids of messages that another agent sends.
+pub const MAIL: &str = "msg-";
+
+/// How many names of called tools are kept: models make some up.
+const CALLED_MAX: usize = 64;
+
 /// A call of the last answer that was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct BegunCall {
@@ -32,6 +40,10 @@ pub struct Conversation {
     begun: BTreeMap<String, BegunCall>,
     call_ids: BTreeSet<String>,
     turns: u32,
+    /// Notices and mail that it was told, also where a summary stands for them now.
+    told: BTreeSet<String>,
+    /// The names of the tools that were called.
+    called: BTreeSet<String>,
 }
 
 impl Conversation {
@@ -43,7 +55,10 @@ impl Conversation {
                     self.push(message);
                 }
             }
-            EventBody::ChatMessageDropped(dropped) => self.messages.retain(|message| message.id != dropped.message),
+            EventBody::ChatMessageDropped(dropped) => {
+                self.messages.retain(|message| message.id != dropped.message);
+                self.told.remove(&dropped.message);
+            }
             EventBody::ChatCompacted(compacted) => {
                 self.compact(compacted.messages_before, &compacted.summary, compacted.turn);
             }
@@ -68,6 +83,14 @@ impl Conversation {
     /// Adds a message.
     pub fn push(&mut self, message: Message) {
         self.call_ids.extend(message.tool_calls().map(|call| call.call_id.clone()));
+        for call in message.tool_calls() {
+            if self.called.len() < CALLED_MAX && !self.called.contains(&call.name) {
+                self.called.insert(call.name.clone());
+            }
+        }
+        if message.id.starts_with(NOTICE) || message.id.starts_with(MAIL) {
+            self.told.insert(message.id.clone());
+        }
         if message.role == Role::Assistant {
             self.turns = self.turns.max(message.turn);
         }
@@ -90,6 +113,16 @@ impl Conversation {
     /// Whether a call of this id was made.
     pub fn knows_call(&self, id: &str) -> bool {
         self.call_ids.contains(id)
+    }
+
+    /// Whether it was told the notice or the mail of this id.
+    pub fn was_told(&self, id: &str) -> bool {
+        self.told.contains(id)
+    }
+
+    /// Whether a tool of this name was called.
+    pub fn has_called(&self, tool: &str) -> bool {
+        self.called.contains(tool) || self.called.len() == CALLED_MAX
     }
 
     /// How many turns the model has had.

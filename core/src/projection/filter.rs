@@ -3,7 +3,7 @@
 use super::{JobState, JobStatus};
 use crate::{
     codec::{Decode, Encode},
-    id::JobId,
+    id::{JobId, SessionId},
     time::Timestamp,
 };
 use std::{collections::BTreeMap, str::FromStr};
@@ -60,6 +60,8 @@ pub struct JobFilter {
     pub label: Option<LabelFilter>,
     /// Their parent.
     pub parent: Option<JobId>,
+    /// The session that they run in.
+    pub session: Option<SessionId>,
     /// When they were submitted, at the earliest.
     pub since: Option<Timestamp>,
 }
@@ -68,11 +70,13 @@ impl JobFilter {
     /// Whether the job is wanted.
     pub fn fits(&self, job: &JobState) -> bool {
         let parent = job.submitted.parent.as_ref().map(|parent| parent.job);
-        self.fits_facts(job.status, job.submitted_at, &job.submitted.workflow, parent, &job.submitted.labels)
+        self.session.is_none_or(|wanted| job.submitted.session == Some(wanted))
+            && self.fits_facts(job.status, job.submitted_at, &job.submitted.workflow, parent, &job.submitted.labels)
     }
 
     pub(super) fn fits_stored(&self, job: &FilterParts) -> bool {
-        self.fits_facts(job.status, job.submitted_at, &job.workflow, job.parent, &job.labels)
+        self.session.is_none_or(|wanted| job.session == Some(wanted))
+            && self.fits_facts(job.status, job.submitted_at, &job.workflow, job.parent, &job.labels)
     }
 
     fn fits_facts(
@@ -102,6 +106,7 @@ pub(super) struct FilterParts {
     submitted_at: Timestamp,
     workflow: String,
     parent: Option<JobId>,
+    session: Option<SessionId>,
     labels: BTreeMap<String, String>,
 }
 
@@ -112,6 +117,7 @@ impl FilterParts {
             submitted_at: job.submitted_at,
             workflow: job.submitted.workflow.clone(),
             parent: job.submitted.parent.as_ref().map(|parent| parent.job),
+            session: job.submitted.session,
             labels: job.submitted.labels.clone(),
         }
     }

@@ -24,7 +24,8 @@ impl JobState {
         match self.status {
             JobStatus::Queued => self.not_before().into_iter().chain(self.deadline()).min(),
             JobStatus::Running | JobStatus::Waiting => {
-                self.open_steps.values().filter_map(|step| step.due()).chain(self.deadline()).min()
+                let until = self.waiting.as_ref().and_then(|waiting| waiting.until);
+                self.open_steps.values().filter_map(|step| step.due()).chain(self.deadline()).chain(until).min()
             }
             _ => None,
         }
@@ -48,7 +49,13 @@ impl JobState {
 
     /// What a tool call waits for that was not approved yet.
     fn tool_waits_for(&self, path: &str, step: &OpenStep) -> Option<JobWaiting> {
-        let approval = self.approval(path).filter(|approval| approval.decided.is_none() && &*step.kind == "tool")?;
+        let approval = match &*step.kind {
+            "tool" => self.approval(path),
+            // It has other work too: only the job knows when it has none.
+            "agent" if self.status == JobStatus::Waiting => self.approvals_of(path).next(),
+            _ => None,
+        };
+        let approval = approval.filter(|approval| approval.decided.is_none())?;
         Some(JobWaiting {
             reason: WaitKind::Approval,
             step: Some(path.to_owned()),
@@ -63,6 +70,7 @@ impl JobState {
     pub fn has_work(&self, now: Timestamp, all: &Projection) -> bool {
         self.cancel_requested.is_some()
             || self.deadline().is_some_and(|deadline| deadline <= now)
+            || self.waiting.as_ref().and_then(|waiting| waiting.until).is_some_and(|until| until <= now)
             || self.open_steps.iter().any(|(path, step)| self.step_has_work(path, step, now, all))
     }
 
@@ -80,6 +88,10 @@ impl JobState {
                 _ => false,
             },
             "tool" => self.approval(path).is_none_or(|approval| approval.decided.is_some()),
+            "agent" => {
+                let mut asked = self.approvals_of(path).peekable();
+                asked.peek().is_none() || asked.any(|approval| approval.decided.is_some())
+            }
             "approve" => self.approval(path).is_some_and(|approval| approval.decided.is_some()),
             // Where there is no child, a crash came before it was submitted.
             "workflow" => self.pending.as_ref().and_then(|p| p.child_of(path)).is_none_or(|child| child.ended),
@@ -101,6 +113,12 @@ impl JobState {
     /// The approval with this id whose step is open.
     pub fn approval(&self, call_id: &str) -> Option<&Approval> {
         self.pending.as_ref()?.approval(call_id)
+    }
+
+    /// The approvals that calls of the agent at `path` have asked for and that are still open, decided or not.
+    pub fn approvals_of(&self, path: &str) -> impl Iterator<Item = &Approval> {
+        let all = self.pending.iter().flat_map(|pending| &pending.approvals);
+        all.filter(move |approval| approval.step.as_deref() == Some(path))
     }
 
     /// Children that have not ended.

@@ -4,7 +4,7 @@ use super::{ChatState, FileOp, PendingChange, WorkspaceKind, WorkspaceState, Wor
 use crate::{
     codec::{Decode, Encode},
     collision::Proximity,
-    event::{Event, EventBody, FileChanged, StreamId, WorkspaceScanned},
+    event::{Event, EventBody, FileChanged, SessionConfigured, StreamId, WorkspaceScanned},
     id::{JobId, ProcessId, SessionId},
     json::Json,
     time::Timestamp,
@@ -23,6 +23,8 @@ use std::{
 pub enum SessionStatus {
     /// It does.
     Open,
+    /// It was put away: it takes nothing until it is opened again.
+    Archived,
     /// It was closed, and stays to be read.
     Closed,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for SessionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "open",
+            Self::Archived => "archived",
             Self::Closed => "closed",
         })
     }
@@ -38,7 +41,7 @@ impl fmt::Display for SessionStatus {
 
 /// A text that is no status of a session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no status of a session: expected open or closed")]
+#[error("`{0}` is no status of a session: expected open, archived or closed")]
 pub struct InvalidSessionStatus(String);
 
 impl FromStr for SessionStatus {
@@ -47,6 +50,7 @@ impl FromStr for SessionStatus {
     fn from_str(text: &str) -> Result<Self, InvalidSessionStatus> {
         match text {
             "open" => Ok(Self::Open),
+            "archived" => Ok(Self::Archived),
             "closed" => Ok(Self::Closed),
             _ => Err(InvalidSessionStatus(text.chars().take(80).collect())),
         }
@@ -66,6 +70,8 @@ pub struct SessionState {
     pub labels: BTreeMap<String, String>,
     /// Who answers: model, system prompt and tools.
     pub agent: Json,
+    /// Whether it is woken, and what it may use.
+    pub options: SessionConfigured,
     /// Where it works.
     pub workspace: Option<Arc<WorkspaceState>>,
     /// When it was created.
@@ -101,6 +107,7 @@ impl SessionState {
             title: None,
             labels: BTreeMap::new(),
             agent: created.agent.clone(),
+            options: SessionConfigured::default(),
             workspace: None,
             created_at: event.happened_at(),
             created_position: event.position,
@@ -142,6 +149,12 @@ impl SessionState {
             EventBody::SessionDescribed(described) => {
                 self.title = described.title.as_deref().map(Into::into);
                 self.labels = described.labels.clone();
+            }
+            EventBody::SessionConfigured(options) => self.options = *options,
+            EventBody::SessionStatusChanged(changed) => {
+                if let Ok(status) = changed.to.parse() {
+                    self.status = status;
+                }
             }
             EventBody::SessionClosed(_) => {
                 self.status = SessionStatus::Closed;

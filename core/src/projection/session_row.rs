@@ -4,6 +4,7 @@ use super::{ChatState, PendingChange, SessionState, SessionStatus, WorkspaceStat
 use crate::{
     codec::{self, CodecError, Decode, Encode},
     collision::Proximity,
+    event::SessionConfigured,
     id::{JobId, ProcessId, SessionId},
     json::Json,
     time::Timestamp,
@@ -28,6 +29,7 @@ struct Facts {
     processes: BTreeSet<ProcessId>,
     collisions: BTreeMap<(Arc<str>, SessionId), Proximity>,
     changes: u64,
+    options: SessionConfigured,
 }
 
 /// The row of `session`.
@@ -46,6 +48,7 @@ pub(super) fn encode(session: &SessionState) -> Result<Vec<u8>, CodecError> {
         processes: session.processes.clone(),
         collisions: session.collisions.clone(),
         changes: session.changes.len() as u64,
+        options: session.options,
     };
     let mut row = codec::encode(&facts)?;
     row.extend(codec::encode(&session.agent)?);
@@ -80,6 +83,7 @@ pub(super) fn decode(row: &[u8]) -> Result<SessionState, CodecError> {
         title: facts.title,
         labels: facts.labels,
         agent,
+        options: facts.options,
         workspace,
         created_at: facts.created_at,
         created_position: facts.created_position,

@@ -25,6 +25,11 @@ pub struct SessionView {
     pub labels: BTreeMap<String, String>,
     /// Who answers: model, system prompt and tools.
     pub agent: Json,
+    /// Whether something that its agents have left running wakes it at its end.
+    pub wake: bool,
+    /// How many tokens its turns may use, with what they spawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_tokens: Option<u64>,
     /// Where it works.
     pub workspace: Option<WorkspaceView>,
     /// What is said in it, where it is shown whole.
@@ -121,6 +126,8 @@ impl SessionState {
             title: self.title.clone(),
             labels: self.labels.clone(),
             agent: self.agent.clone(),
+            wake: self.options.wake,
+            budget_tokens: self.options.budget_tokens,
             workspace: self.workspace.as_deref().map(WorkspaceState::view),
             changes: self
                 .changes

@@ -45,7 +45,7 @@ impl Views {
         // One more than asked for tells whether there is a next page.
         let wanted = limit.max(1).saturating_add(1);
         let mut found = self.with(|all| all.sessions().before(cursor, status, wanted));
-        if status != Some(SessionStatus::Open)
+        if !matches!(status, Some(SessionStatus::Open | SessionStatus::Archived))
             && let Some(rows) = self.rows()
         {
             for id in snapshot::closed_sessions(rows, cursor, wanted)? {

@@ -259,10 +259,7 @@ impl Fold {
         loop {
             let span = &mut self.trace.spans[at];
             let sum = span.usage.get_or_insert_default();
-            sum.prompt_tokens += usage.prompt_tokens;
-            sum.completion_tokens += usage.completion_tokens;
-            sum.cached_tokens += usage.cached_tokens;
-            sum.reasoning_tokens += usage.reasoning_tokens;
+            sum.add(usage);
             span.cache_hit_rate = hit_rate(sum.prompt_tokens, sum.cached_tokens);
             let Some(parent) = span.parent.clone() else { return };
             let Some(next) = self.trace.spans.iter().position(|span| span.id == parent) else { return };

@@ -407,5 +407,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"c98129a3fed5f15b6f2b82b9da87ed3a74fd41202d795b9c6996167d3eb8901b");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"1e478c76716acbe220d0ab40fb963a9697e2f7825e7f8226242f45dd53808127");
 }

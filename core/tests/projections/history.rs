@@ -260,7 +260,13 @@ impl World {
             _ => EventBody::ChatFinished(ChatFinished {
                 turn: 1,
                 finish_reason: "stop".into(),
-                usage: ChatUsage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 1, reasoning_tokens: 2 },
+                usage: ChatUsage {
+                    prompt_tokens: 5,
+                    completion_tokens: 3,
+                    cached_tokens: 1,
+                    reasoning_tokens: 2,
+                    ..ChatUsage::default()
+                },
                 latency_ms: 9,
                 first_token_ms: None,
                 error: None,

@@ -10,4 +10,5 @@ mod folds;
 mod given;
 mod history;
 mod session_history;
+mod session_phases;
 mod sessions;

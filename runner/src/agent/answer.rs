@@ -64,7 +64,8 @@ impl Answer {
             let fits = !call.id.is_empty()
                 && call.id.len() <= ID_MAX_BYTES
                 && call.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-            let taken = |id: &str| is_known(id) || calls.iter().any(|other| other.call_id == id);
+            // In this order: whoever knows ids may take this one with the question.
+            let taken = |id: &str| calls.iter().any(|other| other.call_id == id) || is_known(id);
             let call_id = if fits && !taken(&call.id) {
                 call.id.clone()
             } else {

@@ -1,12 +1,13 @@
 //! The tool calls of one turn: made at once, each recorded when it begins and when it ends, their results told to the
-//! model together.
+//! model together. A turn whose calls all wait for a person is left as it is.
 
 use super::{
-    approval::{self, Verdict},
-    interrupt::Interrupt,
+    approval::{self, Answer, Verdict},
+    at_work::AtWork,
+    interrupt::{Interrupt, Interrupter, Why},
     recorder::{Halt, Recorder},
     repair::repair,
-    tools::ASK_USER,
+    tools::{ASK_USER, answer, question},
 };
 use crate::{
     process::Owner,
@@ -16,14 +17,19 @@ use crate::{
 use futures_util::future::join_all;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, StepOutcome, StreamId, ToolFinished},
+    event::{EventBody, NewEvent, StepOutcome, StreamId, ToolFinished},
     id::SessionId,
     json::Json,
     message::{ToolCall, ToolResult},
     projection::{BegunCall, Conversation, interrupted_output},
+    time::Timestamp,
 };
 use serde_json::json;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// What the calls of an agent share.
 pub(super) struct Caller<'a> {
@@ -37,6 +43,35 @@ pub(super) struct Caller<'a> {
     /// Stable over attempts.
     pub(super) key: &'a str,
     pub(super) turn: u32,
+    /// Asks the agent to stop, as a decision may.
+    pub(super) interrupter: &'a Interrupter,
+    /// Whether a call has changed a file.
+    pub(super) changed: AtomicBool,
+}
+
+/// What came of a turn's calls.
+pub(super) enum Called {
+    /// All have ended.
+    Results(Vec<ToolResult>),
+    /// Some wait for a person, and nothing else goes on.
+    Waits(Asked),
+}
+
+/// What calls wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The calls.
+    pub(crate) call_ids: Vec<String>,
+    /// The tool of the first of them.
+    pub(crate) name: String,
+    /// When it goes on by itself.
+    pub(crate) due: Timestamp,
+}
+
+/// What came of one.
+enum CallEnd {
+    Result(ToolResult),
+    Waits(Timestamp),
 }
 
 impl Caller<'_> {
@@ -46,9 +81,49 @@ impl Caller<'_> {
         calls: &[ToolCall],
         conversation: &Conversation,
         interrupt: &Interrupt,
-    ) -> Result<Vec<ToolResult>, Halt> {
-        let calls = calls.iter().map(|call| self.one(call, conversation.begun().get(&call.call_id), interrupt.clone()));
-        join_all(calls).await.into_iter().collect()
+    ) -> Result<Called, Halt> {
+        let at_work = AtWork::new();
+        // None is left out of the count before it has begun.
+        let all = at_work.begin();
+        let ends = join_all(calls.iter().map(|call| {
+            let begun = conversation.begun().get(&call.call_id);
+            self.one(call, begun, interrupt.clone(), &at_work)
+        }));
+        let ends = tokio::select! {
+            biased;
+            ends = ends => ends,
+            () = async { drop(all); std::future::pending().await } => Vec::new(),
+        };
+        let mut asked: Option<Asked> = None;
+        let mut results = Vec::with_capacity(calls.len());
+        for (call, end) in calls.iter().zip(ends) {
+            match end? {
+                CallEnd::Result(result) => results.push(result),
+                CallEnd::Waits(due) => {
+                    let asked =
+                        asked.get_or_insert_with(|| Asked { call_ids: Vec::new(), name: call.name.clone(), due });
+                    asked.call_ids.push(call.call_id.clone());
+                    asked.due = asked.due.min(due);
+                }
+            }
+        }
+        Ok(asked.map_or(Called::Results(results), Called::Waits))
+    }
+
+    /// Asks a person about a call. `None` where the agent is interrupted meanwhile.
+    async fn ask(
+        &self,
+        call: &ToolCall,
+        input: &Json,
+        interrupt: &mut Interrupt,
+        at_work: &AtWork,
+    ) -> Result<Option<Answer>, Halt> {
+        let asked = approval::ask(self.inner, self.recorder, &call.call_id, &call.name, input, Some(at_work));
+        tokio::select! {
+            biased;
+            answer = asked => answer.map(Some),
+            _ = interrupt.wait() => Ok(None),
+        }
     }
 
     async fn one(
@@ -56,43 +131,73 @@ impl Caller<'_> {
         call: &ToolCall,
         begun: Option<&BegunCall>,
         mut interrupt: Interrupt,
-    ) -> Result<ToolResult, Halt> {
-        let result =
-            |outcome, output| ToolResult { call_id: call.call_id.clone(), name: call.name.clone(), outcome, output };
+        at_work: &AtWork,
+    ) -> Result<CallEnd, Halt> {
+        let result = |outcome, output| {
+            CallEnd::Result(ToolResult { call_id: call.call_id.clone(), name: call.name.clone(), outcome, output })
+        };
+        let interrupted = || result(StepOutcome::Interrupted, interrupted_output());
         match begun.map(|begun| &begun.result) {
             Some(Some(ended)) => return Ok(result(ended.outcome, ended.output.clone())),
-            // A question that was asked before a restart still waits for its answer.
+            // A question that was asked before still waits for its answer.
             Some(None) if call.name == ASK_USER => {}
-            Some(None) => return Ok(result(StepOutcome::Interrupted, interrupted_output())),
+            Some(None) => return Ok(interrupted()),
             None => {}
         }
         let context = self.context(call);
         let input = self.input(call);
-        let not_begun = |outcome, error: ErrorInfo| ToolOutput::ended(outcome, error);
         if interrupt.asked().is_some() {
-            return Ok(result(StepOutcome::Interrupted, interrupted_output()));
+            return Ok(interrupted());
         }
+        let mut working = Some(at_work.begin());
         let refusal = match self.offered.iter().any(|tool| tool.name == call.name) {
             false => Some(self.unknown(&call.name)),
             true => match self.inner.tools.decide(&context, &call.name, &input) {
                 Decision::Ask => {
-                    let asked = approval::ask(self.inner, self.recorder, call, &input);
-                    match tokio::select! { verdict = asked => Some(verdict?), _ = interrupt.wait() => None } {
-                        Some(Verdict::Approved) => None,
-                        Some(Verdict::Denied(error)) => Some(error),
-                        None => return Ok(result(StepOutcome::Interrupted, interrupted_output())),
+                    working = None;
+                    match self.ask(call, &input, &mut interrupt, at_work).await? {
+                        None => return Ok(interrupted()),
+                        Some(Answer::Waits(due)) => return Ok(CallEnd::Waits(due)),
+                        Some(Answer::Decided(decided, _)) => match Verdict::of(&decided) {
+                            Verdict::Approved => None,
+                            Verdict::Denied(error) => Some(error),
+                            Verdict::Interrupted => {
+                                self.interrupter.ask(Why::Asked);
+                                return Ok(interrupted());
+                            }
+                        },
                     }
                 }
                 // A refusal is the tool's own answer.
                 Decision::Allow | Decision::Deny(_) => None,
             },
         };
+        let mut working = working.or_else(|| Some(at_work.begin()));
         if begun.is_none() {
             let started = started_event(&context, &call.name, &input, Some(self.turn));
-            self.recorder.append_durably(vec![started]).await?;
+            self.recorder.append_durably(vec![self.own(started)]).await?;
         }
         let output = match refusal {
-            Some(error) => not_begun(StepOutcome::Error, error),
+            Some(error) => ToolOutput::ended(StepOutcome::Error, error),
+            None if call.name == ASK_USER && self.inner.tools.check(&call.name, &input).is_ok() => {
+                working.take();
+                match self.ask(call, &question(&input), &mut interrupt, at_work).await? {
+                    Some(Answer::Waits(due)) => return Ok(CallEnd::Waits(due)),
+                    Some(Answer::Decided(decided, asked_at))
+                        if !matches!(Verdict::of(&decided), Verdict::Interrupted) =>
+                    {
+                        let latency_ms = (self.inner.options.clock)().ms_since(asked_at);
+                        ToolOutput::answer(answer(&decided), latency_ms)
+                    }
+                    ended => {
+                        if ended.is_some() {
+                            self.interrupter.ask(Why::Asked);
+                        }
+                        self.recorder.append(vec![EventBody::ToolFinished(cut_short(call))]).await?;
+                        return Ok(interrupted());
+                    }
+                }
+            }
             None => {
                 let performed = self.inner.tools.perform(&context, &call.name, &input);
                 tokio::select! {
@@ -100,20 +205,32 @@ impl Caller<'_> {
                     output = performed => output,
                     _ = interrupt.wait() => {
                         self.recorder.append(vec![EventBody::ToolFinished(cut_short(call))]).await?;
-                        return Ok(result(StepOutcome::Interrupted, interrupted_output()));
+                        return Ok(interrupted());
                     }
                 }
             }
         };
+        if !output.changes.is_empty() {
+            self.changed.store(true, Ordering::Relaxed);
+        }
         // Recorded at once and not with the others: what has ended is never done again.
-        match self.recorder.append_events(finished_events(&context, &output)).await {
+        let finished = |output: &ToolOutput| finished_events(&context, output).into_iter().map(|event| self.own(event));
+        match self.recorder.append_events(finished(&output).collect()).await {
             Ok(_) => Ok(result(output.outcome, output.output)),
             Err(Halt::TooLarge(why)) => {
                 let output = ToolOutput::ended(StepOutcome::Error, ErrorInfo::new("limit_value", why));
-                self.recorder.append_events(finished_events(&context, &output)).await?;
+                self.recorder.append_events(finished(&output).collect()).await?;
                 Ok(result(output.outcome, output.output))
             }
             Err(halt) => Err(halt),
+        }
+    }
+
+    /// A call is the agent's own session's, whosesoever files it changes.
+    fn own(&self, event: NewEvent) -> NewEvent {
+        match event.body {
+            EventBody::FileChanged(_) => event,
+            _ => NewEvent { session: Some(self.recorder.session), ..event },
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     interrupt::{Interrupt, Why},
     model::{ChatRequest, Model, ModelError, Piece, Pieces},
     recorder::{Halt, Recorder},
+    tokens,
 };
 use futures_util::StreamExt;
 use moonlog_core::{
@@ -105,9 +106,10 @@ struct Chat<'a> {
 impl Chat<'_> {
     async fn tries(&mut self, mut request: ChatRequest) -> Result<Ending, Halt> {
         loop {
-            let ending = self.attempt(Arc::new(request.clone())).await?;
-            if let Some(usage) = &self.answer.usage {
-                add(&mut self.usage, usage);
+            let sent = Arc::new(request.clone());
+            let ending = self.attempt(sent.clone()).await?;
+            if let Some(usage) = self.used(&sent, &ending) {
+                self.usage.add(&usage);
             }
             let ending = self.without_key(ending);
             let Ending::Failed(error) = &ending else { return Ok(ending) };
@@ -127,6 +129,15 @@ impl Chat<'_> {
             self.answer = Answer::default();
             request.attempt += 1;
         }
+    }
+
+    /// What an attempt has used: as the provider says, else estimated where it has answered at all.
+    fn used(&self, request: &ChatRequest, ending: &Ending) -> Option<ChatUsage> {
+        let said = self.answer.usage.clone().filter(|usage| usage.prompt_tokens + usage.completion_tokens > 0);
+        let answered = *ending == Ending::Whole || self.answer.bytes() > 0;
+        let mut usage = said.or_else(|| answered.then(|| tokens::estimate(request, self.answer.bytes())))?;
+        usage.cost = self.model.options.prices.map(|prices| prices.cost_of(&usage));
+        Some(usage)
     }
 
     /// Servers like to repeat what they refuse: a key is never recorded.
@@ -261,12 +272,4 @@ impl Chat<'_> {
 pub(super) fn error_info(error: &ModelError) -> ErrorInfo {
     let info = ErrorInfo::new(error.code, error.message.clone());
     if error.retryable { info.retryable() } else { info }
-}
-
-/// Adds up usage.
-pub(super) fn add(sum: &mut ChatUsage, usage: &ChatUsage) {
-    sum.prompt_tokens += usage.prompt_tokens;
-    sum.completion_tokens += usage.completion_tokens;
-    sum.cached_tokens += usage.cached_tokens;
-    sum.reasoning_tokens += usage.reasoning_tokens;
 }

@@ -3,7 +3,8 @@
 //! What is noticed leads to a nudge; where it goes on in spite of it, to a stop.
 
 use moonlog_core::message::{ToolCall, ToolResult};
-use moonlog_core::{event::StepOutcome, id::Hash};
+use moonlog_core::{event::StepOutcome, id::Hash, json::Json};
+use serde_json::Value;
 use std::collections::VecDeque;
 
 /// How often the same call may give the same result.
@@ -23,6 +24,20 @@ const WINDOW: usize = 16;
 
 /// Calls that are there to be repeated: they wait for something.
 const WAITING: [&str; 2] = ["wait_agent", "process_wait"];
+
+/// What of a result differs each time, and says nothing about whether it is the same.
+const PASSING: [&str; 3] = ["process_id", "wall_duration_ms", "message"];
+
+/// A result without what differs each time.
+fn lasting(output: &Json) -> String {
+    match output.to_value() {
+        Value::Object(mut fields) => {
+            fields.retain(|name, _| !PASSING.contains(&name.as_str()));
+            Value::Object(fields).to_string()
+        }
+        _ => output.as_str().to_owned(),
+    }
+}
 
 /// What was noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +68,7 @@ impl Guard {
                 continue;
             }
             let input = call.map_or("", |call| call.input.as_str());
-            let key = format!("{}\0{input}\0{}", result.name, result.output.as_str());
+            let key = format!("{}\0{input}\0{}", result.name, lasting(&result.output));
             self.recent.push_back(Hash::of(key.as_bytes()));
             if self.recent.len() > WINDOW {
                 self.recent.pop_front();
@@ -98,7 +113,6 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use moonlog_core::json::Json;
 
     /// Each letter is a call with a result of its own; upper case fails.
     fn verdicts(calls: &str) -> String {

@@ -27,6 +27,8 @@ pub(crate) struct AgentInput {
     pub(super) max_turns: Option<u32>,
     pub(super) max_tool_calls: Option<u32>,
     pub(super) timeout_ms: Option<u64>,
+    /// What is run after a turn in which files were changed; an empty text where nothing is.
+    pub(super) check: Option<String>,
 }
 
 /// A question.
@@ -43,7 +45,11 @@ pub(super) enum Prompt {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Queued {
-    Queued { message: String },
+    Queued {
+        message: String,
+    },
+    /// Nobody says anything: something that was left running has ended.
+    Woken,
 }
 
 impl AgentInput {
@@ -55,8 +61,23 @@ impl AgentInput {
     pub(super) fn queued(&self) -> Option<&str> {
         match &self.prompt {
             Prompt::Queued([Queued::Queued { message }]) => Some(message),
-            Prompt::Text(_) | Prompt::Parts(_) => None,
+            Prompt::Queued([Queued::Woken]) | Prompt::Text(_) | Prompt::Parts(_) => None,
         }
+    }
+
+    /// Whether it is asked nothing, and only hears what has ended.
+    pub(super) const fn is_woken(&self) -> bool {
+        matches!(self.prompt, Prompt::Queued([Queued::Woken]))
+    }
+
+    /// Whether it speaks in a session that others speak in too.
+    pub(super) const fn names_session(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// What is run after a turn in which files were changed.
+    pub(super) fn check_command<'a>(&'a self, usual: &'a str) -> Option<&'a str> {
+        Some(self.check.as_deref().unwrap_or(usual)).filter(|command| !command.trim().is_empty())
     }
 
     /// The question's parts, with its images read from below `root`. `queued` is what the message says that waits.

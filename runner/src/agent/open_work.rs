@@ -1,12 +1,14 @@
 //! What an agent has begun and not ended, folded from its events; and how it is ended from outside: by a crash, a
 //! cancelled branch, the end of its job. Pure.
 
+use super::tokens;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{ChatFinished, ChatUsage, Decision, EventBody, NewEvent, StepOutcome, ToolApprovalDecided, ToolFinished},
     id::SessionId,
     json::Json,
     projection::interrupted_output,
+    time::Timestamp,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -26,10 +28,19 @@ pub(crate) struct OpenWork {
     chat: Option<OpenChat>,
     tools: BTreeSet<String>,
     approvals: BTreeSet<String>,
+    /// Calls that a person was asked about, decided or not, and that have not acted since.
+    asked: BTreeSet<String>,
     over: bool,
+    began_at: Option<Timestamp>,
     session: Option<SessionId>,
     /// The turn of a session that was begun.
     taken: Option<(SessionId, u32)>,
+}
+
+/// What is known to have been used of an answer that was broken off.
+fn arrived_usage(chat: &OpenChat) -> ChatUsage {
+    let completion_tokens = tokens::of_bytes(chat.text.len() + chat.reasoning.len() + chat.tool_call.len());
+    ChatUsage { completion_tokens, estimated: completion_tokens > 0, ..ChatUsage::default() }
 }
 
 impl OpenWork {
@@ -54,12 +65,38 @@ impl OpenWork {
                 }
             }
             EventBody::ChatFinished(_) => self.chat = None,
-            EventBody::ToolStarted(started) => drop(self.tools.insert(started.call_id.clone())),
-            EventBody::ToolApprovalRequested(asked) => drop(self.approvals.insert(asked.call_id.clone())),
+            EventBody::ToolStarted(started) => {
+                // What was approved acts now; a question begins before it is put.
+                self.asked.remove(&started.call_id);
+                self.tools.insert(started.call_id.clone());
+            }
+            EventBody::ToolApprovalRequested(asked) => {
+                self.approvals.insert(asked.call_id.clone());
+                self.asked.insert(asked.call_id.clone());
+            }
             EventBody::ToolApprovalDecided(decided) => drop(self.approvals.remove(&decided.call_id)),
-            EventBody::ToolFinished(finished) => drop(self.tools.remove(&finished.call_id)),
+            EventBody::ToolFinished(finished) => {
+                self.tools.remove(&finished.call_id);
+                self.asked.remove(&finished.call_id);
+            }
             _ => {}
         }
+    }
+
+    /// The calls that a person was asked about, where nothing else is open: nothing is lost where nobody was at it.
+    pub(crate) fn only_asks(&self) -> Option<Vec<String>> {
+        let only = self.chat.is_none() && !self.asked.is_empty() && self.tools.is_subset(&self.asked);
+        only.then(|| self.asked.iter().cloned().collect())
+    }
+
+    /// When the agent first got to run: the first that is told.
+    pub(super) fn began_at(&mut self, time: Timestamp) -> Timestamp {
+        *self.began_at.get_or_insert(time)
+    }
+
+    /// Whether nothing was recorded yet.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.session.is_none()
     }
 
     /// Whether it was ended from outside.
@@ -104,7 +141,7 @@ impl OpenWork {
             events.push(EventBody::ChatFinished(ChatFinished {
                 turn: chat.turn,
                 finish_reason: "interrupted".into(),
-                usage: ChatUsage::default(),
+                usage: arrived_usage(&chat),
                 latency_ms: 0,
                 first_token_ms: None,
                 error: Some(ErrorInfo { details: Some(Json::from(arrived)), ..error.clone() }),

@@ -1,37 +1,53 @@
 //! Performs `agent`: from a question to an answer, with every turn and call recorded on the way.
 
 use super::{
-    budget::{self, Meter},
-    calls::Caller,
-    chat::{self, Ending, error_info},
-    compact,
+    budget::{self, Meters},
+    calls::{Asked, Called, Caller},
+    check::Check,
+    end::End,
+    family,
     input::AgentInput,
-    interrupt::{Interrupt, Why, interrupt},
+    interrupt::{Interrupt, Interrupter, Why, interrupt},
     live::LiveAgent,
-    model::{ChatRequest, Model, Provider, ToolSpec},
+    model::Model,
     open_work::OpenWork,
     place::{offered, place},
     recorder::{Halt, Recorder},
     session::{self, Refused, Taken, own_session},
-    surroundings::{self, Around},
-    system::{self, Surroundings},
+    surroundings,
     turn::{Act, Outcome, Turns},
 };
 use crate::{runner::Inner, step_result::StepResult, tool::ToolDefinition};
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{ChatCompacted, ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome},
+    event::{ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome, StreamId},
     id::{JobId, SessionId},
     json::Json,
+    log::{Append, Expected},
     message::{Message, Part, Role},
     projection::Conversation,
+    time::Timestamp,
 };
 use serde_json::json;
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
+
+/// How many events one read takes.
+const READ_EVENTS: usize = 1_024;
+
+/// How an agent leaves its task.
+pub(crate) enum Left {
+    /// It is done.
+    Ended(StepResult),
+    /// It waits for a person, and for nothing else: it is to be performed again when there is an answer.
+    Waits(Asked),
+}
 
 /// What an agent's input does not say.
 pub(crate) struct AgentContext {
@@ -44,6 +60,10 @@ pub(crate) struct AgentContext {
     /// The call path of the step.
     pub(crate) step: Arc<str>,
     pub(crate) idempotency_key: String,
+    /// When its attempt began.
+    pub(crate) started_at: Timestamp,
+    /// The position of its `step.started`.
+    pub(crate) started: u64,
     /// What the agent begins and does not end, for who ends it from outside.
     pub(crate) open: Arc<Mutex<OpenWork>>,
 }
@@ -53,18 +73,49 @@ impl AgentContext {
     fn take(&self, taken: Option<(SessionId, u32)>) -> Option<(SessionId, u32)> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).take(taken)
     }
+
+    /// Ends what is open of an agent that cannot go on: what was asked before, where it was taken up again. Gives the
+    /// error back.
+    fn give_up(&self, error: ErrorInfo) -> ErrorInfo {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((session, turn)) = open.take(None) {
+            session::release(&self.inner, &self.job, session, turn);
+        }
+        let events = open.close(StepOutcome::Cancelled, &error);
+        let events: Vec<NewEvent> = events.into_iter().map(|event| event.step(Some(self.step.clone()))).collect();
+        if !events.is_empty() {
+            let append = Append::new(StreamId::Job(self.job), Expected::Open, events);
+            if let Err(error) = self.inner.log.append_long(append) {
+                tracing::debug!(job = %self.job, %error, "what an agent had open was not ended");
+            }
+        }
+        error
+    }
+
+    /// When it first got to run, as far as that is known.
+    fn began_at(&self) -> Timestamp {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let otherwise = if open.is_fresh() { (self.inner.options.clock)() } else { self.started_at };
+        open.began_at(otherwise)
+    }
+
+    /// Whether it has recorded nothing yet.
+    fn is_fresh(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_fresh()
+    }
 }
 
 /// Performs the operation. `None` where nobody can hear of the result.
-pub(crate) async fn perform(context: AgentContext, input: &Json) -> Option<StepResult> {
+pub(crate) async fn perform(context: AgentContext, input: &Json) -> Option<Left> {
+    let failed = |error| Some(Left::Ended(StepResult::failed(error)));
     let input = match input.to::<AgentInput>() {
         Ok(input) => input,
-        Err(error) => return Some(StepResult::failed(ErrorInfo::new("invalid_input", format!("agent: {error}")))),
+        Err(error) => return failed(ErrorInfo::new("invalid_input", format!("agent: {error}"))),
     };
     match run(&context, &input).await {
-        Ok(result) => Some(result),
-        Err(Refused::Error(error)) => Some(StepResult::failed(error)),
-        Err(Refused::Halt(Halt::TooLarge(why))) => Some(StepResult::failed(ErrorInfo::new("limit_value", why))),
+        Ok(left) => Some(left),
+        Err(Refused::Error(error)) => failed(context.give_up(error)),
+        Err(Refused::Halt(Halt::TooLarge(why))) => failed(context.give_up(ErrorInfo::new("limit_value", why))),
         Err(Refused::Halt(halt)) => {
             tracing::debug!(job = %context.job, step = %context.step, %halt, "an agent was left as it is");
             None
@@ -72,13 +123,25 @@ pub(crate) async fn perform(context: AgentContext, input: &Json) -> Option<StepR
     }
 }
 
-async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, Refused> {
+/// Aborts what it holds when it is dropped.
+struct Timer(tokio::task::JoinHandle<()>);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused> {
     let inner = &*context.inner;
     let schema = input.answer_schema().map_err(Refused::Error)?;
     let model = inner.models.for_agent(input.model.as_deref(), input.backend.as_deref()).map_err(Refused::Error)?;
     let offered = offered(inner, input).map_err(Refused::Error)?;
-    let meter = budget::meter(inner, &context.job);
-    meter.check().map_err(Refused::Error)?;
+    let meters = budget::meters(inner, &context.job, input.session.as_ref());
+    meters.check(inner).map_err(Refused::Error)?;
+    // Its time begins when it may run.
+    let _place = family::enter(inner, &context.job, context.run, &context.step).await.map_err(Refused::Error)?;
+    let began_at = context.began_at();
 
     let own = own_session(&context.job, context.run, &context.step);
     let session = input.session.unwrap_or(own);
@@ -87,16 +150,21 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
     let Some(_seat) = inner.agents.take(session, live) else {
         return Err(Refused::Error(session::busy(&session)));
     };
-    let Taken { id, conversation, queued } =
-        session::take(inner, &context.job, own, input, context.attempt == 1).await?;
-    let began_with = conversation.turns() + 1;
+    // An agent that has recorded nothing yet has no session of its own.
+    let fresh = context.attempt == 1 && context.is_fresh();
+    let Taken { id, conversation, queued, began_with, position } =
+        session::take(inner, &context.job, own, input, fresh).await?;
     context.take(Some((id, began_with)));
-    if let Some(ms) = input.timeout_ms {
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+    inner.call_ids.load(&inner.log, &context.job);
+    let deadline = input.timeout_ms.map(|ms| began_at.plus_ms(ms));
+    let _timer = deadline.map(|deadline| {
+        let left = deadline.as_micros().saturating_sub((inner.options.clock)().as_micros()).max(0) as u64;
+        let interrupter = interrupter.clone();
+        Timer(tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_micros(left)).await;
             interrupter.ask(Why::TimedOut);
-        });
-    }
+        }))
+    });
     let recorder = Recorder {
         log: inner.log.clone(),
         job: context.job,
@@ -104,7 +172,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         step: context.step.clone(),
         open: context.open.clone(),
     };
-    let (files, root) = match place(context, input, &id).await {
+    let (files, root) = match place(context, input, &id, position).await {
         Ok(place) => place,
         Err(error) => {
             context.take(None);
@@ -117,9 +185,11 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         input,
         model,
         offered,
-        meter,
+        meters,
         recorder,
+        interrupter,
         interrupt,
+        deadline,
         files,
         root,
         queued,
@@ -130,54 +200,92 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<StepResult, R
         seen_tokens: 0,
     };
     let ended = agent.run().await;
-    if context.take(None).is_some() {
+    // Who waits for a person has its session for itself meanwhile.
+    if !matches!(ended, Ok(Left::Waits(_))) && context.take(None).is_some() {
         session::release(inner, &context.job, id, began_with);
     }
     ended
 }
 
-struct Agent<'a> {
-    context: &'a AgentContext,
-    input: &'a AgentInput,
-    model: Arc<Model>,
-    offered: Vec<ToolDefinition>,
-    meter: Arc<Meter>,
-    recorder: Recorder,
-    interrupt: Interrupt,
+pub(super) struct Agent<'a> {
+    pub(super) context: &'a AgentContext,
+    pub(super) input: &'a AgentInput,
+    pub(super) model: Arc<Model>,
+    pub(super) offered: Vec<ToolDefinition>,
+    meters: Meters,
+    pub(super) recorder: Recorder,
+    interrupter: Interrupter,
+    pub(super) interrupt: Interrupt,
+    /// When its time is up.
+    deadline: Option<Timestamp>,
     /// Whose files are changed: its own session, or that of its job.
     files: SessionId,
-    root: Option<PathBuf>,
+    pub(super) root: Option<PathBuf>,
     /// What the message says that it answers.
     queued: Option<Json>,
-    conversation: Conversation,
-    turns: Turns,
-    usage: ChatUsage,
+    pub(super) conversation: Conversation,
+    pub(super) turns: Turns,
+    pub(super) usage: ChatUsage,
     /// The system prompt that was recorded last.
-    told: String,
+    pub(super) told: String,
     /// How much of its context the last turn filled, by what the provider counted.
-    seen_tokens: u64,
-}
-
-/// How an agent's run ends.
-enum End {
-    Done(Outcome),
-    Failed(ErrorInfo),
-    Interrupted(Why),
+    pub(super) seen_tokens: u64,
 }
 
 impl Agent<'_> {
-    async fn run(&mut self) -> Result<StepResult, Refused> {
-        self.begin().await?;
-        let end = self.go_on().await?;
-        Ok(self.result(end))
+    async fn run(&mut self) -> Result<Left, Refused> {
+        if !self.begin().await? {
+            return Ok(Left::Ended(self.result(End::Done(Outcome::Text(String::new())))));
+        }
+        Ok(match self.go_on().await? {
+            End::Waits(asked) => Left::Waits(asked),
+            end => Left::Ended(self.result(end)),
+        })
     }
 
-    /// Adds the question, unless an earlier attempt did so already.
-    async fn begin(&mut self) -> Result<(), Refused> {
+    /// Counts what a request has used.
+    pub(super) fn count(&mut self, usage: &ChatUsage) {
+        self.meters.add(usage);
+        self.usage.add(usage);
+    }
+
+    /// What this attempt has used already, where it is taken up again.
+    fn used_before(&self) -> Result<ChatUsage, Halt> {
+        let (log, stream) = (&self.recorder.log, StreamId::Job(self.context.job));
+        let failed = |error: moonlog_core::log::ReadError| Halt::Log(error.to_string());
+        let mut version = log.version_at(&stream, self.context.started).map_err(failed)?;
+        let mut used = ChatUsage::default();
+        loop {
+            let events = log.read_stream(&stream, version, READ_EVENTS).map_err(failed)?;
+            let Some(last) = events.last() else { return Ok(used) };
+            version = last.version;
+            for event in events.iter().filter(|event| event.step.as_ref() == Some(&self.context.step)) {
+                if let EventBody::ChatFinished(finished) = &event.body {
+                    used.add(&finished.usage);
+                }
+            }
+        }
+    }
+
+    /// Adds the question, unless an earlier attempt did so already. Gives whether there is anything to be done.
+    async fn begin(&mut self) -> Result<bool, Refused> {
+        let recorded = self.conversation.messages().iter().rev().find(|message| message.role == Role::System);
+        self.told = recorded.map(|message| message.text()).unwrap_or_default();
+        if self.input.is_woken() {
+            // What it is to be told is told like all that goes on around an agent.
+            let said = self.conversation.messages().iter().rfind(|message| message.role != Role::System);
+            let is_open = said.is_some_and(|message| message.role != Role::Assistant);
+            let around = surroundings::look(self.context, &self.recorder.session, &self.conversation, true);
+            self.usage = self.used_before()?;
+            return Ok(is_open || !around.notices.is_empty());
+        }
         let id = self.input.queued().map_or_else(|| format!("u-{}", self.context.idempotency_key), Into::into);
         let asked = self.conversation.messages().iter().position(|message| message.id == id);
         match asked {
-            Some(at) => self.turns.resume(&self.conversation.messages()[at + 1..]),
+            Some(at) => {
+                self.turns.resume(&self.conversation.messages()[at + 1..]);
+                self.usage = self.used_before()?;
+            }
             None => {
                 let parts =
                     self.input.parts(self.root.as_deref(), self.queued.as_ref()).await.map_err(Refused::Error)?;
@@ -186,9 +294,7 @@ impl Agent<'_> {
                 self.recorder.append_events(vec![event]).await?;
             }
         }
-        let recorded = self.conversation.messages().iter().rev().find(|message| message.role == Role::System);
-        self.told = recorded.map(|message| message.text()).unwrap_or_default();
-        Ok(())
+        Ok(true)
     }
 
     async fn go_on(&mut self) -> Result<End, Refused> {
@@ -198,7 +304,7 @@ impl Agent<'_> {
             }
             match self.turns.next(&self.conversation) {
                 Act::Chat => {
-                    if let Err(error) = self.meter.check() {
+                    if let Err(error) = self.meters.check(&self.context.inner) {
                         return Ok(End::Failed(error));
                     }
                     self.make_room().await?;
@@ -216,12 +322,25 @@ impl Agent<'_> {
                         root: self.root.clone(),
                         key: &self.context.idempotency_key,
                         turn,
+                        interrupter: &self.interrupter,
+                        changed: AtomicBool::new(false),
                     };
-                    let results = caller.all(&calls, &self.conversation, &self.interrupt).await?;
+                    let called = caller.all(&calls, &self.conversation, &self.interrupt).await?;
+                    let changed = caller.changed.load(Ordering::Relaxed);
+                    let results = match called {
+                        Called::Results(results) => results,
+                        Called::Waits(asked) => {
+                            let due = self.deadline.map_or(asked.due, |deadline| deadline.min(asked.due));
+                            return Ok(End::Waits(Asked { due, ..asked }));
+                        }
+                    };
                     self.turns.called(&calls, &results);
                     let parts = results.into_iter().map(Part::ToolResult).collect();
                     let event = self.say(Message { id: format!("t{turn}"), role: Role::Tool, parts, turn });
                     self.recorder.append_events(vec![event]).await?;
+                    if changed {
+                        self.check().await?;
+                    }
                 }
                 Act::Say(text) => {
                     let turn = self.conversation.turns();
@@ -239,109 +358,17 @@ impl Agent<'_> {
         }
     }
 
-    /// Puts a summary in the place of what was said before, where the model's context gets full.
-    async fn make_room(&mut self) -> Result<(), Halt> {
-        let (context, percent) = (self.model.options.context_tokens, self.context.inner.options.agents.compact_percent);
-        let before = compact::tokens_of(self.conversation.messages()).max(self.seen_tokens);
-        if context == 0 || percent == 0 || before < context * percent / 100 {
-            return Ok(());
-        }
-        let head = self.conversation.head();
-        let Some(range) = compact::plan(self.conversation.messages(), head, context) else { return Ok(()) };
-        let summary = match self.summary(range.end).await {
-            Some(summary) => summary,
-            None => compact::digest(&self.conversation.messages()[range.clone()]),
-        };
-        let (turn, count) = (self.conversation.turns() + 1, range.len() as u64);
-        self.conversation.compact(count, &summary, turn);
-        self.seen_tokens = 0;
-        let compacted = ChatCompacted {
-            turn,
-            summary,
-            messages_before: count,
-            tokens_before: before,
-            tokens_after: compact::tokens_of(self.conversation.messages()),
-        };
-        self.recorder.append(vec![EventBody::ChatCompacted(compacted)]).await.map(|_| ())
-    }
-
-    /// The model's own summary of its first `end` messages; a model that reads its turns from a file has none.
-    async fn summary(&mut self, end: usize) -> Option<String> {
-        if self.model.options.provider == Provider::Scripted {
-            return None;
-        }
-        let mut told = Conversation::default();
-        for message in &self.conversation.messages()[..end] {
-            told.push(Message::clone(message));
-        }
-        let mut messages = told.for_request();
-        let (role, parts) = (Role::User, vec![Part::text(compact::INSTRUCTIONS)]);
-        messages.push(Message { id: String::new(), role, parts, turn: 0 });
-        let request = ChatRequest {
-            system: self.told.clone(),
-            messages,
-            tools: Vec::new(),
-            schema: None,
-            turn: self.conversation.turns() + 1,
-            attempt: 1,
-        };
-        let chatted = chat::chat(&self.recorder, &self.model, request, &mut self.interrupt, Vec::new()).await.ok()?;
-        self.meter.add(&chatted.usage);
-        chat::add(&mut self.usage, &chatted.usage);
-        self.recorder.append_events(vec![self.recorder.event(chatted.finished)]).await.ok()?;
-        let text = chatted.answer.text.trim();
-        (chatted.ending == Ending::Whole && !text.is_empty()).then(|| text.to_owned())
-    }
-
-    /// One turn of the model.
-    async fn chat(&mut self) -> Result<Option<End>, Refused> {
-        let turn = self.conversation.turns() + 1;
-        let Around { running, notices } = surroundings::look(self.context, &self.recorder.session, &self.conversation);
-        let around =
-            Surroundings { root: self.root.as_deref(), has_tools: !self.offered.is_empty(), running: &running };
-        let system = system::prompt(self.input.system.as_deref(), self.turns.schema(), &around);
-        // What is told now stands in the request that is made now, and in all that follow.
-        let mut before: Vec<NewEvent> = notices.into_iter().map(|notice| self.say(notice)).collect();
-        if system != self.told {
-            let parts = vec![Part::text(system.as_str())];
-            before.push(self.say(Message { id: format!("s{turn}"), role: Role::System, parts, turn }));
-            self.told.clone_from(&system);
-        }
-        let request = ChatRequest {
-            system,
-            messages: self.conversation.for_request(),
-            tools: self.offered.iter().map(spec).collect(),
-            schema: self.turns.schema().map(|schema| schema.schema().clone()),
-            turn,
-            attempt: 1,
-        };
-        let chatted = chat::chat(&self.recorder, &self.model, request, &mut self.interrupt, before).await?;
-        self.meter.add(&chatted.usage);
-        chat::add(&mut self.usage, &chatted.usage);
-        self.seen_tokens = chatted.usage.prompt_tokens + chatted.usage.completion_tokens;
-        let (mut events, answer) = (vec![self.recorder.event(chatted.finished)], chatted.answer);
-        let end = match chatted.ending {
-            Ending::Whole => {
-                let calls = answer.tool_calls(turn, |id| self.conversation.knows_call(id));
-                let parts = answer.parts(&calls);
-                let message = Message { id: format!("a{turn}"), role: Role::Assistant, parts, turn };
-                self.turns.answered(&message, answer.finish_reason.as_deref().unwrap_or("stop"));
-                events.push(self.say(message));
-                None
-            }
-            Ending::Interrupted(why) => {
-                // What was said stays said; calls that are not whole were never made.
-                let parts = answer.parts(&[]);
-                if !parts.is_empty() {
-                    events.push(self.say(Message { id: format!("a{turn}"), role: Role::Assistant, parts, turn }));
-                }
-                Some(End::Interrupted(why))
-            }
-            Ending::Failed(error) => Some(End::Failed(error_info(&error))),
-        };
-        // The answer is durable before it is acted upon.
-        self.recorder.append_durably(events).await?;
-        Ok(end)
+    /// Runs the check command, where there is one, and adds what it complains of.
+    async fn check(&mut self) -> Result<(), Halt> {
+        let inner = &self.context.inner;
+        let Some(command) = self.input.check_command(&inner.options.agents.check.command) else { return Ok(()) };
+        let command = command.to_owned();
+        let (session, root) = (self.files, self.root.clone());
+        let check = Check { inner, recorder: &self.recorder, session, root };
+        let Some(text) = check.run(&command, &mut self.interrupt).await else { return Ok(()) };
+        let turn = self.conversation.turns();
+        let event = self.say(Message { id: format!("c{turn}"), role: Role::User, parts: vec![Part::text(text)], turn });
+        self.recorder.append_events(vec![event]).await.map(drop)
     }
 
     /// Gives calls that will not be made a result that says so.
@@ -367,7 +394,7 @@ impl Agent<'_> {
     }
 
     /// Adds a message to the conversation; the event is still to be appended.
-    fn say(&mut self, message: Message) -> NewEvent {
+    pub(super) fn say(&mut self, message: Message) -> NewEvent {
         let added = ChatMessageAdded {
             message: message.id.clone(),
             role: message.role.name().into(),
@@ -377,31 +404,4 @@ impl Agent<'_> {
         self.conversation.push(message);
         self.recorder.event(EventBody::ChatMessageAdded(added))
     }
-
-    fn result(&self, end: End) -> StepResult {
-        let info = json!({
-            "session": self.recorder.session, "usage": self.usage, "turns": self.turns.turns(), "cached": false,
-            "model": self.model.name,
-        });
-        let failed = |outcome, error: ErrorInfo| StepResult {
-            outcome,
-            output: None,
-            error: Some(error.with_details(Json::from(json!({ "info": info })))),
-        };
-        match end {
-            End::Done(Outcome::Text(text)) => StepResult::ok(json!({ "result": text, "info": info })),
-            End::Done(Outcome::Value(value)) => StepResult::ok(json!({ "result": value.to_value(), "info": info })),
-            End::Failed(error) => failed(StepOutcome::Error, error),
-            End::Interrupted(Why::TimedOut) => {
-                failed(StepOutcome::TimedOut, ErrorInfo::new("timeout", "the agent's time was up").retryable())
-            }
-            End::Interrupted(Why::Asked) => {
-                failed(StepOutcome::Error, ErrorInfo::new("interrupted", "the agent was interrupted"))
-            }
-        }
-    }
-}
-
-fn spec(tool: &ToolDefinition) -> ToolSpec {
-    ToolSpec { name: tool.name.clone(), description: tool.description.clone(), input_schema: tool.input_schema.clone() }
 }

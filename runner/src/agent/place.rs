@@ -6,11 +6,12 @@ use moonlog_core::{error_info::ErrorInfo, id::SessionId};
 use std::path::PathBuf;
 
 /// Where an agent works: in a workspace that it asks for, in its session's, in its job's, or where all may. The session
-/// is the one whose files are changed.
+/// is the one whose files are changed. `position` is the last that was written of the agent's session.
 pub(super) async fn place(
     context: &AgentContext,
     input: &AgentInput,
     session: &SessionId,
+    position: u64,
 ) -> Result<(SessionId, Option<PathBuf>), ErrorInfo> {
     let inner = &*context.inner;
     if let Some(spec) = &input.workspace {
@@ -20,7 +21,7 @@ pub(super) async fn place(
         };
         if let Some(spec) = spec {
             inner
-                .applied(inner.log.head())
+                .applied(position.max(inner.log.head()))
                 .await
                 .map_err(|error| ErrorInfo::new("log_unavailable", error.to_string()))?;
             return Ok((*session, Some(inner.workspaces.ensure(session, Some(spec)).await?.path)));

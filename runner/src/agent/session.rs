@@ -37,6 +37,10 @@ pub(super) struct Taken {
     pub(super) conversation: Conversation,
     /// What the message says that the agent was asked to answer.
     pub(super) queued: Option<Json>,
+    /// The number that its turn there began with.
+    pub(super) began_with: u32,
+    /// The last that is known to be written of it, which need not be durable yet.
+    pub(super) position: u64,
 }
 
 /// Why an agent does not get its session.
@@ -81,16 +85,19 @@ pub(super) async fn take(
         let queued = known.as_ref().zip(input.queued()).and_then(|(state, message)| {
             state.chat.queue.iter().find(|queued| queued.message == message).map(|queued| queued.parts.clone())
         });
-        let is_mine = known.as_ref().and_then(|state| state.chat.busy).is_some_and(|(other, _)| other == *job);
-        if !is_mine {
-            let turn = SessionTurn { job: *job, turn: conversation.turns() + 1 };
+        let mine = known.as_ref().and_then(|state| state.chat.busy).filter(|(other, _)| other == job);
+        let began_with = mine.map_or(conversation.turns() + 1, |(_, turn)| turn);
+        if mine.is_none() {
+            let turn = SessionTurn { job: *job, turn: began_with };
             events.push(event(id, job, EventBody::SessionTurnStarted(turn)));
         }
         if events.is_empty() {
-            return Ok(Taken { id, conversation, queued });
+            return Ok(Taken { id, conversation, queued, began_with, position: 0 });
         }
         match inner.log.append(Append::new(StreamId::Session(id), expected, events)) {
-            Ok(_) => return Ok(Taken { id, conversation, queued }),
+            Ok(appended) => {
+                return Ok(Taken { id, conversation, queued, began_with, position: appended.last_position });
+            }
             // Somebody has said something meanwhile, or taken the session: the next look tells.
             Err(AppendError::Conflict { .. }) if tries < TRIES_MAX => {
                 let mut applied = inner.views.watch_applied();
@@ -111,8 +118,14 @@ async fn look(inner: &Inner, id: &SessionId) -> Result<Option<Arc<SessionState>>
 }
 
 fn check(state: &SessionState, job: &JobId) -> Result<(), ErrorInfo> {
-    if state.status == SessionStatus::Closed {
-        return Err(ErrorInfo::new("session_closed", format!("the session {} is closed", state.id)));
+    match state.status {
+        SessionStatus::Open => {}
+        SessionStatus::Closed => {
+            return Err(ErrorInfo::new("session_closed", format!("the session {} is closed", state.id)));
+        }
+        SessionStatus::Archived => {
+            return Err(ErrorInfo::new("session_archived", format!("the session {} is archived", state.id)));
+        }
     }
     match state.chat.busy {
         Some((other, _)) if other != *job => Err(busy(&state.id)),

@@ -5,6 +5,7 @@ use super::session::own_session;
 use crate::{
     request::{ScriptSource, Submit},
     runner::Inner,
+    session::{SESSION_LABEL, want_wake},
     submit::Parent,
     tool::ToolContext,
 };
@@ -14,14 +15,14 @@ use moonlog_core::{
     id::{JobId, SessionId},
     json::Json,
     log::{Append, Expected},
-    projection::{JobFilter, JobState, JobStatus},
+    projection::{JobFilter, JobState, JobStatus, LabelFilter, MAIL},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The workflow of a spawned agent.
 const SUBAGENT: &str = include_str!("subagent.luau");
-const WORKFLOW: &str = "subagent";
+pub(super) const WORKFLOW: &str = "subagent";
 
 /// The step that its agent is.
 const STEP: &str = "agent";
@@ -29,13 +30,21 @@ const STEP: &str = "agent";
 /// Agents that a job may list.
 const LISTED: usize = 200;
 
-/// Prefix of the ids of messages that another agent sends.
-pub(super) const MAIL: &str = "msg-";
+/// The tools that leave something running.
+pub(super) const SPAWN: &str = "spawn_agent";
+pub(super) const EXECUTE: &str = "execute";
+
+/// Whether a job is a spawned agent's.
+pub(crate) fn is_spawned(job: &JobState) -> bool {
+    job.submitted.workflow == WORKFLOW && job.submitted.parent.is_some()
+}
 
 /// What is asked of a new agent.
 pub(super) struct Spawn {
     pub(super) task: String,
     pub(super) label: Option<String>,
+    /// Whether its end wakes the session, where that is idle by then.
+    pub(super) wake: bool,
     pub(super) options: Value,
 }
 
@@ -52,6 +61,8 @@ fn caller(context: &ToolContext) -> Result<JobId, ErrorInfo> {
 pub(super) async fn spawn(inner: &Inner, context: &ToolContext, spawn: Spawn) -> Result<JobId, ErrorInfo> {
     let parent = caller(context)?;
     let options = &inner.options.agents;
+    // Calls of one turn are made at once: the second counts what the first has begun.
+    let _turn = inner.spawning.of(parent.as_bytes()).lock().await;
     let running = children(inner, &parent)?.iter().filter(|child| child.ended_at.is_none()).count();
     if running >= options.subagents_max {
         let max = options.subagents_max;
@@ -66,10 +77,18 @@ pub(super) async fn spawn(inner: &Inner, context: &ToolContext, spawn: Spawn) ->
         inner.views.session(session).ok().flatten().is_some_and(|state| state.workspace.is_some())
     };
     let child: JobId = uuid::Uuid::now_v7().into();
+    let mut labels = BTreeMap::from([("agent".into(), spawn.label.unwrap_or_else(|| WORKFLOW.into()))]);
+    // Only a session that is woken waits for what outlives the turn.
+    if let Some(session) = waking_session(inner, context, spawn.wake) {
+        labels.insert(SESSION_LABEL.into(), session.to_string());
+        if spawn.wake {
+            want_wake(&inner.log, &session, child.to_string())?;
+        }
+    }
     let submit = Submit {
         args: Some(Json::from(json!({ "task": spawn.task, "options": spawn.options }))),
         session: context.owner.session.filter(has_workspace),
-        labels: BTreeMap::from([("agent".into(), spawn.label.unwrap_or_else(|| WORKFLOW.into()))]),
+        labels,
         ..Submit::new(ScriptSource::Script { source: SUBAGENT.into(), name: Some(WORKFLOW.into()) })
     };
     let step = context.owner.step.as_deref().unwrap_or_default().to_owned();
@@ -78,6 +97,22 @@ pub(super) async fn spawn(inner: &Inner, context: &ToolContext, spawn: Spawn) ->
     let parent = Parent { job: parent, step, position, nesting: 0 };
     inner.admit(submit, child, Some(parent), false).await.map_err(failed)?;
     Ok(child)
+}
+
+/// The session whose turn the call belongs to, where it is woken: by itself, or because this call asks for it.
+fn waking_session(inner: &Inner, context: &ToolContext, wake: bool) -> Option<SessionId> {
+    let state = inner.views.session(context.owner.session.as_ref()?).ok().flatten()?;
+    let is_its_turn = state.chat.busy.is_some_and(|(job, _)| Some(job) == context.owner.job);
+    let is_shared = inner.views.job(&context.owner.job?).ok().flatten()?.submitted.session == Some(state.id);
+    (is_its_turn && is_shared && (wake || state.options.wake)).then_some(state.id)
+}
+
+/// The agents that turns of a session have spawned to outlive them, newest first.
+pub(super) fn of_session(inner: &Inner, session: &SessionId) -> Result<Vec<Arc<JobState>>, ErrorInfo> {
+    let label = LabelFilter { key: SESSION_LABEL.into(), value: Some(session.to_string()) };
+    let filter = JobFilter { label: Some(label), workflow: Some(WORKFLOW.into()), ..JobFilter::default() };
+    let page = inner.views.jobs(&filter, None, LISTED).map_err(failed)?;
+    Ok(page.items.iter().filter_map(|child| inner.views.job(&child.id).ok().flatten()).collect())
 }
 
 /// How many agents stand above this one.
@@ -104,7 +139,12 @@ pub(super) fn children(inner: &Inner, parent: &JobId) -> Result<Vec<Arc<JobState
 fn child(inner: &Inner, context: &ToolContext, id: &str) -> Result<Arc<JobState>, ErrorInfo> {
     let parent = caller(context)?;
     let state = id.parse::<JobId>().ok().and_then(|id| inner.views.job(&id).ok().flatten());
-    let is_mine = |state: &Arc<JobState>| state.submitted.parent.as_ref().is_some_and(|of| of.job == parent);
+    let session = context.owner.session.map(|session| session.to_string());
+    let is_mine = |state: &Arc<JobState>| {
+        let of_session = state.submitted.labels.get(SESSION_LABEL).filter(|_| is_spawned(state));
+        state.submitted.parent.as_ref().is_some_and(|of| of.job == parent)
+            || of_session.is_some_and(|of| Some(of) == session.as_ref())
+    };
     state.filter(is_mine).ok_or_else(|| {
         let known = children(inner, &parent).unwrap_or_default();
         let ids: Vec<String> = known.iter().map(|child| child.id.to_string()).collect();
@@ -178,13 +218,10 @@ pub(super) async fn message(inner: &Inner, context: &ToolContext, id: &str, text
 }
 
 /// Stops an agent where it stands.
-pub(super) fn interrupt(inner: &Inner, context: &ToolContext, id: &str) -> Result<Value, ErrorInfo> {
+pub(super) async fn interrupt(inner: &Inner, context: &ToolContext, id: &str) -> Result<Value, ErrorInfo> {
     let state = child(inner, context, id)?;
-    let agent = inner.agents.of(&session_of(&state));
-    if let Some(agent) = &agent {
-        agent.interrupter.ask(super::Why::Asked);
-    }
-    Ok(json!({ "id": state.id, "interrupted": agent.is_some() }))
+    let interrupted = inner.interrupt(&session_of(&state)).await;
+    Ok(json!({ "id": state.id, "interrupted": interrupted }))
 }
 
 /// The session that a spawned agent speaks in.

@@ -3,16 +3,15 @@
 
 use super::{
     perform::AgentContext,
-    subagents::{self, MAIL},
+    subagents::{self, EXECUTE, SPAWN},
     system::Running,
 };
-use crate::process::ProcessScope;
+use crate::{process::ProcessScope, runner::Inner};
 use moonlog_core::{
-    id::SessionId,
+    id::{JobId, SessionId},
     message::{Message, Part, Role},
-    projection::Conversation,
+    projection::{Conversation, MAIL, NOTICE, SessionState},
 };
-use std::collections::BTreeSet;
 
 /// How much of a command line is shown.
 const SHOWN_CHARS: usize = 120;
@@ -26,57 +25,92 @@ pub(super) struct Around {
     pub(super) notices: Vec<Message>,
 }
 
-/// Looks around.
-pub(super) fn look(context: &AgentContext, session: &SessionId, conversation: &Conversation) -> Around {
+/// Something that an agent has left running, or that has ended.
+struct Beside {
+    running: Running,
+    /// What there is to say about its end.
+    ended: Option<String>,
+}
+
+/// Looks around. `shared` says that others speak in the session too: what earlier turns have left is its own.
+pub(super) fn look(context: &AgentContext, session: &SessionId, conversation: &Conversation, shared: bool) -> Around {
+    let whose = if shared { Whose::Session(*session) } else { Whose::Step(context.job, &context.step) };
     let mut around = Around::default();
-    let told: BTreeSet<&str> = conversation.messages().iter().map(|message| message.id.as_str()).collect();
-    let called =
-        |name: &str| conversation.messages().iter().any(|message| message.tool_calls().any(|call| call.name == name));
     let turn = conversation.turns() + 1;
-    let mut notice = |id: String, text: String| {
-        if !told.contains(id.as_str()) {
-            around.notices.push(Message { id, role: Role::User, parts: vec![Part::text(text)], turn });
-        }
-    };
-    if called("execute") {
-        let scope = ProcessScope { job: Some(context.job), session: None };
-        for process in context.inner.process_table.list(&scope) {
-            if !process.background || process.step.as_deref() != Some(&*context.step) {
-                continue;
-            }
-            let line = format!("{} {}", process.started.command, process.started.args.join(" "));
-            let what: String = line.chars().take(SHOWN_CHARS).collect();
-            match &process.exited {
-                None => around.running.push(Running { kind: "process", id: process.id.to_string(), what }),
-                Some(exited) => {
-                    let code = exited.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
-                    notice(
-                        format!("notice-{}", process.id),
-                        format!("Background process {} has ended{code}: {what}", process.id),
-                    );
+    for Beside { running, ended } in beside(&context.inner, &whose, conversation) {
+        match ended {
+            None => around.running.push(running),
+            Some(text) => {
+                let id = format!("{NOTICE}{}", running.id);
+                if !conversation.was_told(&id) {
+                    around.notices.push(Message { id, role: Role::User, parts: vec![Part::text(text)], turn });
                 }
-            }
-        }
-    }
-    if called("spawn_agent") {
-        for child in subagents::children(&context.inner, &context.job).unwrap_or_default() {
-            let what = child.submitted.labels.get("agent").cloned().unwrap_or_default();
-            if child.ended_at.is_none() {
-                around.running.push(Running { kind: "agent", id: child.id.to_string(), what });
-            } else {
-                let text =
-                    format!("Agent {} ({what}) has ended: {}. Its result: agent_result.", child.id, child.status);
-                notice(format!("notice-{}", child.id), text);
             }
         }
     }
     if let Ok(Some(state)) = context.inner.views.session(session) {
         for queued in state.chat.queue.iter().filter(|queued| queued.message.starts_with(MAIL)) {
             let parts = queued.parts.to::<Vec<Part>>().unwrap_or_default();
-            if !told.contains(queued.message.as_str()) {
+            if !conversation.was_told(&queued.message) {
                 around.notices.push(Message { id: queued.message.clone(), role: Role::User, parts, turn });
             }
         }
     }
     around
+}
+
+/// What has ended that an idle session wants to be woken for, and was not told of.
+pub(crate) fn unheard(inner: &Inner, state: &SessionState) -> Vec<String> {
+    let conversation = &state.chat.conversation;
+    let all = beside(inner, &Whose::Session(state.id), conversation);
+    let wanted = |id: &str| state.options.wake || state.chat.wakes.contains(id);
+    let ended = all.into_iter().filter(|beside| beside.ended.is_some()).map(|beside| beside.running.id);
+    ended.filter(|id| wanted(id) && !conversation.was_told(&format!("{NOTICE}{id}"))).collect()
+}
+
+/// Whose processes and agents are looked for.
+enum Whose<'a> {
+    Session(SessionId),
+    Step(JobId, &'a str),
+}
+
+fn beside(inner: &Inner, whose: &Whose<'_>, conversation: &Conversation) -> Vec<Beside> {
+    let mut found = Vec::new();
+    if conversation.has_called(EXECUTE) {
+        let scope = match whose {
+            Whose::Session(session) => ProcessScope::session(*session),
+            Whose::Step(job, _) => ProcessScope { job: Some(*job), session: None },
+        };
+        for process in inner.process_table.list(&scope) {
+            let is_theirs = match whose {
+                // What a client has started there is no agent's.
+                Whose::Session(_) => process.job.is_some(),
+                Whose::Step(_, step) => process.step.as_deref() == Some(*step),
+            };
+            if !process.background || !is_theirs {
+                continue;
+            }
+            let line = format!("{} {}", process.started.command, process.started.args.join(" "));
+            let what: String = line.chars().take(SHOWN_CHARS).collect();
+            let ended = process.exited.as_ref().map(|exited| {
+                let code = exited.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+                format!("Background process {} has ended{code}: {what}", process.id)
+            });
+            found.push(Beside { running: Running { kind: "process", id: process.id.to_string(), what }, ended });
+        }
+    }
+    if conversation.has_called(SPAWN) {
+        let children = match whose {
+            Whose::Session(session) => subagents::of_session(inner, session),
+            Whose::Step(job, _) => subagents::children(inner, job),
+        };
+        for child in children.unwrap_or_default() {
+            let what = child.submitted.labels.get("agent").cloned().unwrap_or_default();
+            let ended = child
+                .ended_at
+                .map(|_| format!("Agent {} ({what}) has ended: {}. Its result: agent_result.", child.id, child.status));
+            found.push(Beside { running: Running { kind: "agent", id: child.id.to_string(), what }, ended });
+        }
+    }
+    found
 }

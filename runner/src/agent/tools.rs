@@ -2,18 +2,22 @@
 //! `agent_result`, `message_agent`, `interrupt_agent`, `list_agents`, `ask_user`.
 
 use super::{
-    approval,
+    approval::{self, Answer},
     open_work::OpenWork,
     recorder::Recorder,
     session::own_session,
-    subagents::{self, Spawn},
+    subagents::{self, SPAWN, Spawn},
 };
 use crate::{
     runner::Inner,
     tool::{Tool, ToolAnswer, ToolContext, ToolDefinition},
 };
 use futures_util::future::BoxFuture;
-use moonlog_core::{error_info::ErrorInfo, event::Decision, json::Json};
+use moonlog_core::{
+    error_info::ErrorInfo,
+    event::{Decision, ToolApprovalDecided},
+    json::Json,
+};
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, Mutex, Weak},
@@ -68,7 +72,7 @@ impl Tool for AgentTool {
         let id = json!({ "type": "string", "description": "The agent's id, from spawn_agent." });
         match self.which {
             Which::Spawn => ToolDefinition::new(
-                "spawn_agent",
+                SPAWN,
                 "Start an agent that does a part of the work beside you. Gives its id at once. It knows nothing of your \
                  conversation: say all that it needs in the task.",
                 json!({
@@ -77,6 +81,7 @@ impl Tool for AgentTool {
                     "model": { "type": "string", "description": "The model it uses. Default: the usual one." },
                     "tools": { "type": "array", "items": { "type": "string" }, "description": "The tools it may use. Default: all." },
                     "max_turns": { "type": "integer", "minimum": 1, "description": "How many turns it may take." },
+                    "wake": { "type": "boolean", "description": "In a session: whether its end begins a turn where none is under way." },
                 }),
                 &["task"],
             ),
@@ -134,7 +139,7 @@ impl Tool for AgentTool {
                 Which::Message => {
                     subagents::message(&inner, context, id, input["text"].as_str().unwrap_or_default()).await?
                 }
-                Which::Interrupt => subagents::interrupt(&inner, context, id)?,
+                Which::Interrupt => subagents::interrupt(&inner, context, id).await?,
                 Which::List => {
                     let job = context.owner.job.ok_or_else(|| ErrorInfo::new("no_job", "this is no agent's call"))?;
                     let all = subagents::children(&inner, &job)?;
@@ -152,6 +157,7 @@ fn spawn_of(input: &Value) -> Spawn {
     Spawn {
         task: input["task"].as_str().unwrap_or_default().to_owned(),
         label: input["label"].as_str().map(str::to_owned),
+        wake: input["wake"].as_bool().unwrap_or(false),
         options: known.map(|key| (key.to_owned(), input[key].clone())).collect::<serde_json::Map<_, _>>().into(),
     }
 }
@@ -167,12 +173,25 @@ async fn ask_user(inner: &Inner, context: &ToolContext, input: &Value) -> Result
         step,
         open: Arc::new(Mutex::new(OpenWork::default())),
     };
-    let asked = Json::from(json!({ "title": input["question"], "options": input["options"] }));
-    let decided = approval::decision(inner, &recorder, &context.call_id, ASK_USER, &asked).await;
-    let decided = decided.map_err(|halt| ErrorInfo::new("interrupted", halt.to_string()))?;
-    Ok(json!({
+    let asked = question(&Json::from(input.clone()));
+    match approval::ask(inner, &recorder, &context.call_id, ASK_USER, &asked, None).await {
+        Ok(Answer::Decided(decided, _)) => Ok(answer(&decided)),
+        Ok(Answer::Waits(_)) => Err(ErrorInfo::new("interrupted", "nobody has answered")),
+        Err(halt) => Err(ErrorInfo::new("interrupted", halt.to_string())),
+    }
+}
+
+/// What a person is asked.
+pub(super) fn question(input: &Json) -> Json {
+    let input = input.to_value();
+    Json::from(json!({ "title": input["question"], "options": input["options"] }))
+}
+
+/// What the model is told that asked.
+pub(super) fn answer(decided: &ToolApprovalDecided) -> Value {
+    json!({
         "answer": decided.note,
         "approved": decided.decision == Decision::Approved,
         "by": decided.by,
-    }))
+    })
 }

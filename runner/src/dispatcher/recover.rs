@@ -1,7 +1,7 @@
 //! What the dispatcher holds at a start: all of it follows from the projections.
 
 use super::Dispatcher;
-use crate::job;
+use crate::{agent::is_spawned, job, session::SESSION_LABEL};
 use moonlog_core::{
     id::JobId,
     projection::{JobState, JobStatus},
@@ -54,6 +54,10 @@ impl Dispatcher {
     /// child was told.
     fn is_orphan(&self, child: &JobState, parent: &JobId) -> bool {
         match self.inner.views.job(parent) {
+            // A spawned agent is waited for by no step.
+            Ok(Some(parent)) if is_spawned(child) => {
+                parent.ended_at.is_some() && !child.submitted.labels.contains_key(SESSION_LABEL)
+            }
             Ok(Some(parent)) if parent.ended_at.is_none() => !parent.open_steps.iter().any(|(path, step)| {
                 job::child_id(&parent.id, step.run, path, step.attempt, step.started_at) == child.id
             }),

@@ -1,13 +1,20 @@
 //! A job's agents as their job sees them: what they leave open is ended before their step is, their sessions are given
 //! back, and what they used is counted.
 
-use super::{ActiveJob, Stop};
-use crate::agent::{OpenWork, own_session, release};
+use super::{
+    ActiveJob, Stop,
+    open::{Open, StepInput},
+};
+use crate::{
+    agent::{Asked, OpenWork, own_session, release},
+    session::SESSION_LABEL,
+};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, JobUsage, NewEvent, SessionClosed, StepOutcome, StepStarted, StreamId},
     id::{JobId, SessionId},
     log::{Append, Expected},
+    projection::JobState,
 };
 use serde::Deserialize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,9 +37,8 @@ impl ActiveJob {
     /// An agent is about to be performed.
     pub(super) fn begin_agent(&mut self, path: &Arc<str>) -> Arc<Mutex<OpenWork>> {
         self.had_agents = true;
-        let open = Arc::new(Mutex::new(OpenWork::default()));
-        self.agents.insert(path.clone(), open.clone());
-        open
+        // One that waited for a person has something open still.
+        self.agents.entry(path.clone()).or_default().clone()
     }
 
     /// Ends what an agent has open, because its branch or its job ends. It can record nothing any more.
@@ -50,20 +56,50 @@ impl ActiveJob {
     /// Ends what an agent had open when the last server died, by what the log holds of it.
     pub(super) fn close_interrupted(&self, path: &Arc<str>) -> Result<Vec<NewEvent>, Stop> {
         let Some(step) = self.open.get(path).filter(|open| open.step.kind == "agent") else { return Ok(Vec::new()) };
+        let mut open = self.open_work(path, step.position)?;
+        let error = ErrorInfo::new("interrupted", "the server stopped while the model answered").retryable();
+        let events = open.close(StepOutcome::Interrupted, &error);
+        Ok(events.into_iter().map(|event| event.step(Some(path.clone()))).collect())
+    }
+
+    /// What the agent that began at this position has open, by what the log holds of it.
+    fn open_work(&self, path: &Arc<str>, position: u64) -> Result<OpenWork, Stop> {
         let stream = StreamId::Job(self.id);
-        let mut version = self.inner.log.version_at(&stream, step.position)?;
+        let mut version = self.inner.log.version_at(&stream, position)?;
         let mut open = OpenWork::default();
         loop {
             let events = self.inner.log.read_stream(&stream, version, READ_EVENTS)?;
-            let Some(last) = events.last() else { break };
+            let Some(last) = events.last() else { return Ok(open) };
             version = last.version;
             for event in events.iter().filter(|event| event.step.as_ref() == Some(path)) {
                 open.note(event.session, &event.body);
             }
         }
-        let error = ErrorInfo::new("interrupted", "the server stopped while the model answered").retryable();
-        let events = open.close(StepOutcome::Interrupted, &error);
-        Ok(events.into_iter().map(|event| event.step(Some(path.clone()))).collect())
+    }
+
+    /// An agent that was open when the last task of this job ended: where it only waits for a person, it waits on.
+    pub(super) fn reopen_agent(&mut self, open: &mut Open, state: &JobState) -> Result<(), Stop> {
+        let path: Arc<str> = open.step.path.as_str().into();
+        if state.approvals_of(&path).next().is_none() {
+            return Ok(());
+        }
+        let mut work = self.open_work(&path, open.position)?;
+        let Some(call_ids) = work.only_asks() else { return Ok(()) };
+        let session = session_of(&self.id, &open.step);
+        let busy = self.inner.views.session(&session)?.and_then(|state| state.chat.busy);
+        if let Some((_, turn)) = busy.filter(|(job, _)| *job == self.id) {
+            work.take(Some((session, turn)));
+        }
+        self.had_agents = true;
+        self.agents.insert(path.clone(), Arc::new(Mutex::new(work)));
+        let asked = state.approvals_of(&path).filter(|approval| call_ids.contains(&approval.request.call_id));
+        let first = asked.min_by_key(|approval| approval.requested_at);
+        let timeout_ms = u64::try_from(self.inner.options.agents.approvals.timeout.as_millis()).unwrap_or(u64::MAX);
+        let due = first.map_or(open.started_at, |approval| approval.requested_at).plus_ms(timeout_ms);
+        let by_step = StepInput::of(&open.step).timeout_ms.map(|ms| open.started_at.plus_ms(ms));
+        let name = first.map(|approval| approval.request.name.clone()).unwrap_or_default();
+        open.waits_for_person(Asked { call_ids, name, due: by_step.map_or(due, |by_step| by_step.min(due)) });
+        Ok(())
     }
 
     /// Gives back the session of an agent that a dead server left and that is not tried again.
@@ -76,10 +112,16 @@ impl ActiveJob {
         }
     }
 
-    /// The jobs of agents that its agents have spawned and that have not ended.
-    pub(super) fn spawned(&self) -> Vec<JobId> {
+    /// The jobs of agents that its agents have spawned and that have not ended. Where it is done, those go on that its
+    /// session waits for.
+    pub(super) fn spawned(&self, done: bool) -> Vec<JobId> {
         let state = if self.had_agents { self.inner.views.job(&self.id).ok().flatten() } else { None };
-        state.map(|state| state.live_children().collect()).unwrap_or_default()
+        let all = state.map(|state| state.live_children().collect::<Vec<_>>()).unwrap_or_default();
+        let outlives = |child: &JobId| {
+            let state = self.inner.views.job(child).ok().flatten();
+            done && state.is_some_and(|state| state.submitted.labels.contains_key(SESSION_LABEL))
+        };
+        all.into_iter().filter(|child| !outlives(child)).collect()
     }
 
     /// Comes when what the job's agents used can be read.

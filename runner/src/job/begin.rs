@@ -163,6 +163,9 @@ impl ActiveJob {
             let asked = history.state.approval(path).is_some();
             self.reopen_call(&mut open, history.has_call(path, step.position), asked);
         }
+        if open.step.kind == "agent" && step.retry_at.is_none() && !history.is_shared() {
+            self.reopen_agent(&mut open, &history.state)?;
+        }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
         } else if matches!(open.doing, Doing::Performing) && !history.is_shared() {

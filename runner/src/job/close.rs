@@ -31,8 +31,10 @@ impl ActiveJob {
             self.performed(report);
         }
         let closing = self.cancel_open_steps();
+        // They are asked first, so that they can put away what they have begun.
+        self.inner.processes.cancel_job(&self.id).await;
         self.inner.processes.end_job(&self.id).await;
-        self.cancel_children().await;
+        self.cancel_children(&end).await;
         self.settle_agents().await?;
         match self.append_end(closing.clone(), end).await {
             // The result, or the error.
@@ -48,7 +50,9 @@ impl ActiveJob {
         events.push(last);
         self.append_at_once(events).await?;
         if is_over {
-            self.inner.meters.forget(&self.id);
+            self.inner.metered.forget(&self.id);
+            self.inner.call_ids.forget(&self.id);
+            self.inner.families.forget(&self.id);
             self.close_sessions();
             return Ok(Leave::Ended);
         }
@@ -131,9 +135,9 @@ impl ActiveJob {
     }
 
     /// Asks the children that still run to end. Each is a job of its own, and records its end itself.
-    async fn cancel_children(&mut self) {
+    async fn cancel_children(&mut self, end: &End) {
         let mut children: Vec<_> = std::mem::take(&mut self.children).into_values().collect();
-        children.extend(self.spawned());
+        children.extend(self.spawned(matches!(end, End::Completed(_))));
         let (session, reason) = (self.submitted.session, format!("its parent {} has ended", self.id));
         join_all(children.iter().map(|child| self.inner.cancel_child(child, session, &reason))).await;
     }

@@ -5,7 +5,7 @@ use super::{
     open::{Doing, StepInput},
     tool_call,
 };
-use crate::step_result::StepResult;
+use crate::{agent::by_default, step_result::StepResult};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{
@@ -27,6 +27,10 @@ pub(super) enum Delivery {
     NextAttempt { path: Arc<str> },
     /// A tool call was approved.
     Approved { path: Arc<str> },
+    /// Nobody has decided in time whether a tool call may be made.
+    Undecided { path: Arc<str> },
+    /// What an agent waited for is there.
+    GoOn { path: Arc<str> },
 }
 
 impl ActiveJob {
@@ -63,6 +67,10 @@ impl ActiveJob {
 
     fn take_decision(&mut self) -> Option<Delivery> {
         self.open.waiting_for(WaitKind::Approval).into_iter().find_map(|(asked, path, _)| {
+            if let Some(open) = self.open.get(&path).filter(|open| open.step.kind == "agent") {
+                let decided = open.asks.iter().any(|id| self.inbox.take_decision(id, asked).is_some());
+                return decided.then_some(Delivery::GoOn { path });
+            }
             let decided = self.inbox.take_decision(&path, asked)?;
             if let Some(open) = self.open.get(&path).filter(|open| open.step.kind == "tool") {
                 return Some(match tool_call::refused(&open.step, &decided) {
@@ -125,6 +133,8 @@ impl ActiveJob {
                 error: Some(ErrorInfo::new("timeout", format!("step `{}` ran out of time", open.step.name))),
             },
             Doing::Waiting(wait) => match wait.reason {
+                WaitKind::Approval if open.step.kind == "agent" => return Some(Delivery::GoOn { path }),
+                WaitKind::Approval if open.step.kind == "tool" => return Some(Delivery::Undecided { path }),
                 WaitKind::Signal => timed_out(&format!("signal `{}`", wait.name.as_deref().unwrap_or(""))),
                 WaitKind::Approval => match StepInput::of(&open.step).default {
                     Some(default) => StepResult::ok(
@@ -147,10 +157,34 @@ impl ActiveJob {
             Delivery::Result { path, attempt, result } => self.deliver_result(&path, attempt, result).await,
             Delivery::NextAttempt { path } => self.next_attempt(&path).await,
             Delivery::Approved { path } => self.start_approved(&path).await.map(|()| None),
+            Delivery::Undecided { path } => self.decide_by_default(&path).await,
+            Delivery::GoOn { path } => {
+                if let Some(open) = self.open.get_mut(&path) {
+                    open.asks.clear();
+                    open.doing = Doing::Performing;
+                }
+                self.perform(&path);
+                Ok(None)
+            }
         }
     }
 
-    async fn deliver_result(
+    /// What counts where nobody has decided about a tool call in time.
+    async fn decide_by_default(&mut self, path: &Arc<str>) -> Result<Option<Input>, Stop> {
+        let decided = by_default(path, self.inner.options.agents.approvals.default);
+        let event = self.step_event(EventBody::ToolApprovalDecided(decided.clone()), path);
+        self.append(vec![event]).await?;
+        let Some(open) = self.open.get(path) else { return Ok(None) };
+        match tool_call::refused(&open.step, &decided) {
+            None => self.start_approved(path).await.map(|()| None),
+            Some(refused) => {
+                let attempt = open.step.attempt;
+                self.deliver_result(path, attempt, refused).await
+            }
+        }
+    }
+
+    pub(super) async fn deliver_result(
         &mut self,
         path: &Arc<str>,
         attempt: u32,
@@ -199,6 +233,8 @@ impl ActiveJob {
             appended => appended?,
         };
         let is_code = self.open.get(path).is_some_and(|open| open.step.kind == "step");
+        // A further attempt has nothing open yet.
+        self.agents.remove(path);
         match wait_ms {
             Some(wait_ms) => {
                 if let Some(open) = self.open.get_mut(path) {
@@ -209,7 +245,6 @@ impl ActiveJob {
                 if finished.outcome == StepOutcome::Interrupted {
                     self.release_session(path);
                 }
-                self.agents.remove(path);
                 self.open.close(path);
             }
         }

@@ -54,6 +54,11 @@ impl Inbox {
         signals.chain(decisions).chain(self.came).filter(|position| *position > self.waits_from).max()
     }
 
+    /// The event that makes a job that waits go on; none where its time has come.
+    pub(super) fn wakes(&self) -> Option<u64> {
+        self.came.filter(|position| *position > self.waits_from)
+    }
+
     /// Takes the oldest signal of a name.
     pub(super) fn take_signal(&mut self, name: &str) -> Option<Json> {
         let at = self.signals.iter().position(|(_, other, _)| other == name)?;

@@ -1,6 +1,7 @@
 //! A job's open steps: those that have started and have no last result yet. Pure.
 
 use super::tool_call::ToolCall;
+use crate::agent::Asked;
 use moonlog_core::{
     event::{RetryPolicy, StepStarted, WaitKind},
     id::{JobId, ProcessId},
@@ -63,6 +64,8 @@ pub(super) struct Open {
     pub(super) doing: Doing,
     /// What must be durable before anything is done for it.
     pub(super) acts_behind: u64,
+    /// Of a step of kind `agent` that waits for a person: the calls that were asked about.
+    pub(super) asks: Vec<String>,
     /// Of a step of kind `tool`: its call, from when it stands in the log to when its end does.
     pub(super) call: Option<Box<ToolCall>>,
     /// Ends the task that performs it.
@@ -102,7 +105,14 @@ impl Open {
             "workflow" | "process_wait" => Doing::Looking,
             _ => Doing::Performing,
         };
-        Self { step, started_at, position, doing, acts_behind: position, call: None, task: None }
+        Self { step, started_at, position, doing, acts_behind: position, asks: Vec::new(), call: None, task: None }
+    }
+
+    /// Its agent has nothing to do but to wait for a person.
+    pub(super) fn waits_for_person(&mut self, asked: Asked) {
+        let Asked { call_ids, name, due } = asked;
+        self.asks = call_ids;
+        self.doing = Doing::Waiting(Wait { reason: WaitKind::Approval, due: Some(due), name: Some(name), title: None });
     }
 
     /// Whether a task has to be at it, though the job may count as waiting meanwhile.

@@ -6,7 +6,7 @@ use super::{
     tool_call::ToolInput,
 };
 use crate::{
-    agent::{self, AgentContext, OpenWork},
+    agent::{self, AgentContext, Asked, OpenWork},
     derived_id::derived_id,
     http,
     process::{
@@ -24,7 +24,7 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{StepStarted, StreamId},
     id::{JobId, ProcessId, SessionId},
-    journal::idempotency_key,
+    journal::{idempotency_key, operation_key},
     time::Timestamp,
 };
 use std::{
@@ -93,12 +93,14 @@ impl ActiveJob {
     pub(super) fn perform(&mut self, path: &Arc<str>) {
         let Some(open) = self.open.get_mut(path).filter(|open| open.needs_task()) else { return };
         let (step, started, position) = (open.step.clone(), open.position, open.acts_behind);
+        let started_at = open.started_at;
         let operation = Operation {
             inner: self.inner.clone(),
             job: self.id,
             started,
+            started_at,
             position,
-            idempotency_key: idempotency_key(&self.id, step.run, &step.path),
+            idempotency_key: shown_key(&self.id, &step),
             child: self.children.get(path).copied(),
             earlier: self.earlier.clone(),
             agent: (step.kind == "agent").then(|| self.begin_agent(path)),
@@ -145,6 +147,12 @@ impl ActiveJob {
                     call.output = Some(*output);
                 }
             }
+            Performed::Asked(asked) => {
+                if let Some(open) = self.open.get_mut(&path).filter(|open| open.step.attempt == attempt) {
+                    open.task = None;
+                    open.waits_for_person(asked);
+                }
+            }
             Performed::Submitted(child) => {
                 if let Some(open) = self.open.get_mut(&path) {
                     open.doing = Doing::Waiting(Wait::child(&child));
@@ -166,6 +174,14 @@ impl ActiveJob {
     }
 }
 
+/// The key that goes along with what a step does, for the outside world to tell what is repeated.
+fn shown_key(job: &JobId, step: &StepStarted) -> String {
+    match step.kind.as_str() {
+        kind @ ("http" | "exec" | "sh" | "process") => operation_key(job, step.run, &step.path, kind),
+        _ => idempotency_key(job, step.run, &step.path),
+    }
+}
+
 /// What came of performing an operation.
 pub(super) enum Performed {
     /// Its result.
@@ -174,6 +190,8 @@ pub(super) enum Performed {
     Called(Box<ToolOutput>),
     /// The child job is there, and the step waits for it.
     Submitted(JobId),
+    /// An agent waits for a person, and for nothing else.
+    Asked(Asked),
 }
 
 /// What a task says at its end.
@@ -190,6 +208,8 @@ struct Operation {
     step: StepStarted,
     /// The position of its start.
     started: u64,
+    /// The time of that.
+    started_at: Timestamp,
     /// What must be durable before it acts.
     position: u64,
     idempotency_key: String,
@@ -220,7 +240,10 @@ impl Operation {
                 Ok(()) => return self.child.map(Performed::Submitted),
                 Err(error) => StepResult::failed(error),
             },
-            "agent" => agent::perform(self.agent_context()?, &self.step.input).await?,
+            "agent" => match agent::perform(self.agent_context()?, &self.step.input).await? {
+                agent::Left::Ended(result) => result,
+                agent::Left::Waits(asked) => return Some(Performed::Asked(asked)),
+            },
             _ => match self.workdir().await {
                 Err(error) => StepResult::failed(error),
                 Ok(workdir) => {
@@ -260,6 +283,8 @@ impl Operation {
             attempt: self.step.attempt,
             step: self.step.path.as_str().into(),
             idempotency_key: self.idempotency_key.clone(),
+            started_at: self.started_at,
+            started: self.started,
             open: self.agent.clone()?,
         })
     }

@@ -85,7 +85,7 @@ impl ActiveJob {
     /// Sets a step of kind `tool` on its way that has just started.
     pub(super) fn begin_call(&self, open: &mut Open) {
         if self.needs_approval(&open.step) {
-            open.doing = self.waits_for_approval(&open.step);
+            open.doing = self.waits_for_approval(open);
         } else {
             open.call = Some(self.new_call(&open.step));
         }
@@ -96,7 +96,7 @@ impl ActiveJob {
         if started {
             open.call = Some(self.new_call(&open.step));
         } else if asked {
-            open.doing = self.waits_for_approval(&open.step);
+            open.doing = self.waits_for_approval(open);
         }
     }
 
@@ -105,9 +105,12 @@ impl ActiveJob {
         Box::new(ToolCall { context: self.tool_context(step), output: None })
     }
 
-    fn waits_for_approval(&self, step: &StepStarted) -> Doing {
-        let name = Some(ToolInput::of(step).name);
-        Doing::Waiting(Wait { reason: WaitKind::Approval, due: None, name, title: None })
+    /// It was asked for as the step began.
+    fn waits_for_approval(&self, open: &Open) -> Doing {
+        let name = Some(ToolInput::of(&open.step).name);
+        let timeout = self.inner.options.agents.approvals.timeout;
+        let due = open.started_at.plus_ms(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        Doing::Waiting(Wait { reason: WaitKind::Approval, due: Some(due), name, title: None })
     }
 
     /// An approved call begins.

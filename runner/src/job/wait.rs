@@ -135,7 +135,7 @@ impl ActiveJob {
             }
             self.look()?;
         }
-        self.resume(self.inbox.came).await?;
+        self.resume(self.inbox.wakes()).await?;
         Ok(None)
     }
 

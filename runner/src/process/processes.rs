@@ -146,7 +146,7 @@ impl Processes {
         &self.inner.options.secrets
     }
 
-    pub(super) fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &Log {
         &self.inner.log
     }
 

@@ -3,13 +3,13 @@
 //! restart.
 
 use crate::{
-    agent::Why,
+    agent::{INTERRUPTED, Why},
     request::{CommandError, ScriptSource, Submit},
     runner::{Inner, Runner},
 };
 use moonlog_core::{
     decide::{Busy, Refusal, decide_change_queued, decide_drop_queued, decide_edit, decide_message},
-    event::EventBody,
+    event::{Decision, EventBody},
     id::{JobId, SessionId},
     json::Json,
     log::Expected,
@@ -17,12 +17,9 @@ use moonlog_core::{
 };
 use serde_json::{Map, Value, json};
 
-/// The workflow that answers a message.
-const TURN: &str = include_str!("turn.luau");
-
 /// What of a session's `agent` is passed on.
-const AGENT_OPTIONS: [&str; 8] =
-    ["model", "backend", "system", "tools", "schema", "max_turns", "max_tool_calls", "timeout"];
+const AGENT_OPTIONS: [&str; 9] =
+    ["model", "backend", "system", "tools", "schema", "max_turns", "max_tool_calls", "timeout", "check"];
 
 /// Before what waits already.
 const URGENT: i32 = 1;
@@ -38,7 +35,7 @@ impl Runner {
         let state =
             inner.decide_session(session, |state| decide_message(state, job.to_string(), parts.clone(), busy)).await?;
         if busy == Busy::Interrupt {
-            inner.interrupt(session);
+            inner.interrupt(session).await;
         }
         let priority = if busy == Busy::Interrupt { URGENT } else { 0 };
         inner.answer(&state, job, priority).await
@@ -84,7 +81,7 @@ impl Runner {
     pub async fn interrupt(&self, session: &SessionId) -> Result<(), CommandError> {
         let inner = self.inner();
         let state = inner.known_session(session)?;
-        if inner.interrupt(session) {
+        if inner.interrupt(session).await {
             return Ok(());
         }
         Err(Refusal::SessionIdle { session: state.id }.into())
@@ -92,13 +89,21 @@ impl Runner {
 }
 
 impl Inner {
-    /// Asks a session's agent to stop. Gives whether one is there.
-    fn interrupt(&self, session: &SessionId) -> bool {
-        let agent = self.agents.of(session);
-        if let Some(agent) = &agent {
+    /// Asks a session's agent to stop. Gives whether one is there. One that waits for a person is told in the place of
+    /// the answer.
+    pub(crate) async fn interrupt(&self, session: &SessionId) -> bool {
+        if let Some(agent) = self.agents.of(session) {
             agent.interrupter.ask(Why::Asked);
+            return true;
         }
-        agent.is_some()
+        let Some(state) = self.views.session(session).ok().flatten() else { return false };
+        let mut told = false;
+        for (call_id, job) in state.chat.approvals.values().filter_map(|asked| Some((&asked.call_id, asked.job?))) {
+            let note = Some(INTERRUPTED.to_owned());
+            let decided = self.decide(&job, call_id, Decision::Denied, None, note).await;
+            told |= decided.is_ok();
+        }
+        told
     }
 
     /// Decides something on a session as it stands, and records it.
@@ -108,6 +113,8 @@ impl Inner {
         decide: impl Fn(&SessionState) -> Result<Vec<EventBody>, Refusal>,
     ) -> Result<std::sync::Arc<SessionState>, CommandError> {
         let _turn = self.commands.of(session.as_bytes()).lock().await;
+        // Whoever has read of something in a feed must find it.
+        self.applied(self.log.head()).await?;
         let state = self.known_session(session)?;
         let events = decide(&state)?;
         self.append_to_session(session, Expected::Any, events).await?;
@@ -116,7 +123,7 @@ impl Inner {
 
     /// Submits the job that answers the message of the same id.
     async fn answer(&self, session: &SessionState, job: JobId, priority: i32) -> Result<JobId, CommandError> {
-        let source = ScriptSource::Script { source: TURN.into(), name: Some("session-turn".into()) };
+        let source = ScriptSource::Script { source: super::TURN.into(), name: Some("session-turn".into()) };
         let args = json!({ "session": session.id, "message": job, "agent": agent_options(&session.agent) });
         let submit = Submit {
             args: Some(Json::from(args)),
@@ -140,7 +147,7 @@ impl Inner {
 }
 
 /// What a session's `agent` says, as `agent` takes it: a model's name, or options.
-fn agent_options(agent: &Json) -> Value {
+pub(super) fn agent_options(agent: &Json) -> Value {
     match agent.to_value() {
         Value::String(model) => json!({ "model": model }),
         Value::Object(fields) => {

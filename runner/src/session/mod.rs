@@ -1,6 +1,9 @@
 //! Sessions as a runner's clients see them: created, closed, and entered by jobs.
 
 mod messages;
+mod wake;
+
+pub(crate) use wake::{SESSION_LABEL, Stirred, run as wake_sessions, want_wake};
 
 use crate::{
     request::{CommandError, SubmitError},
@@ -8,7 +11,10 @@ use crate::{
     workspace::{WorkspaceSpec, no_such_session},
 };
 use moonlog_core::{
-    decide::{CreateSession, decide_close_session, decide_create_session, decide_in_session},
+    decide::{
+        ChangeSession, CreateSession, decide_change_session, decide_close_session, decide_create_session,
+        decide_in_session,
+    },
     event::{EventBody, NewEvent, StreamId},
     id::SessionId,
     json::Json,
@@ -17,6 +23,9 @@ use moonlog_core::{
 };
 use std::sync::Arc;
 use tokio::sync::MutexGuard;
+
+/// The workflow that answers a message.
+const TURN: &str = include_str!("turn.luau");
 
 impl Runner {
     /// A session as it stands.
@@ -57,6 +66,36 @@ impl Runner {
         inner.known_session(&session)
     }
 
+    /// Changes what a session is called, its marks, its status, whether it is woken, and what it may use.
+    ///
+    /// # Errors
+    /// Where there is no such session, it is closed, or its status may not become what is wanted.
+    pub async fn change_session(
+        &self,
+        session: &SessionId,
+        change: ChangeSession,
+    ) -> Result<Arc<SessionState>, CommandError> {
+        let inner = self.inner();
+        let closes = {
+            let _turn = inner.commands.of(session.as_bytes()).lock().await;
+            let bodies = decide_change_session(&*inner.known_session(session)?, change)?;
+            let closes = bodies.iter().any(|body| matches!(body, EventBody::SessionClosed(_)));
+            if !bodies.is_empty() {
+                inner.append_to_session(session, Expected::Open, bodies).await?;
+            }
+            closes
+        };
+        if closes {
+            inner.end_session(session).await?;
+        }
+        inner.known_session(session)
+    }
+
+    /// How many tokens a session has used, with all that runs in it.
+    pub fn spent_in_session(&self, session: &SessionId) -> u64 {
+        crate::agent::spent_in_session(self.inner(), session)
+    }
+
     /// Closes a session: ends its processes, and removes its workspace as far as nothing is lost by that. What is kept
     /// is told of in its state.
     ///
@@ -77,6 +116,15 @@ impl Runner {
 impl Inner {
     /// Ends what a closed session has left: its processes, then its workspace.
     pub(crate) async fn end_session(&self, session: &SessionId) -> Result<(), CommandError> {
+        self.metered.forget_session(session);
+        let spawned = self.views.with(|all| {
+            let is_its = |label: &String| *label == session.to_string();
+            let live = all.live_jobs().filter(|job| job.submitted.labels.get(SESSION_LABEL).is_some_and(is_its));
+            live.map(|job| job.id).collect::<Vec<_>>()
+        });
+        for job in spawned {
+            self.cancel_child(&job, None, "its session was closed").await;
+        }
         for process in self.processes.running().iter().filter(|process| process.owner().session == Some(*session)) {
             process.cancel().await;
         }

@@ -6,9 +6,12 @@ use super::{
     input,
     place::Last,
 };
-use crate::process::{
-    Owner, Processes,
-    execute::{ExecuteRequest, execute},
+use crate::{
+    process::{
+        Owner, Processes,
+        execute::{ExecuteRequest, execute},
+    },
+    session::want_wake,
 };
 use futures_util::future::BoxFuture;
 use moonlog_core::{error_info::ErrorInfo, event::StreamId, id::ProcessId};
@@ -35,6 +38,8 @@ struct Input {
     #[serde(default)]
     env: BTreeMap<String, String>,
     description: Option<String>,
+    #[serde(default)]
+    wake: bool,
 }
 
 impl Execute {
@@ -63,6 +68,10 @@ impl Tool for Execute {
                 "type": "object",
                 "additionalProperties": { "type": "string" },
                 "description": "Variables to set for it.",
+            },
+            "wake": {
+                "type": "boolean",
+                "description": "In a session: whether its end begins a turn where none is under way. For the background.",
             },
             "description": { "type": "string", "maxLength": 200, "description": "What it is for, in a few words." },
         });
@@ -99,6 +108,10 @@ impl Tool for Execute {
                 owner: owner_of(process, context),
             };
             let result = execute(&self.processes, request).await?;
+            // What has ended already wakes nobody.
+            if let (Some(_), true, Some(session)) = (result.status, input.wake, &context.owner.session) {
+                want_wake(self.processes.log(), session, process.to_string())?;
+            }
             let failure = result.failure();
             let truncated = result.truncated.clone();
             Ok(ToolAnswer { failure, ..ToolAnswer::of(&result).truncated(truncated) })

@@ -60,6 +60,20 @@ impl ToolOutput {
         }
     }
 
+    /// What a call gave that is answered elsewhere.
+    pub(crate) fn answer(output: Value, latency_ms: u64) -> Self {
+        Self {
+            outcome: StepOutcome::Ok,
+            output: Json::from(output),
+            error: None,
+            truncated: None,
+            diff: None,
+            changes: Vec::new(),
+            latency_ms,
+            answered: true,
+        }
+    }
+
     /// The end of a call that gave nothing: it failed, was cancelled, or the server died meanwhile.
     pub fn ended(outcome: StepOutcome, error: ErrorInfo) -> Self {
         Self {

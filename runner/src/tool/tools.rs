@@ -102,6 +102,15 @@ impl Tools {
         self.inner.files.decide(&ToolContext { root, ..context.clone() }, name, &input.to_value())
     }
 
+    /// Whether an input is one that the tool takes.
+    ///
+    /// # Errors
+    /// Where there is no such tool, or its schema complains.
+    pub fn check(&self, name: &str, input: &Json) -> Result<(), ErrorInfo> {
+        let registered = self.find(name)?;
+        input::check(name, &registered.definition.input_schema, &registered.validator, &input.to_value())
+    }
+
     /// Performs a call. Never panics; what goes wrong is told in the output, for a model. Calls may be performed at
     /// once: those that change the same file take turns.
     pub async fn perform(&self, context: &ToolContext, name: &str, input: &Json) -> ToolOutput {

@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 use moonlog_core::{
-    event::{Decision, EventBody, StepOutcome},
+    event::{EventBody, StepOutcome},
     id::JobId,
     json::Json,
     projection::JobStatus,
@@ -24,7 +24,7 @@ pub fn stage(turns: Value) -> Stage {
     stage_with(turns, |_| {})
 }
 
-fn stage_with(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> Stage {
+pub fn stage_with(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> Stage {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let file = folder.path().join("turns.json");
     std::fs::write(&file, turns.to_string()).unwrap();
@@ -37,7 +37,7 @@ fn stage_with(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> St
     Stage { place, folder }
 }
 
-fn models(file: PathBuf) -> ModelsOptions {
+pub fn models(file: PathBuf) -> ModelsOptions {
     let main = ModelOptions { file: Some(file), ..ModelOptions::new(Provider::Scripted, "") };
     ModelsOptions {
         models: BTreeMap::from([("main".into(), main)]),
@@ -47,7 +47,7 @@ fn models(file: PathBuf) -> ModelsOptions {
 }
 
 impl Stage {
-    fn run(&self, script: &str) -> Value {
+    pub fn run(&self, script: &str) -> Value {
         let job = self.place.submit(script);
         let result: Value = serde_json::from_str(&self.place.result(&job)).unwrap();
         self.replays(&job);
@@ -190,21 +190,6 @@ fn a_mistaken_call_is_explained_to_the_model() {
 }
 
 #[test]
-fn a_budget_stops_the_job_and_counts_what_children_use() {
-    let stage = stage(json!([{ "text": "a", "usage": {
-        "prompt_tokens": 60, "completion_tokens": 0, "cached_tokens": 0, "reasoning_tokens": 0 } }]));
-    let script = "local spent = {}
-        for i = 1, 3 do
-            local ok, err = pcall(agent, 'x')
-            spent[i] = if ok then budget.remaining() else err.code
-        end
-        return spent";
-    let job = stage.place.submit_with(script, |submit| submit.budget_tokens = Some(100));
-    assert_eq!(stage.place.result(&job), r#"[40,0,"budget_exhausted"]"#);
-    stage.place.check();
-}
-
-#[test]
 fn a_server_killed_between_calls_runs_no_finished_call_again() {
     let stage = stage(json!([
         { "tool_calls": [
@@ -278,35 +263,6 @@ fn an_agent_s_time_is_limited_and_its_part_kept() {
 }
 
 #[test]
-fn a_call_that_needs_approval_waits_for_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("turns.json");
-    let turns =
-        json!([{ "tool_calls": [{ "name": "execute", "input": { "command": "rm -f x" } }] }, { "text": "done" }]);
-    std::fs::write(&file, turns.to_string()).unwrap();
-    let place = Place::with(move |options| {
-        options.agents.models = models(file.clone());
-        options.tools.policy.ask = vec![moonlog_runner::tool::Rule::parse("execute:rm *").unwrap()];
-    });
-    for approved in [true, false] {
-        let job = place.submit("return (agent('x'))");
-        place.until_event(&job, "tool.approval_requested");
-        // It is still there after a crash.
-        let id =
-            place.until("an approval", || place.runner.job(&job).unwrap()?.open_approvals().next().map(|open| open.id));
-        let decision = if approved { Decision::Approved } else { Decision::Denied };
-        place.block_on(place.runner.decide(&job, &id, decision, Some("me".into()), None)).unwrap();
-        assert_eq!(place.result(&job), "\"done\"");
-        let outcome = place.events(&job).iter().find_map(|event| match &event.body {
-            EventBody::ToolFinished(finished) => Some(finished.outcome),
-            _ => None,
-        });
-        assert_eq!(outcome, Some(if approved { StepOutcome::Ok } else { StepOutcome::Error }));
-    }
-    place.check();
-}
-
-#[test]
 fn several_models_are_asked_side_by_side() {
     let stage = stage(json!([{ "text": "same" }]));
     let result = stage.run(
@@ -317,60 +273,12 @@ fn several_models_are_asked_side_by_side() {
 }
 
 /// All that was said in a job's agents, by role, as JSON.
-fn said(place: &Place, job: &JobId) -> Vec<(String, String)> {
+pub fn said(place: &Place, job: &JobId) -> Vec<(String, String)> {
     let added = |event: &Arc<moonlog_core::event::Event>| match &event.body {
         EventBody::ChatMessageAdded(added) => Some((added.role.clone(), added.parts.to_string())),
         _ => None,
     };
     place.events(job).iter().filter_map(added).collect()
-}
-
-#[test]
-fn an_agent_spawns_another_and_is_told_of_its_end() {
-    let other = tempfile::tempdir().unwrap();
-    let file = other.path().join("turns.json");
-    std::fs::write(&file, json!([{ "text": "part done" }]).to_string()).unwrap();
-    let stage = stage_with(
-        json!([
-            { "tool_calls": [{ "name": "spawn_agent", "input": { "task": "a part", "label": "helper", "model": "other" } }] },
-            { "tool_calls": [{ "name": "execute", "input": { "command": "timeout 1 tail -f /dev/null; true" } }] },
-            { "tool_calls": [{ "name": "list_agents", "input": {} }] },
-            { "text": "all done" },
-        ]),
-        move |options| {
-            let other = ModelOptions { file: Some(file.clone()), ..ModelOptions::new(Provider::Scripted, "") };
-            options.agents.models.models.insert("other".into(), other);
-        },
-    );
-    let job = stage.place.submit("return (agent('x'))");
-    assert_eq!(stage.place.result(&job), "\"all done\"");
-    let children = stage.place.children(&job);
-    assert_eq!(children.len(), 1);
-    assert!(stage.place.result(&children[0]).contains("part done"));
-    let said = said(&stage.place, &job);
-    let told = said.iter().filter(|(role, text)| role == "user" && text.contains("(helper) has ended: completed"));
-    assert_eq!(told.count(), 1, "{said:?}");
-    assert!(said.iter().any(|(role, text)| role == "tool" && text.contains("\"status\":\"completed\"")), "{said:?}");
-    stage.place.check();
-}
-
-#[test]
-fn the_end_of_the_parent_ends_the_agents_that_it_spawned() {
-    let other = tempfile::tempdir().unwrap();
-    let file = other.path().join("turns.json");
-    std::fs::write(&file, json!([{ "text": "word ".repeat(4_000), "delay_ms": 5 }]).to_string()).unwrap();
-    let stage = stage_with(
-        json!([{ "tool_calls": [{ "name": "spawn_agent", "input": { "task": "a part", "model": "other" } }] }, { "text": "done" }]),
-        move |options| {
-            let other = ModelOptions { file: Some(file.clone()), ..ModelOptions::new(Provider::Scripted, "") };
-            options.agents.models.models.insert("other".into(), other);
-        },
-    );
-    let job = stage.place.submit("return (agent('x'))");
-    assert_eq!(stage.place.result(&job), "\"done\"");
-    let children = stage.place.children(&job);
-    assert_eq!(stage.place.ended(&children[0]).state, JobStatus::Cancelled);
-    stage.place.check();
 }
 
 #[test]
@@ -396,24 +304,4 @@ fn a_full_context_is_compacted_and_the_first_message_kept() {
         .collect();
     assert!(!compacted.is_empty() && compacted.iter().all(|(smaller, count)| *smaller && *count >= 3), "{compacted:?}");
     stage.place.check();
-}
-
-#[test]
-fn a_question_to_the_user_survives_a_restart() {
-    let stage = stage(json!([
-        { "tool_calls": [{ "name": "ask_user", "input": { "question": "Which one?", "options": ["a", "b"] } }] },
-        { "text": "thanks" },
-    ]));
-    let job = stage.place.submit("return (agent('x'))");
-    stage.place.until_event(&job, "tool.approval_requested");
-    let place = stage.place.kill(0);
-    let id =
-        place.until("the question", || place.runner.job(&job).unwrap()?.open_approvals().next().map(|open| open.id));
-    place.until("the second attempt", || (place.count(&job, "step.started") == 2).then_some(()));
-    place.block_on(place.runner.decide(&job, &id, Decision::Approved, Some("me".into()), Some("b".into()))).unwrap();
-    assert_eq!(place.result(&job), "\"thanks\"");
-    assert_eq!(place.count(&job, "tool.approval_requested"), 1);
-    assert_eq!((place.count(&job, "tool.started"), place.count(&job, "tool.finished")), (1, 1));
-    assert!(said(&place, &job).iter().any(|(_, text)| text.contains("\"answer\":\"b\"")));
-    place.check();
 }

@@ -123,3 +123,17 @@ fn steps_that_time_out_one_right_after_the_other_replay() {
     assert_eq!(place.ended(&job).state, JobStatus::Cancelled);
     place.check();
 }
+
+#[test]
+fn what_a_step_runs_sees_the_key_that_the_step_was_given() {
+    let place = Place::start();
+    let job = place.submit(
+        "return step('pay', {retry = {max = 2, backoff = '1ms'}}, function(call)
+          local shown = sh('printf %s $IDEMPOTENCY_KEY').stdout
+          assert(shown == call.idempotency_key and call.attempt == 2, 'again')
+          return sh('printf %s $IDEMPOTENCY_KEY').stdout == shown
+        end)",
+    );
+    assert_eq!(place.result(&job), "false");
+    place.check();
+}

@@ -1,7 +1,10 @@
 //! Cancelling a job, whatever it is doing, and stopping the server meanwhile.
 
 use crate::place::Place;
-use moonlog_core::{event::RetryPolicy, projection::JobStatus};
+use moonlog_core::{
+    event::{EventBody, RetryPolicy},
+    projection::JobStatus,
+};
 use moonlog_runner::{QueueOptions, Submit};
 use std::time::{Duration, Instant};
 
@@ -157,4 +160,26 @@ fn a_key_of_a_signal_counts_once_also_at_once() {
     assert_eq!(place.count(&job, "job.signalled"), 1);
     place.signal(&job, "end", "1");
     place.ended(&job);
+}
+
+#[test]
+fn processes_can_put_things_away_before_they_are_killed() {
+    let place = Place::start();
+    let tidy = "trap 'echo tidied; exit 5' TERM; echo begun; while :; do sleep 0.01; done";
+    let ended = place.submit(&format!("process('sh', {{'-c', [[{tidy}]]}}) wait_for('go')"));
+    let cancelled = place.submit(&format!("sh([[{tidy}]])"));
+    for job in [&ended, &cancelled] {
+        place.until_event(job, "process.output");
+    }
+    place.signal(&ended, "go", "1");
+    place.cancel(&cancelled);
+    for (job, status) in [(&ended, JobStatus::Completed), (&cancelled, JobStatus::Cancelled)] {
+        assert_eq!(place.ended(job).state, status);
+        let exits = place.events(job).into_iter().filter_map(|event| match &event.body {
+            EventBody::ProcessExited(exited) => Some(exited.exit_code),
+            _ => None,
+        });
+        assert_eq!(exits.collect::<Vec<_>>(), [Some(5)], "{}", place.listing());
+    }
+    place.check();
 }

@@ -34,7 +34,7 @@ fn a_job_tells_what_made_it_start_wait_and_go_on() {
     for idle_evict_ms in [0, 60_000] {
         let place = Place::with(move |options| options.idle_evict_ms = idle_evict_ms);
         let job = place.submit_with(
-            "exec('true') attach(process('sleep', {'0.2'}).id):wait() wait_for('go') approve('yes') sleep('20ms')
+            "exec('true') attach(process('sleep', {'0.2'}).id):wait() wait_for('go') approve('yes') exec('true') sleep('20ms')
                 workflow('waits') error('no')",
             |submit| submit.retry = Some(RetryPolicy { max: 2, backoff_ms: 1, factor: 1.0, max_backoff_ms: 1 }),
         );
@@ -50,7 +50,10 @@ fn a_job_tells_what_made_it_start_wait_and_go_on() {
         }
         assert_eq!(place.ended(&job).state, JobStatus::Failed);
         assert_eq!(causes(&place, &job, "job.started"), ["job.submitted", "job.retry_scheduled"]);
-        assert_eq!(causes(&place, &job, "process.started"), ["step.started exec", "step.started process"].repeat(2));
+        assert_eq!(
+            causes(&place, &job, "process.started"),
+            ["step.started exec", "step.started process", "step.started exec:2"].repeat(2)
+        );
         let waits =
             ["process_wait", "wait_for", "approve", "sleep", "workflow"].map(|kind| format!("step.started {kind}"));
         assert_eq!(causes(&place, &job, "job.waiting"), [&waits[..], &waits[..]].concat());

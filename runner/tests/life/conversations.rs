@@ -11,22 +11,22 @@ use moonlog_core::{
 use serde_json::json;
 use std::sync::Arc;
 
-fn session(place: &Place) -> SessionId {
+pub fn session(place: &Place) -> SessionId {
     let create =
         CreateSession { agent: Json::from(json!({ "model": "main", "tools": [] })), ..CreateSession::default() };
     place.block_on(place.runner.create_session(create, None)).unwrap().id
 }
 
-fn say(place: &Place, session: &SessionId, text: &str, busy: Busy) -> Result<JobId, String> {
+pub fn say(place: &Place, session: &SessionId, text: &str, busy: Busy) -> Result<JobId, String> {
     let parts = Json::from(json!([{ "type": "text", "text": text }]));
     place.block_on(place.runner.say(session, parts, busy)).map_err(|error| error.to_string())
 }
 
-fn state(place: &Place, session: &SessionId) -> Arc<SessionState> {
+pub fn state(place: &Place, session: &SessionId) -> Arc<SessionState> {
     place.runner.session(session).unwrap().unwrap()
 }
 
-fn chat(place: &Place, session: &SessionId) -> ChatView {
+pub fn chat(place: &Place, session: &SessionId) -> ChatView {
     state(place, session).chat.view()
 }
 
@@ -37,7 +37,7 @@ fn said(place: &Place, session: &SessionId) -> Vec<String> {
     chat.messages.iter().filter(|message| message.role != Role::System).map(line).collect()
 }
 
-fn until_idle(place: &Place, session: &SessionId) {
+pub fn until_idle(place: &Place, session: &SessionId) {
     place.until("an idle session", || {
         let state = state(place, session);
         (state.chat.busy.is_none() && state.jobs.is_empty()).then_some(())

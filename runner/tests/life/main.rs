@@ -5,10 +5,13 @@
 
 mod again;
 mod agents;
+mod approvals;
 mod attempts;
+mod budgets;
 mod cancelling;
 mod causes;
 mod chance;
+mod checks;
 mod children;
 mod closing;
 mod collisions;
@@ -24,7 +27,10 @@ mod processes;
 mod queues;
 mod repository;
 mod schedules;
+mod subagents;
+mod together;
 mod tools;
+mod waking;
 mod workspaces;
 
 #[test]

@@ -97,10 +97,20 @@ impl Place {
         Self::begin(storage, self.folder.clone(), self.change.clone())
     }
 
+    /// Where its workflows are.
+    pub fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.as_ref().unwrap().block_on(async {
             tokio::time::timeout(LONG, future).await.unwrap_or_else(|_| panic!("took too long\n{}", self.listing()))
         })
+    }
+
+    /// Where the workflows are that scripts may call.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub fn submit(&self, source: &str) -> JobId {

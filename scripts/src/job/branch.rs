@@ -296,10 +296,13 @@ impl Job {
         Ok(())
     }
 
-    /// What a combinator hands out for a branch that threw: always a table with code and message.
+    /// What a combinator hands out for a branch that threw: always a table with code, message and retryable that prints as
+    /// its message.
     fn caught(&self, lua: &Lua, thrown: Value, error: &ErrorInfo) -> Result<Value, Halt> {
         Ok(match thrown {
-            Value::Table(_) => thrown,
+            // An error of ours is one already, and a class of the script's own stays what it is.
+            Value::Table(table) if table.metatable().is_some() => Value::Table(table),
+            Value::Table(table) => Value::Table(thrown::completed(lua, &table, error, &self.marks)?),
             _ => thrown::to_table(lua, error, &self.marks)?,
         })
     }

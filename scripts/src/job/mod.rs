@@ -18,7 +18,7 @@ pub(crate) use intend::{Fatal, Halt, mismatch};
 pub(crate) use path::Scope;
 pub(crate) use step::CodeStep;
 
-use crate::{Limits, RunSpec, value::Marks};
+use crate::{Limits, RunSpec, engine::Chunks, value::Marks};
 use mlua::{Lua, Value};
 use moonlog_core::{error_info::ErrorInfo, event::NewEvent, journal::Journal, json::Json, time::Timestamp};
 pub(crate) use operation::Call;
@@ -77,6 +77,8 @@ pub(crate) struct Job {
     pub limits: Arc<Limits>,
     pub marks: Arc<Marks>,
     pub journal: Journal,
+    /// What it is compiled to; the modules in it are run when they are required.
+    pub chunks: Option<Arc<Chunks>>,
     /// Listing: operations are refused.
     pub refuse: bool,
     /// An operation was refused.
@@ -115,6 +117,7 @@ impl Job {
             limits,
             marks,
             journal,
+            chunks: None,
             refuse: false,
             refused: false,
             stop,

@@ -6,6 +6,7 @@ use mlua::Lua;
 use moonlog_core::{
     event::{EventBody, StepFinished, StepOutcome},
     id::Hash,
+    json::Json,
 };
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl Job {
                 let Some(earlier) = earlier else { return Ok(None) };
                 let Some(found) = earlier.find(&Wanted { path, spec_hash, resumes, cache_ms }) else { return Ok(None) };
                 let finish = StepFinished {
-                    output: Some(found.output),
+                    output: Some(if kind == "agent" { told_as_cached(found.output) } else { found.output }),
                     cached: true,
                     cached_from: Some(found.from),
                     ..self.finish(path, 1, StepOutcome::Ok, None)
@@ -65,5 +66,17 @@ impl Job {
     /// Whether everything before here in the running branch was taken over.
     pub fn is_all_reused(&mut self) -> Result<bool, Halt> {
         Ok(!self.fiber()?.fresh)
+    }
+}
+
+/// An agent's result says itself whether it was taken over.
+fn told_as_cached(output: Json) -> Json {
+    let mut value = output.to_value();
+    match value.get_mut("info").and_then(|info| info.get_mut("cached")) {
+        Some(cached) => {
+            *cached = true.into();
+            Json::from(value)
+        }
+        None => output,
     }
 }

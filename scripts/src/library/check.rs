@@ -2,11 +2,12 @@
 
 use super::{
     args::check_schema,
+    link::{link, missing, module_names},
     lint::{Offered, line_of_field, unknown_names},
 };
 use crate::{
     Engine, EngineOptions, Limits, RunSpec,
-    engine::checked,
+    engine::{Chunks, checked},
     job::{Fatal, Job},
     thrown::to_error,
     value::{Marks, to_json},
@@ -59,13 +60,17 @@ pub struct WorkflowInfo {
 /// What is wrong with it.
 pub fn check(name: &str, source: &str) -> Result<WorkflowInfo, Vec<Problem>> {
     let limits = Limits { cpu_ms: 500, ..Limits::default() };
-    let compiled = checked(source, &limits).map_err(|error| vec![problem(&error)])?;
+    let compiled = checked(&link(source), &limits).map_err(|error| vec![problem(&error)])?;
     let engine = engine();
     let vm = engine.take().map_err(|error| vec![problem(&error)])?;
-    let info = evaluate(&vm, name, &compiled, limits).map_err(|problems| with_lines(problems, source));
+    let info = evaluate(&vm, name, Arc::new(compiled), limits).map_err(|problems| with_lines(problems, source));
     engine.give_back(vm);
     info.map(|mut info| {
         info.warnings.extend(unknown_names(source, offered()));
+        info.warnings.extend(missing(source).into_iter().map(|(line, name)| Problem {
+            line: Some(line),
+            message: format!("there is no module `{name}`; there are {}", module_names().join(", ")),
+        }));
         info.warnings.sort_by_key(|warning| warning.line);
         info
     })
@@ -75,7 +80,7 @@ pub fn check(name: &str, source: &str) -> Result<WorkflowInfo, Vec<Problem>> {
 fn offered() -> &'static Offered {
     static OFFERED: OnceLock<Offered> = OnceLock::new();
     OFFERED.get_or_init(|| {
-        let of_the_job = ["args", "budget.total", "budget.spent", "budget.remaining"].map(String::from);
+        let of_the_job = ["args", "budget.total", "budget.spent", "budget.remaining", "require"].map(String::from);
         let names =
             engine().take().and_then(|vm| vm.offered().map_err(|error| ErrorInfo::new("internal", error.to_string())));
         Offered::new(names.unwrap_or_default().into_iter().chain(of_the_job))
@@ -97,7 +102,7 @@ fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| Engine::new(EngineOptions { warm: 1, ..EngineOptions::default() }))
 }
 
-fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<WorkflowInfo, Vec<Problem>> {
+fn evaluate(vm: &Vm, name: &str, compiled: Arc<Chunks>, limits: Limits) -> Result<WorkflowInfo, Vec<Problem>> {
     let fault = |error: mlua::Error| vec![Problem { line: None, message: error.to_string() }];
     let spec = RunSpec {
         stop: Default::default(),
@@ -116,11 +121,12 @@ fn evaluate(vm: &Vm, name: &str, compiled: &[u8], limits: Limits) -> Result<Work
     let limits = Arc::new(limits);
     let mut job = Job::new(spec, Arc::clone(&limits), Arc::clone(&vm.marks), Journal::default(), Arc::default());
     job.refuse = true;
+    job.chunks = Some(Arc::clone(&compiled));
     vm.seat(job, &limits).map_err(fault)?;
     vm.watch.set_budget_ms(limits.cpu_ms);
     let args = vm.lua.create_table().map_err(fault)?;
     let env = vm.globals(Value::Table(args), None).map_err(fault)?;
-    let chunk = vm.load(name, compiled, env).map_err(fault)?;
+    let chunk = vm.load(name, &compiled.main, env).map_err(fault)?;
     let thread = vm.thread(chunk).map_err(fault)?;
     let driven = vm.drive(thread, crate::job::answer(0));
     let refused = vm.job().as_ref().is_some_and(|job| job.refused);
@@ -274,13 +280,14 @@ mod tests {
     fn what_is_likely_a_mistake_is_a_warning() {
         let info = check(
             "x",
-            "return { run = function(args)\n  exce('ls')\n  return json.encod(args), flow, budget.spent()\nend }",
+            "return { run = function(args)\n  exce('ls')\n  return json.encod(args), flow, budget.spent()\nend, x = function()\n  return require('markdwn'), require('markdown')\nend }",
         );
         let info = info.unwrap();
         let warnings: Vec<_> = info.warnings.iter().map(|w| (w.line, w.message.as_str())).collect();
         let expected = [
             (Some(2), "unknown global `exce`: did you mean `exec`?"),
             (Some(3), "`json` has no `encod`: did you mean `encode`?"),
+            (Some(5), "there is no module `markdwn`; there are agents, findings, git, markdown, sources, web"),
         ];
         assert_eq!(warnings, expected);
     }

@@ -1,6 +1,6 @@
 //! Workflows by name: the first folder that has a name wins, the built-in library comes last.
 
-use super::{Problem, check};
+use super::{Problem, check, link, link_beside};
 use moonlog_core::{id::Hash, json::Json};
 use rust_embed::RustEmbed;
 use std::{
@@ -117,6 +117,8 @@ impl Stamp {
 #[derive(Clone)]
 struct ReadFile {
     stamp: Option<Stamp>,
+    /// The modules that it requires, where they would stand beside it.
+    modules: Vec<(PathBuf, Option<Stamp>)>,
     found: Result<Arc<Workflow>, Broken>,
 }
 
@@ -178,11 +180,13 @@ impl Library {
         if let Some(known) = read.get(path)
             && known.stamp == stamp
             && stamp.is_some()
+            && known.modules.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
         {
             return known.found.clone();
         }
-        let found = read_file(path, stamp.map_or(0, |stamp| stamp.bytes));
-        read.insert(path.to_owned(), ReadFile { stamp, found: found.clone() });
+        let mut modules = Vec::new();
+        let found = read_file(path, stamp.map_or(0, |stamp| stamp.bytes), &mut modules);
+        read.insert(path.to_owned(), ReadFile { stamp, modules, found: found.clone() });
         found
     }
 }
@@ -199,7 +203,8 @@ fn scripts_in(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn read_file(path: &Path, bytes: u64) -> Result<Arc<Workflow>, Broken> {
+/// Reads a workflow, and notes what it requires: as it was just before that was read.
+fn read_file(path: &Path, bytes: u64, modules: &mut Vec<(PathBuf, Option<Stamp>)>) -> Result<Arc<Workflow>, Broken> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let origin = Origin::File(path.to_owned());
     let broken = |line, message: String| Broken {
@@ -213,7 +218,11 @@ fn read_file(path: &Path, bytes: u64) -> Result<Arc<Workflow>, Broken> {
     }
     let source = fs::read(path).map_err(|error| broken(None, format!("cannot be read: {error}")))?;
     let source = String::from_utf8(source).map_err(|_| broken(None, "is not valid UTF-8".into()))?;
-    workflow(&stem, &source, origin.clone())
+    let folder = path.parent().unwrap_or(path);
+    // What changes between the look and the read is read again next time.
+    let looked_for = link_beside(&source, folder).looked_for;
+    modules.extend(looked_for.into_iter().map(|path| (path.clone(), Stamp::of(&path))));
+    workflow(&stem, &link_beside(&source, folder).source, origin.clone())
 }
 
 /// A source with a name, evaluated.
@@ -240,9 +249,10 @@ fn builtin() -> &'static [Arc<Workflow>] {
     static BUILTIN: OnceLock<Vec<Arc<Workflow>>> = OnceLock::new();
     BUILTIN.get_or_init(|| {
         let sources = Builtin::iter().filter_map(|file| {
-            let stem = file.strip_suffix(".luau")?.to_owned();
+            // What stands in a folder of its own is a module.
+            let stem = file.strip_suffix(".luau").filter(|stem| !stem.contains('/'))?.to_owned();
             let source = String::from_utf8(Builtin::get(&file)?.data.into_owned()).ok()?;
-            Some((stem, source))
+            Some((stem, link(&source).into_owned()))
         });
         let built = sources.map(|(stem, source)| workflow(&stem, &source, Origin::Builtin));
         built

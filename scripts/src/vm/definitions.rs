@@ -40,7 +40,7 @@ const LUAU: &[&str] = &[
 ];
 
 /// What stands in a job's own globals.
-const OF_THE_JOB: &[&str] = &["args", "budget.remaining", "budget.spent", "budget.total"];
+const OF_THE_JOB: &[&str] = &["args", "budget.remaining", "budget.spent", "budget.total", "require"];
 
 /// The names that the file declares, and the fields of those that are tables.
 fn declared() -> Vec<String> {

@@ -1,19 +1,24 @@
 //! What the prelude calls in the host. Each function is a plain call that answers at once: a status, and values (see
 //! `job::status`).
 
-use super::{Watch, sandbox::Seat, text};
+use super::{
+    Watch,
+    sandbox::{Seat, chunk_name},
+    text,
+};
 use crate::{
     job::{Answer, Call, CodeStep, Fatal, Halt, Job, answer, returns, status},
+    library::module_names,
     thrown::script_frames,
-    value::{Marks, Nulls, from_json, to_json},
+    value::{Marks, Nulls, to_json, tree_to_lua},
 };
-use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MaybeSend, Table, Thread, Value};
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MaybeSend, Table, Thread, Value, chunk::ChunkMode};
 use moonlog_core::event::RetryPolicy;
 use rand_pcg::{Pcg32, rand_core::Rng};
 use std::sync::{Arc, PoisonError};
 
 /// What a run whose memory is used up gets on top of its limit, to tell where that was.
-const SPARE_MEMORY_BYTES: usize = 1 << 20;
+pub(super) const SPARE_MEMORY_BYTES: usize = 1 << 20;
 
 /// Builds functions over one VM's job.
 pub(super) struct Desk<'a> {
@@ -295,10 +300,25 @@ impl Desk<'_> {
                 if text.len() > job.limits.memory_bytes / 4 {
                     return Err(Halt::error("limit_value", "json.decode: the text is too large"));
                 }
-                match serde_json::from_str::<&serde_json::value::RawValue>(&text) {
-                    Ok(_) => Ok(returns(from_json(lua, &text, &marks, Nulls::Marked)?)),
+                match serde_json::from_str::<serde_json::Value>(&text) {
+                    Ok(tree) => Ok(returns(tree_to_lua(lua, &tree, &marks, Nulls::Marked)?)),
                     Err(error) => Err(Halt::error("invalid_json", format!("json.decode: {error}"))),
                 }
+            })?,
+        )?;
+        host.raw_set(
+            "requires",
+            self.plain(|_, job, ()| Ok(job.chunks.as_ref().is_some_and(|chunks| chunks.requires)))?,
+        )?;
+        host.raw_set(
+            "module",
+            self.plain(|lua, job, (name, env): (String, Table)| {
+                let Some(chunks) = job.chunks.clone() else { return Err(Halt::fault("a script without its modules")) };
+                let Some(module) = chunks.modules.get(&name) else {
+                    return Ok((None, Some(module_names().join(", "))));
+                };
+                let chunk = lua.load(module.as_slice()).set_name(chunk_name(&name)).set_mode(ChunkMode::Binary);
+                Ok((Some(chunk.set_environment(env).into_function()?), None))
             })?,
         )?;
         host.raw_set("find", self.lua.create_function(text::find)?)?;

@@ -29,6 +29,7 @@ const FILES: &[&str] = &[
     include_str!("prelude/values.luau"),
     include_str!("prelude/flow.luau"),
     include_str!("prelude/chance.luau"),
+    include_str!("prelude/require.luau"),
     include_str!("prelude/job.luau"),
     // Replaces functions that the files above use as they were.
     include_str!("prelude/library.luau"),
@@ -43,6 +44,8 @@ pub(super) struct Prelude {
     pub offered: Table,
     /// Runs a branch until it waits or ends.
     pub drive: Function,
+    /// Says where a branch was when it had used up the memory.
+    pub used_up: Function,
     /// The function of the main branch.
     pub main: Function,
     /// Makes a job's own globals.
@@ -61,6 +64,7 @@ impl Prelude {
         Ok(Self {
             offered,
             drive: shared.raw_get("drive")?,
+            used_up: shared.raw_get("used_up")?,
             main: shared.raw_get("main")?,
             environment: shared.raw_get("environment")?,
             create: shared.raw_get("new_branch")?,

@@ -43,6 +43,7 @@ pub(crate) struct Vm {
     seat: Seat,
     globals: Table,
     drive: Function,
+    used_up: Function,
     main: Function,
     environment: Function,
     create: Function,
@@ -62,7 +63,7 @@ pub(crate) fn compile(source: &str) -> mlua::Result<Vec<u8>> {
     Compiler::new()
         .set_optimization_level(1)
         .set_debug_level(1)
-        .set_mutable_globals(["args", "budget", "_G"])
+        .set_mutable_globals(["args", "budget", "require", "_G"])
         .compile(source)
 }
 
@@ -82,7 +83,7 @@ impl Vm {
         let watch = Arc::new(Watch::default());
         let host = host::table(&lua, &seat, &watch, &marks)?;
         let globals = lua.globals();
-        let Prelude { offered, drive, main, environment, create } = Prelude::load(&lua, host)?;
+        let Prelude { offered, drive, used_up, main, environment, create } = Prelude::load(&lua, host)?;
         for name in REMOVED {
             globals.raw_set(*name, Value::Nil)?;
         }
@@ -95,7 +96,7 @@ impl Vm {
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().step_size(512).step_multiplier(400)));
         lua.gc_collect()?;
         let base_bytes = lua.used_memory();
-        Ok(Self { lua, watch, marks, seat, globals, drive, main, environment, create, base_bytes })
+        Ok(Self { lua, watch, marks, seat, globals, drive, used_up, main, environment, create, base_bytes })
     }
 
     /// The job that has the VM.
@@ -143,7 +144,19 @@ impl Vm {
     pub fn drive(&self, thread: Thread, resume: Answer) -> mlua::Result<(u8, Value, Option<String>)> {
         let (mode, a, b, c) = resume;
         self.watch.enter();
-        self.drive.call((thread, mode, a, b, c))
+        match self.drive.call((thread.clone(), mode, a, b, c)) {
+            Err(mlua::Error::MemoryError(_)) => self.used_up(thread),
+            driven => driven,
+        }
+    }
+
+    /// The memory is used up, and there was not enough left to say where: says it with some to spare.
+    fn used_up(&self, thread: Thread) -> mlua::Result<(u8, Value, Option<String>)> {
+        let limit = self.job().as_ref().map_or(0, |job| job.limits.memory_bytes);
+        self.lua.set_memory_limit(limit + host::SPARE_MEMORY_BYTES)?;
+        // It ends the job, and therefore fails.
+        let _ = self.used_up.call::<()>(thread);
+        Ok((2, Value::Nil, None))
     }
 
     /// Takes the job off the VM. Whether the VM is as good as new: nothing that a job leaves in it can be reached by the

@@ -174,3 +174,32 @@ fn many_unflushed_events_wait_for_their_flush() {
     world.engine = engine(Limits { unflushed_bytes: 4096, ..Limits::default() });
     assert_eq!(world.result(), "1");
 }
+
+#[test]
+fn what_a_branch_threw_has_a_code_and_prints_as_its_message() {
+    let thrown = "error({code = 'mine', message = 'no luck', details = {a = 1}})";
+    let source = format!(
+        "local _, a = parallel {{function() {thrown} end}}
+        local _, b = pipeline({{1}}, function() {thrown} end)
+        local _, c = spawn(function() {thrown} end):wait()
+        local told = {{}}
+        for _, err in {{a[1], b[1], c}} do
+          table.insert(told, {{tostring(err), 'as ' .. err, err.code, err.retryable, err.details.a}})
+        end
+        return told"
+    );
+    let one = r#"["no luck","as no luck","mine",false,1]"#;
+    assert_eq!(state(&source), format!("Returned([{one},{one},{one}])"));
+    let source = "local _, e = parallel {function() error({x = 1}) end} return {e[1].x, e[1].code}";
+    assert_eq!(state(source), r#"Returned([1,"script_error"])"#);
+}
+
+#[test]
+fn items_that_are_no_array_are_refused() {
+    let source = "local ok, err = pcall(pipeline, {a = 1}, function() end) return {ok, err.code, tostring(err)}";
+    assert_eq!(
+        state(source),
+        r#"Returned([false,"invalid_argument","test:1: pipeline: an array of items is expected, got a table with the key `a`"])"#
+    );
+    assert_eq!(state("return {pipeline({}, function() end)}"), "Returned([[],[]])");
+}

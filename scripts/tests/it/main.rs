@@ -11,6 +11,7 @@ mod coroutines;
 mod flow;
 mod hostile;
 mod library;
+mod modules;
 mod operations;
 mod replay;
 mod resume;

@@ -77,7 +77,7 @@ fn operations_write_their_inputs_and_give_what_came_of_them() {
         (r#"wait_for("go").a.n"#, r#"wait_for {"signal":"go"}"#, "3"),
         (
             r#"approve{title = "ok?", details = {x = 1}, timeout = 5, default = "denied"}.by"#,
-            r#"approve {"default":"denied","details":{"x":1},"timeout_ms":5000,"title":"ok?"}"#,
+            r#"approve {"default":false,"details":{"x":1},"timeout_ms":5000,"title":"ok?"}"#,
             r#""me""#,
         ),
         (
@@ -316,4 +316,51 @@ fn library_functions_do_what_luau_documents() {
         let error = error(source);
         assert!(error.message.contains(message), "{source}: {}", error.message);
     }
+}
+
+#[test]
+fn a_default_that_is_no_decision_is_refused() {
+    for (default, recorded) in [("true", "true"), ("'approved'", "true"), ("{approved = false, note = 'n'}", "false")] {
+        let told = World::new(&format!("return approve{{title = 'ok?', default = {default}}}.by"), answers).told();
+        let input = told.events.iter().find_map(|event| match &event.body {
+            EventBody::StepStarted(step) => Some(step.input.to_value()["default"].to_string()),
+            _ => None,
+        });
+        assert_eq!(input.as_deref(), Some(recorded), "{default}");
+    }
+    for default in ["'maybe'", "{}", "5"] {
+        let source = format!("local ok, err = pcall(approve, {{title = 'ok?', default = {default}}}) return err.code");
+        assert_eq!(World::new(&source, answers).result(), r#""invalid_argument""#, "{default}");
+    }
+}
+
+#[test]
+fn text_that_is_no_json_has_a_code() {
+    for text in ["{bad", "1e999", "[1,]", ""] {
+        let source = format!("local ok, err = pcall(json.decode, '{text}') return err.code");
+        assert_eq!(World::new(&source, answers).result(), r#""invalid_json""#, "{text}");
+    }
+}
+
+#[test]
+fn errors_of_the_library_name_the_line_of_the_script() {
+    for (call, told) in [
+        ("string.format('%d', 'x')", "test:2: invalid argument #2 to 'format' (number expected, got string)"),
+        ("('%d'):format({})", "test:2: invalid argument #2 to 'format' (number expected, got string)"),
+        ("os.date('%Q')", "test:2: invalid argument #1 to 'date' (invalid conversion specifier)"),
+        ("('x'):find('[')", "test:2: malformed pattern (missing ']')"),
+        ("os.time({})", "test:2: field 'day' missing in date table"),
+        ("json.array(5)", "test:2: json.array: a table is expected, got number"),
+        ("error('mine')", "test:2: mine"),
+        ("error('mine', 0)", "mine"),
+        ("error('mine', 3)", "mine"),
+        ("error(5)", "test:2: 5"),
+    ] {
+        let source = format!("local ok, err = pcall(function()\n{call} end) return tostring(err)");
+        assert_eq!(World::new(&source, answers).result(), serde_json::to_string(told).unwrap(), "{call}");
+    }
+    let source = "local function check(n)\nerror('bad ' .. n, 2) end\nlocal ok, err = pcall(function()\ncheck(1) end) return err";
+    assert_eq!(World::new(source, answers).result(), r#""test:4: bad 1""#);
+    let source = "local ok, err = pcall(function() error({code = 'mine'}) end) return err.code";
+    assert_eq!(World::new(source, answers).result(), r#""mine""#);
 }

@@ -142,3 +142,18 @@ fn a_result_that_cannot_be_recorded_fails_its_step() {
         r#"Returned([false,"invalid_value","step `s`: the step's result is a function, which JSON cannot hold"])"#
     );
 }
+
+#[test]
+fn details_of_an_error_are_found_beside_its_code_and_together() {
+    for fields in ["details = {a = 1, code = 404}", "a = 1, details = {code = 404}"] {
+        let source = format!(
+            "local ok, err = pcall(step, 's', function() error({{code = 'mine', message = 'no', {fields}}}) end)
+            return {{err.code, err.a, err.details.a, err.details.code}}"
+        );
+        assert_eq!(told(&source).1, r#"Returned(["mine",1,1,404])"#, "{fields}");
+    }
+    let (_, state) = told("error({code = 'mine', message = 'no', details = {a = 1}})");
+    assert!(state.contains(r#"details: Some({"a":1})"#), "{state}");
+    let (_, state) = told("local _, err = pcall(step, 's', function() error({code = 'mine', b = 2}) end) return err");
+    assert_eq!(state, r#"Returned({"b":2,"code":"mine","message":"mine","retryable":false})"#);
+}

@@ -21,6 +21,7 @@ pub async fn run(client: &Client, options: &Events) -> Result<Status, Failure> {
     };
     let in_a_job = job.is_some();
     let query = Query {
+        session: None,
         job,
         types: options.types.clone(),
         after: options.after.clone(),

@@ -3,12 +3,14 @@
 pub mod approve;
 pub mod backup;
 pub mod cancel;
+pub mod chat;
 pub mod check;
 pub mod compact;
 pub mod completions;
 pub mod config;
 pub mod delete;
 pub mod diff;
+pub mod doctor;
 pub mod events;
 pub mod export;
 pub mod fork;
@@ -35,3 +37,6 @@ mod job_ref;
 mod process_ref;
 mod result;
 mod script_file;
+mod usage;
+
+pub use job_ref::meant;

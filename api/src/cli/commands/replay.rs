@@ -259,7 +259,7 @@ fn show_state(job: &Value, events: &[Arc<Event>], at: u64) -> Result<Status, Fai
     let prefix = events.iter().filter(|event| event.version <= at);
     let time = prefix.map(|event| {
         tree.apply(event);
-        event.time
+        event.happened_at()
     });
     let now = time.last().unwrap_or_default();
     output::text(&format!("as of version {at}, {now}\n\n{}", super::show::describe(job, &tree, now)))?;

@@ -1,10 +1,11 @@
 //! A script's source, from a file or from standard input.
 
 use crate::cli::failure::Failure;
+use moonlog_scripts::link_beside;
 use serde_json::{Value, json};
 use std::{io::Read, path::Path};
 
-/// Reads `path`; `-` is standard input.
+/// Reads `path`, with the modules that it requires; `-` is standard input.
 pub fn read(path: &Path) -> Result<String, Failure> {
     let bytes = if path == Path::new("-") {
         let mut bytes = Vec::new();
@@ -13,7 +14,13 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         std::fs::read(path)
     };
     let bytes = bytes.map_err(|error| Failure::file("read", path, &error))?;
-    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{} is no text in UTF-8", path.display())))
+    let source =
+        String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{} is no text in UTF-8", path.display())))?;
+    if path == Path::new("-") {
+        return Ok(source);
+    }
+    // They stand beside the file, where the server need not be.
+    Ok(link_beside(&source, path.parent().unwrap_or(path)).source)
 }
 
 /// A file as the `script` of a request.

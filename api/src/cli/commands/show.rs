@@ -3,6 +3,7 @@
 use super::{
     job_ref,
     jobs::{text, took, waiting},
+    usage,
 };
 use crate::cli::{
     args::Show,
@@ -67,6 +68,7 @@ fn facts(job: &Value, now: Timestamp, paint: Paint) -> String {
     if job["error"].is_object() {
         add("error", format!("{} ({})", text(&job["error"]["message"]), text(&job["error"]["code"])));
     }
+    add("used", usage::words(&job["usage"]));
     add("result", result(&job["result"]));
     facts
         .into_iter()

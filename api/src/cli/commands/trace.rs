@@ -1,6 +1,6 @@
 //! `moonlog trace`: what took how long in a job, as a waterfall.
 
-use super::job_ref;
+use super::{job_ref, usage};
 use crate::cli::{
     args::Trace,
     client::{Client, segment},
@@ -55,11 +55,12 @@ fn waterfall(trace: &Value, paint: Paint) -> String {
     let usage = &trace["usage"];
     if usage["prompt_tokens"].as_u64().unwrap_or(0) > 0 {
         let sum = format!(
-            "{} prompt tokens ({} cached{}), {} completion tokens\n",
+            "{} prompt tokens ({} cached{}), {} completion tokens{}\n",
             usage["prompt_tokens"],
             usage["cached_tokens"],
             percent(&trace["cache_hit_rate"]),
-            usage["completion_tokens"]
+            usage["completion_tokens"],
+            usage::beside(usage)
         );
         out.push_str(&paint.put(Look::Dim, &sum));
     }
@@ -94,7 +95,8 @@ fn line(span: &Value, depth: usize, begin: i64, length: i64, paint: Paint) -> St
     if span["usage"].is_object() {
         let usage = &span["usage"];
         let (prompt, completion) = (&usage["prompt_tokens"], &usage["completion_tokens"]);
-        said.push(format!("{prompt}+{completion} tokens{}", percent(&span["cache_hit_rate"])));
+        let (cached, beside) = (percent(&span["cache_hit_rate"]), usage::beside(usage));
+        said.push(format!("{prompt}+{completion} tokens{cached}{beside}"));
     }
     format!("{name} {} {}\n", paint.put(look, &bar), said.join(", "))
 }
@@ -117,14 +119,14 @@ mod tests {
                 { "id": "a", "parent": "job", "kind": "step", "name": "ask", "started_at": at(0), "ended_at": at(50), "duration_ms": 50, "outcome": "error" },
                 { "id": "b", "parent": "job", "kind": "step", "name": "sleep", "started_at": at(50), "outcome": "running" },
                 { "id": "t", "parent": "a", "kind": "turn", "name": "turn 1", "model": "main", "started_at": at(0), "ended_at": at(25),
-                  "duration_ms": 25, "outcome": "ok", "usage": { "prompt_tokens": 10, "completion_tokens": 2 }, "cache_hit_rate": 0.5 },
+                  "duration_ms": 25, "outcome": "ok", "usage": { "prompt_tokens": 10, "completion_tokens": 2, "cost": 0.000125, "estimated": true }, "cache_hit_rate": 0.5 },
             ],
             "usage": { "prompt_tokens": 10, "completion_tokens": 2, "cached_tokens": 5 }, "cache_hit_rate": 0.5,
         });
         let shown = waterfall(&trace, Paint::OFF);
         let first_words: Vec<&str> = shown.lines().map(|line| line.trim_start().split(' ').next().unwrap()).collect();
         assert_eq!(first_words, ["job", "step", "turn", "step", "10"]);
-        assert!(shown.lines().nth(2).unwrap().contains("10+2 tokens, 50% cached"), "{shown}");
+        assert!(shown.lines().nth(2).unwrap().contains("10+2 tokens, 50% cached, cost 0.000125, estimated"), "{shown}");
         assert!(shown.lines().nth(1).unwrap().contains(&format!("{}{}", "█".repeat(16), " ".repeat(16))), "{shown}");
     }
 }

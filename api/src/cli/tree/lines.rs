@@ -13,7 +13,7 @@ use moonlog_core::{
 /// The line that tells `event`, where it is worth one. `tree` has the event folded in.
 pub fn line(tree: &JobTree, event: &Event) -> Option<String> {
     let (what, text) = words(tree, event)?;
-    let since = tree.submitted_at.map_or(0, |start| event.time.ms_since(start));
+    let since = tree.submitted_at.map_or(0, |start| event.happened_at().ms_since(start));
     Some(format!("[{:>4}.{}s] {what:<9} {text}", since / 1000, since % 1000 / 100).trim_end().to_owned())
 }
 

@@ -158,7 +158,7 @@ impl JobTree {
 
     /// Folds in the job's next event.
     pub fn apply(&mut self, event: &Event) {
-        let time = event.time;
+        let time = event.happened_at();
         match &event.body {
             EventBody::JobSubmitted(fields) => {
                 self.id = event.job.map(|job| job.to_string()).unwrap_or_default();

@@ -5,22 +5,19 @@ use crate::cli::{
     client::{Client, segment},
     duration,
     failure::Failure,
-    feed::{Feed, Query},
+    feed::{self, Feed, Query},
+    interrupts::Interrupts,
     paint::Paint,
 };
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use moonlog_core::event::Event;
 use serde_json::json;
 use std::{io::Write, time::Duration};
-use tokio::sync::mpsc;
 
 /// What the tree is made of.
 const TYPES: &str = "job.*,step.*,tool.*,process.started,process.backgrounded,process.exited";
 /// The same, with what processes write.
 const TYPES_WITH_OUTPUT: &str = "job.*,step.*,tool.*,process.*";
-/// Events read before they are shown.
-const EVENTS_AHEAD: usize = 256;
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// How a job is shown while it runs, on standard error.
@@ -47,7 +44,7 @@ pub struct Ending {
 pub async fn watch(client: &Client, job: &str, phases: &[String], show: Show) -> Result<Ending, Failure> {
     let types = if show == Show::Live { TYPES_WITH_OUTPUT } else { TYPES };
     let query = Query { job: Some(job.to_owned()), types: Some(types.into()), follow: true, ..Query::default() };
-    let mut events = events(Feed::open(client, query).await?);
+    let mut events = feed::events(Feed::open(client, query).await?);
     let mut tree = JobTree::new(phases);
     let screen = Screen::new(show);
     let mut redraw = tokio::time::interval(REDRAW);
@@ -82,20 +79,6 @@ pub async fn watch(client: &Client, job: &str, phases: &[String], show: Show) ->
     Ok(Ending { tree, left: false })
 }
 
-/// The feed's events, read by a task of its own: reading must not be broken off in the middle, which `select!` does.
-fn events(mut feed: Feed) -> mpsc::Receiver<Result<Event, Failure>> {
-    let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
-    tokio::spawn(async move {
-        while let Some(event) = feed.next().await.transpose() {
-            let failed = event.is_err();
-            if sender.send(event).await.is_err() || failed {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
 /// Asks for the job's end, beside what is shown.
 fn cancel(client: &Client, job: &str) {
     let (client, path) = (client.clone(), format!("/v1/jobs/{}/cancel", segment(job)));
@@ -103,34 +86,6 @@ fn cancel(client: &Client, job: &str) {
         // A refusal means that the job has just ended, which the feed tells.
         let _ = client.post(&path, &json!({"reason": "interrupted at the command line"})).await;
     });
-}
-
-/// Ctrl-C and SIGTERM.
-struct Interrupts {
-    terminate: Option<tokio::signal::unix::Signal>,
-    interrupt: Option<tokio::signal::unix::Signal>,
-}
-
-impl Interrupts {
-    fn new() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        Self { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() }
-    }
-
-    async fn next(&mut self) {
-        async fn one(signal: &mut Option<tokio::signal::unix::Signal>) {
-            match signal {
-                Some(signal) => {
-                    signal.recv().await;
-                }
-                None => std::future::pending().await,
-            }
-        }
-        tokio::select! {
-            () = one(&mut self.interrupt) => {}
-            () = one(&mut self.terminate) => {}
-        }
-    }
 }
 
 /// Standard error.

@@ -58,8 +58,11 @@ fn closed_workspace() -> WorkspaceClosed {
 fn samples() -> Vec<EventBody> {
     let time = Timestamp::from_micros(1_795_000_000_000_001);
     let session = SessionId::from_bytes([7; 16]);
-    let usage = JobUsage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 3, reasoning_tokens: 4 };
-    let chat_usage = ChatUsage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 3, reasoning_tokens: 4 };
+    let cost = Some(crate::cost::Cost::of_units(0.5));
+    let (prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens) = (1, 2, 3, 4);
+    let estimated = true;
+    let usage = JobUsage { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, cost, estimated };
+    let chat_usage = ChatUsage { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, cost, estimated };
     vec![
         EventBody::JobSubmitted(Arc::new(JobSubmitted {
             workflow: text("w"),
@@ -307,6 +310,10 @@ fn samples() -> Vec<EventBody> {
             in_sessions: vec![SessionId::from_bytes([8; 16])],
             exported: Some(text("job.ndjson.gz")),
         }),
+        EventBody::SessionConfigured(SessionConfigured { wake: true, budget_tokens: Some(70_000) }),
+        EventBody::SessionStatusChanged(SessionStatusChanged { to: text("archived") }),
+        EventBody::SessionWakeRequested(SessionWakeRequested { of: text("p") }),
+        EventBody::SessionWoken(SessionWoken { job: id(8), of: vec![text("p")] }),
     ]
 }
 
@@ -354,7 +361,24 @@ fn older_forms() {
     let step = StepFinished { cached_from, ..step.unwrap() };
     const STEP: &str = "0105612f623a3202050105226f757422010b737465705f6661696c6564026e6f01066c696e6520310101077b2261223a\
                         317d0c010104040404040404040404040404040404";
-    let older: [(u16, u8, &str, EventBody); 3] = [
+    const CHAT: &str = "010473746f70010203040a0102010b737465705f6661696c6564026e6f01066c696e6520310101077b2261223a317d";
+    let (mut completed, mut chat) = (None, None);
+    for body in samples() {
+        match body {
+            EventBody::JobCompleted(event) => {
+                let usage = JobUsage { cost: None, estimated: false, ..event.usage };
+                completed = Some(EventBody::JobCompleted(JobCompleted { usage, ..event }));
+            }
+            EventBody::ChatFinished(event) => {
+                let usage = ChatUsage { cost: None, estimated: false, ..event.usage };
+                chat = Some(EventBody::ChatFinished(ChatFinished { usage, ..event }));
+            }
+            _ => {}
+        }
+    }
+    let older: [(u16, u8, &str, EventBody); 5] = [
+        (12, 1, "046e756c6c01020304", completed.unwrap()),
+        (29, 1, CHAT, chat.unwrap()),
         (17, 1, STEP, EventBody::StepFinished(step)),
         (42, 1, "092a202a202a202a202a0177027b7d", EventBody::ScheduleSet(set)),
         (43, 1, "0106060606060606060606060606060606", EventBody::ScheduleFired(fired)),

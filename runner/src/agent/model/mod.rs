@@ -5,9 +5,11 @@ mod models;
 mod openai;
 mod openai_wire;
 mod options;
+mod probe;
 mod providers;
 mod scripted;
 
 pub use backend::{Backend, ChatRequest, ModelError, Piece, Pieces, ToolSpec};
 pub use models::{Model, Models, ModelsOptions};
 pub use options::{ApiKey, ModelOptions, Prices, Provider};
+pub use probe::{Probed, probe};

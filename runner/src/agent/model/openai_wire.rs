@@ -187,6 +187,7 @@ fn usage_of(usage: &Value) -> ChatUsage {
             .or_else(|| at("/prompt_cache_hit_tokens"))
             .unwrap_or(0),
         reasoning_tokens: at("/completion_tokens_details/reasoning_tokens").unwrap_or(0),
+        ..ChatUsage::default()
     }
 }
 
@@ -241,7 +242,13 @@ mod tests {
             json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] }),
             json!({ "choices": [], "usage": usage }),
         ]);
-        let used = ChatUsage { prompt_tokens: 10, completion_tokens: 4, cached_tokens: 6, reasoning_tokens: 2 };
+        let used = ChatUsage {
+            prompt_tokens: 10,
+            completion_tokens: 4,
+            cached_tokens: 6,
+            reasoning_tokens: 2,
+            ..ChatUsage::default()
+        };
         let expected = [
             Piece::Reasoning("hm".into()),
             Piece::Text("Hello".into()),

@@ -1,5 +1,6 @@
 //! What is configured of a model: `[models.NAME]`.
 
+use moonlog_core::{cost::Cost, event::ChatUsage};
 use std::{fmt, path::PathBuf, time::Duration};
 
 /// Whose protocol a model speaks.
@@ -47,6 +48,16 @@ pub struct Prices {
     pub cached: f64,
     /// Of the completion, reasoning included.
     pub completion: f64,
+}
+
+impl Prices {
+    /// What a request has cost.
+    pub fn cost_of(&self, usage: &ChatUsage) -> Cost {
+        let cached = usage.cached_tokens.min(usage.prompt_tokens);
+        Cost::of_tokens(usage.prompt_tokens - cached, self.prompt)
+            .plus(Cost::of_tokens(cached, self.cached))
+            .plus(Cost::of_tokens(usage.completion_tokens, self.completion))
+    }
 }
 
 /// A key for a provider: it goes into one header, and nowhere else.

@@ -232,6 +232,7 @@ fn usage_of(usage: &Usage) -> ChatUsage {
         completion_tokens: count(usage.completion_tokens),
         cached_tokens: count(usage.prompt_tokens_details.as_ref().and_then(|details| details.cached_tokens)),
         reasoning_tokens: count(usage.completion_tokens_details.as_ref().and_then(|details| details.reasoning_tokens)),
+        ..ChatUsage::default()
     }
 }
 

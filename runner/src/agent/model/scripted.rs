@@ -3,10 +3,13 @@
 //!
 //! Which turn it plays follows from how many its conversation has taken already, so the same turn comes again after a
 //! crash. Errors before a turn are played to the first attempts at it.
+//!
+//! Where many agents ask, a turn with `when` is played in those conversations alone whose first question has that text in
+//! it. These have only their own turns; all others have those without `when`.
 
 use super::backend::{Backend, ChatRequest, ModelError, Piece, Pieces};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
-use moonlog_core::{event::ChatUsage, json::Json};
+use moonlog_core::{event::ChatUsage, json::Json, message::Role};
 use serde::Deserialize;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,6 +17,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Turn {
+    #[serde(default)]
+    when: Option<String>,
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
@@ -74,10 +79,13 @@ impl Backend for Scripted {
             let turns: Vec<Turn> = serde_json::from_str(&text).map_err(|error| {
                 ModelError::new("model_file", format!("the scripted model cannot use {}: {error}", file.display()))
             })?;
+            let question = first_question(&request);
+            let turns = turns_for(&turns, &question);
             let Some(turn) = pick(&turns, request.turn, request.attempt) else {
                 let (taken, there) = (request.turn, turns.iter().filter(|turn| turn.error.is_none()).count());
+                let begins: String = question.chars().take(QUESTION_SHOWN_CHARS).collect();
                 let why = format!(
-                    "the scripted model has {there} turns in {}, and was asked for turn {taken}",
+                    "the scripted model has {there} turns in {} for what begins with `{begins}`, and was asked for turn {taken}",
                     file.display()
                 );
                 return Err(ModelError::new("model_file", why));
@@ -99,11 +107,35 @@ impl Backend for Scripted {
     }
 }
 
+/// How many turns the text of a file has.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    let turns: Vec<Turn> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(turns.iter().filter(|turn| turn.error.is_none()).count())
+}
+
+/// How much of a question is shown that no turn is for.
+const QUESTION_SHOWN_CHARS: usize = 80;
+
+/// What the conversation began with.
+fn first_question(request: &ChatRequest) -> String {
+    let first = request.messages.iter().find(|message| message.role == Role::User);
+    first.map(|message| message.text()).unwrap_or_default()
+}
+
+/// The turns for a conversation that began so.
+fn turns_for<'a>(turns: &'a [Turn], question: &str) -> Vec<&'a Turn> {
+    let own = |turn: &&Turn| turn.when.as_ref().is_some_and(|when| question.contains(when.as_str()));
+    if turns.iter().any(|turn| own(&turn)) {
+        return turns.iter().filter(own).collect();
+    }
+    turns.iter().filter(|turn| turn.when.is_none()).collect()
+}
+
 /// The `turn`th answer, or the error that stands before it for this attempt.
-fn pick(turns: &[Turn], turn: u32, attempt: u32) -> Option<&Turn> {
+fn pick<'a>(turns: &[&'a Turn], turn: u32, attempt: u32) -> Option<&'a Turn> {
     let mut answers = 0;
-    let mut errors: Vec<&Turn> = Vec::new();
-    for entry in turns {
+    let mut errors: Vec<&'a Turn> = Vec::new();
+    for &entry in turns {
         if entry.error.is_some() {
             errors.push(entry);
             continue;
@@ -168,6 +200,7 @@ mod tests {
         let turns = turns(
             r#"[{"text":"a"},{"error":{"status":429}},{"error":{"status":500}},{"text":"b"},{"error":{"status":400}}]"#,
         );
+        let turns = turns_for(&turns, "");
         let shown = |turn, attempt| match pick(&turns, turn, attempt) {
             Some(Turn { error: Some(failure), .. }) => failure.status.to_string(),
             Some(turn) => turn.text.clone().unwrap_or_default(),
@@ -177,6 +210,28 @@ mod tests {
             [(1, 1, "a"), (2, 1, "429"), (2, 2, "500"), (2, 3, "b"), (3, 1, "400"), (3, 9, "400"), (4, 1, "none")];
         for (turn, attempt, expected) in table {
             assert_eq!(shown(turn, attempt), expected, "turn {turn}, attempt {attempt}");
+        }
+    }
+
+    #[test]
+    fn turns_of_some_questions_are_played_to_these_alone() {
+        let turns = turns(
+            r#"[{"when":"plan","text":"p1"},{"text":"a1"},{"when":"check","text":"c1"},{"when":"plan","text":"p2"},{"text":"a2"}]"#,
+        );
+        let shown = |question: &str, turn| {
+            let turn = pick(&turns_for(&turns, question), turn, 1);
+            turn.and_then(|turn| turn.text.clone()).unwrap_or_else(|| "none".into())
+        };
+        let table = [
+            ("make a plan", 1, "p1"),
+            ("make a plan", 2, "p2"),
+            ("make a plan", 3, "none"),
+            ("check it", 1, "c1"),
+            ("anything", 1, "a1"),
+            ("anything", 2, "a2"),
+        ];
+        for (question, turn, expected) in table {
+            assert_eq!(shown(question, turn), expected, "{question} {turn}");
         }
     }
 }
