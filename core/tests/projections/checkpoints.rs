@@ -409,5 +409,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"45f262d75d39fb071eb0790e633cf961872e2b55eb8fa02504b8c6fb4f6dd94e");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"f1e7dd31b030c0553d8ae8590fc07d66e4e5f90ac12e64bed5f4d0c350dd434c");
 }
