@@ -95,6 +95,31 @@ async fn addresses_that_are_not_public_are_refused_in_every_form() {
         "[fd00::1]",
         "[fe80::1]",
         "１２７.0.0.1",
+        "127.0.0.1.",
+        "LOCALHOST",
+        "0x7f000001",
+        "0x7f.0x0.0x0.0x1",
+        "017700000001",
+        "0",
+        "0.0.0.0.",
+        "127.0.0.1%2e",
+        "%31%32%37.0.0.1",
+        "127。0。0。1",
+        "①②⑦.0.0.1",
+        "public.example@127.0.0.1",
+        "public.example:80@127.0.0.1",
+        "public.example%40x@127.0.0.1",
+        "192.168.0.1",
+        "172.31.255.255",
+        "100.100.100.200",
+        "[0:0:0:0:0:ffff:7f00:1]",
+        "[::ffff:0:7f00:1]",
+        "[2002:7f00:1::]",
+        "[2001:0:7f00:1::]",
+        "[fec0::1]",
+        "[ff02::1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[fd00:ec2::254]",
     ] {
         let result = request(&policy, json!({ "url": format!("http://{host}:{port}/") })).await;
         assert_eq!(code(&result), "address_not_allowed", "{host}: {result:?}");
@@ -106,13 +131,29 @@ async fn addresses_that_are_not_public_are_refused_in_every_form() {
 #[tokio::test]
 async fn a_redirect_is_checked_like_a_request() {
     let server = MockServer::start().await;
-    for (at, to) in [("/private", "http://10.0.0.1/"), ("/file", "file:///etc/passwd"), ("/loop", "/loop")] {
+    let redirects = [
+        ("/private", "http://10.0.0.1/"),
+        ("/chain", "/chain2"),
+        ("/chain2", "//169.254.169.254/latest/meta-data/"),
+        ("/short", "http://0xa.1/"),
+        ("/mapped", "http://[::ffff:10.0.0.1]/"),
+        ("/user", "http://public.example@10.0.0.1/"),
+        ("/slashes", "http:\\\\10.0.0.1\\"),
+        ("/file", "file:///etc/passwd"),
+        ("/gopher", "gopher://127.0.0.1:70/_x"),
+        ("/data", "data:text/plain,x"),
+        ("/loop", "/loop"),
+    ];
+    for (at, to) in redirects {
         let answer = ResponseTemplate::new(302).insert_header("Location", to);
         Mock::given(path(at)).respond_with(answer).mount(&server).await;
     }
-    for (at, expected) in
-        [("/private", "address_not_allowed"), ("/file", "invalid_redirect"), ("/loop", "too_many_redirects")]
-    {
+    for (at, _) in redirects {
+        let expected = match at {
+            "/file" | "/gopher" | "/data" => "invalid_redirect",
+            "/loop" => "too_many_redirects",
+            _ => "address_not_allowed",
+        };
         let result = request(&policy(|_| {}), json!({ "url": server.uri() + at })).await;
         assert_eq!(code(&result), expected, "{at}");
     }
@@ -227,6 +268,12 @@ async fn whatever_goes_wrong_has_a_code() {
         (json!({ "url": closed_url, "method": "A B" }), "invalid_method", false),
         (json!({ "url": closed_url, "headers": { "a b": "c" } }), "invalid_header", false),
         (json!({ "url": closed_url, "headers": { "a": "b\r\nc: d" } }), "invalid_header", false),
+        (json!({ "url": closed_url, "headers": { "a": "b\nc" } }), "invalid_header", false),
+        (json!({ "url": closed_url, "headers": { "a\r\nb": "c" } }), "invalid_header", false),
+        (json!({ "url": closed_url, "headers": { "a": "b\0c" } }), "invalid_header", false),
+        (json!({ "url": closed_url, "headers": { "hOsT": "neighbour.example" } }), "invalid_header", false),
+        (json!({ "url": closed_url, "method": "GET / HTTP/1.1\r\nx:" }), "invalid_method", false),
+        (json!({ "url": closed_url, "method": "CONNECT" }), "invalid_method", false),
         (json!({ "url": closed_url, "body": "12345678901" }), "request_too_large", false),
         (json!({ "address": closed_url }), "invalid_input", false),
     ] {

@@ -123,6 +123,12 @@ pub(crate) fn checked(source: &str, limits: &Limits) -> Result<Chunks, ErrorInfo
         let message = format!("the script is {} bytes long, more than {max} bytes", source.len());
         return Err(ErrorInfo::new("limit_source", message));
     }
+    if let Some((before, _)) = source.split_once('\0') {
+        let line = before.matches('\n').count() + 1;
+        let message = format!("line {line}: a NUL, behind which Luau would read nothing: remove it");
+        let info = ErrorInfo::new("syntax_error", message);
+        return Err(info.with_details(serde_json::json!({ "line": line }).into()));
+    }
     let main = compile(source).map_err(|error| broken(&error, ""))?;
     let compiled = modules(source).into_iter().map(|(name, module)| {
         let chunk = compile(module).map_err(|error| broken(&error, &format!("module {name}: ")))?;

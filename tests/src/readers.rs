@@ -184,7 +184,7 @@ fn curl(url: &str) -> Option<Reader> {
 
 /// The folder with npm's packages, and the scripts that import them.
 pub(crate) fn npm() -> Option<PathBuf> {
-    let folder = installed("npm", |folder| {
+    let folder = installed("npm", &NPM, |folder| {
         std::fs::write(folder.join("package.json"), r#"{ "private": true, "type": "module" }"#).ok()?;
         let mut install = Command::new("npm");
         install.args(["install", "--no-audit", "--no-fund", "--silent"]).args(NPM).current_dir(folder);
@@ -199,10 +199,15 @@ pub(crate) fn npm() -> Option<PathBuf> {
 
 /// The Python that has PyPI's packages.
 fn pypi() -> Option<PathBuf> {
-    let folder = installed("pypi", |folder| {
+    installed_python("pypi", &PYPI)
+}
+
+/// A Python of its own with these packages, in the folder `name`.
+pub(crate) fn installed_python(name: &str, packages: &[&str]) -> Option<PathBuf> {
+    let folder = installed(name, packages, |folder| {
         let made = Command::new("python3").args(["-m", "venv", "."]).current_dir(folder).status().ok()?;
         let mut install = Command::new(folder.join("bin/python"));
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYPI);
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
         (made.success() && install.status().ok()?.success()).then_some(())
     })?;
     Some(folder.join("bin/python"))
@@ -213,7 +218,7 @@ fn source(script: &str) -> PathBuf {
 }
 
 /// The folder under `target/readers` that `install` has filled, now or earlier.
-fn installed(name: &str, install: impl FnOnce(&Path) -> Option<()>) -> Option<PathBuf> {
+fn installed(name: &str, packages: &[&str], install: impl FnOnce(&Path) -> Option<()>) -> Option<PathBuf> {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().expect("no installation panicked");
     let test = std::env::current_exe().expect("a test has a path");
@@ -221,7 +226,7 @@ fn installed(name: &str, install: impl FnOnce(&Path) -> Option<()>) -> Option<Pa
     let folder = target.join("readers").join(name);
     // Written last, and changed with what is asked for.
     let mark = folder.join("installed");
-    let wanted = format!("{NPM:?} {PYPI:?}");
+    let wanted = format!("{packages:?}");
     if std::fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
         return Some(folder);
     }

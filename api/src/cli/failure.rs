@@ -1,6 +1,7 @@
 //! Why a command did not do what was asked, as people and calling programs see it: one `error:` line, a hint, and the
 //! exit status.
 
+use super::paint::harmless_lines;
 use std::{fmt, io};
 
 /// The exit statuses of `moonlog`.
@@ -88,12 +89,13 @@ impl fmt::Display for Failure {
         if self.message.is_empty() {
             return Ok(());
         }
-        write!(f, "error: {}", self.message)?;
+        // It may be in the words of a script.
+        write!(f, "error: {}", harmless_lines(&self.message))?;
         for line in &self.details {
-            write!(f, "\n  {line}")?;
+            write!(f, "\n  {}", harmless_lines(line))?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
+            write!(f, "\nhint: {}", harmless_lines(hint))?;
         }
         Ok(())
     }

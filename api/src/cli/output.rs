@@ -1,11 +1,18 @@
 //! Standard output, written so that a reader that goes away is an end and not a panic.
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    paint::{harmless_json, only_looks},
+};
 use serde::Serialize;
-use std::io::{self, IsTerminal, Write};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+};
 
-/// Writes `text` and a line end where it has none.
+/// Writes `text` and a line end where it has none. On a terminal it can be looked at, and do nothing.
 pub fn text(text: &str) -> Result<(), Failure> {
+    let text = if is_terminal() { only_looks(text) } else { Cow::Borrowed(text) };
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {
@@ -19,7 +26,12 @@ pub fn text(text: &str) -> Result<(), Failure> {
 pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Failure> {
     let shown = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::failed(format!("cannot write the output as JSON: {error}")))?;
-    text(&shown)
+    line_of_json(&shown)
+}
+
+/// Writes JSON as it is, but for what would act on a terminal, which is escaped.
+pub fn line_of_json(json: &str) -> Result<(), Failure> {
+    text(&harmless_json(json))
 }
 
 /// Whether standard output is a terminal.
@@ -38,5 +50,5 @@ pub fn columns() -> usize {
 /// Says something to the person, beside the output.
 pub fn note(text: &str) {
     // Where nobody reads standard error there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", only_looks(text));
 }

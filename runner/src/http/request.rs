@@ -10,7 +10,7 @@ use moonlog_core::{error_info::ErrorInfo, event::StepOutcome, json::Json};
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{
-        AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+        AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
         PROXY_AUTHORIZATION, TRANSFER_ENCODING,
     },
 };
@@ -79,6 +79,11 @@ impl Request {
             let invalid = |_| ErrorInfo::new("invalid_header", format!("`{name}` cannot be a header"));
             let invalid_value = |_| ErrorInfo::new("invalid_header", format!("the value of `{name}` cannot be sent"));
             let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(invalid)?;
+            // Hosts share servers: with another name in it, a request could take a secret past its host to a neighbour.
+            if parsed == HOST {
+                let why = "`Host` follows from the URL and cannot be set: name the host in the URL";
+                return Err(ErrorInfo::new("invalid_header", why));
+            }
             let resolved = policy.options().secrets.resolve(value, Place::Host(host))?;
             let mut header = HeaderValue::from_str(&resolved).map_err(invalid_value)?;
             if Secrets::mentioned_in(value) {

@@ -222,8 +222,8 @@ fn read_file(path: &Path, modules: &mut Vec<(PathBuf, Option<Stamp>)>) -> Result
         origin: origin.clone(),
         problems: vec![Problem { line, message }],
     };
-    let source = read_source(path).map_err(|error| broken(error.line, error.message))?;
     let folder = path.parent().unwrap_or(path);
+    let source = read_source(path, folder).map_err(|error| broken(error.line, error.message))?;
     // What changes between the look and the read is read again next time.
     let looked_for = link_beside(&source, folder).looked_for;
     modules.extend(looked_for.into_iter().map(|path| (path.clone(), Stamp::of(&path))));

@@ -55,7 +55,7 @@ pub fn link_beside(source: &str, folder: &Path) -> Linked {
     let linked = link_from(source, &mut |name| {
         for ending in ["luau", "lua"] {
             let path = folder.join("modules").join(format!("{name}.{ending}"));
-            let read = read_source(&path);
+            let read = read_source(&path, folder);
             looked_for.push(path);
             if let Ok(module) = read {
                 return Some(module);

@@ -2,7 +2,7 @@
 
 use moonlog_core::json::Json;
 use moonlog_scripts::{Entry, Library, Origin, prepare_args};
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 #[test]
 fn the_first_folder_wins_and_broken_files_hide_nothing() {
@@ -59,4 +59,76 @@ fn arguments_get_their_defaults_and_are_validated() {
     assert_eq!(paths, ["/n", "/path"]);
     assert_eq!(args("null").unwrap_err()[0].path, "");
     assert_eq!(prepare_args(None, &Json::null()).unwrap(), Json::null());
+}
+
+#[test]
+fn what_lies_in_a_folder_cannot_hold_up_fill_or_show_what_is_elsewhere() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = |name: &str| folder.path().join(name);
+    let source = "return { run = function() end }";
+    fs::write(at("fine.luau"), source).unwrap();
+    fs::write(outside.path().join("secret.luau"), source).unwrap();
+    fs::create_dir(at("inner")).unwrap();
+    fs::write(at("inner/real.luau"), source).unwrap();
+    symlink("inner/real.luau", at("linked.luau")).unwrap();
+    symlink(outside.path().join("secret.luau"), at("out.luau")).unwrap();
+    symlink("/etc/passwd", at("passwd.luau")).unwrap();
+    symlink("/dev/zero", at("zero.luau")).unwrap();
+    symlink("/proc/self/environ", at("environ.luau")).unwrap();
+    symlink("loop.luau", at("loop.luau")).unwrap();
+    symlink(at("nowhere"), at("dangling.luau")).unwrap();
+    fs::create_dir(at("folder.luau")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(at("pipe.luau")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket.luau")).unwrap();
+    fs::File::create(at("huge.luau")).unwrap().set_len(1 << 40).unwrap();
+    fs::write(at("bytes.luau"), b"return '\xff'").unwrap();
+
+    // Modules beside them are files of the folder too.
+    fs::create_dir(at("modules")).unwrap();
+    fs::write(at("modules/near.luau"), "return { here = 1 }").unwrap();
+    symlink(outside.path().join("secret.luau"), at("modules/far.luau")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("modules/held.luau")).status().unwrap().success());
+    let requires = "return { run = function() return require('near'), require('far'), require('held') end }";
+    fs::write(at("requires.luau"), requires).unwrap();
+
+    let library = Library::new(vec![folder.path().into()]);
+    // On a thread of its own: a pipe that is waited for would be waited for for ever.
+    let (done, listed) = std::sync::mpsc::channel();
+    let looked_at = library.clone();
+    std::thread::spawn(move || done.send(looked_at.list()));
+    let listed = listed.recv_timeout(std::time::Duration::from_secs(30)).expect("the listing ends");
+    let mut broken = std::collections::BTreeMap::new();
+    let mut names = Vec::new();
+    for entry in listed {
+        match entry {
+            Entry::Broken(entry) => drop(broken.insert(entry.name, entry.problems[0].message.clone())),
+            Entry::Workflow(entry) if matches!(entry.origin, Origin::File(_)) => {
+                assert!(!entry.source.contains("module: far") && !entry.source.contains("module: held"), "{entry:?}");
+                assert!(entry.name != "requires" || entry.source.contains("module: near"), "{entry:?}");
+                names.push(entry.name.clone());
+            }
+            Entry::Workflow(_) => {}
+        }
+    }
+    assert_eq!(names, ["fine", "linked", "requires"]);
+    for (name, why) in [
+        ("out", "leads out of its folder"),
+        ("passwd", "leads out of its folder"),
+        ("environ", "leads out of its folder"),
+        ("zero", "is a pipe, a socket or a device"),
+        ("pipe", "is a pipe, a socket or a device"),
+        ("socket", "is a pipe, a socket or a device"),
+        ("huge", "more than 1048576 bytes"),
+        ("bytes", "not valid UTF-8"),
+        ("loop", "cannot be read"),
+        ("dangling", "cannot be read"),
+    ] {
+        assert!(broken[name].contains(why), "{name}: {broken:?}");
+    }
+    assert!(!broken.contains_key("folder"));
+
+    for name in ["out", "../secret", "..%2fsecret", "/etc/passwd", "inner/real", "fine.luau", "./fine", "fine\0", ""] {
+        assert!(library.get(name).is_none(), "{name}");
+    }
 }

@@ -8,6 +8,7 @@ mod world;
 mod branches;
 mod chance;
 mod coroutines;
+mod escapes;
 mod flow;
 mod hostile;
 mod library;

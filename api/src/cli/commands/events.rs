@@ -34,7 +34,7 @@ pub async fn run(client: &Client, options: &Events) -> Result<Status, Failure> {
     let as_json = options.format.json || !output::is_terminal();
     while let Some(line) = feed.next_line().await? {
         if as_json {
-            output::text(&line)?;
+            output::line_of_json(&line)?;
         } else {
             let envelope = Envelope::parse(&line).map_err(Failure::failed)?;
             output::text(&shown(&envelope, in_a_job, output::columns(), paint))?;

@@ -3,7 +3,7 @@
 use crate::cli::{
     failure::{Failure, Status},
     markdown, output,
-    paint::Paint,
+    paint::{Paint, harmless_lines},
     tree::End,
 };
 use moonlog_core::error_info::ErrorInfo;
@@ -34,7 +34,11 @@ pub fn value(result: &Value, as_json: bool) -> Result<Status, Failure> {
     let markdown = result.as_str().or_else(|| result["markdown"].as_str());
     match markdown {
         Some(text) if !as_json && output::is_terminal() => {
-            output::text(&markdown::render(text, output::columns(), Paint::for_terminal(&std::io::stdout())))?;
+            output::text(&markdown::render(
+                &harmless_lines(text),
+                output::columns(),
+                Paint::for_terminal(&std::io::stdout()),
+            ))?;
         }
         Some(text) if !as_json => output::text(text)?,
         _ if result.is_null() && !as_json => {}

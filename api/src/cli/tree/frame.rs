@@ -293,11 +293,11 @@ impl Drawing<'_> {
         let tree = self.tree;
         let mut out = Vec::new();
         for (id, title) in &tree.approvals {
-            let how = format!("moonlog approve {} '{id}'", tree.id);
+            let how = format!("moonlog approve {} '{}'", tree.id, harmless(id));
             out.push(format!("  {} {title} {}", self.paint.put(Look::Yellow, "needs approval:"), self.dim(&how)));
         }
         if let Some(waiting) = tree.waiting.as_ref().filter(|waiting| waiting.reason == WaitKind::Signal) {
-            let name = waiting.name.as_deref().unwrap_or("NAME");
+            let name = harmless(waiting.name.as_deref().unwrap_or("NAME"));
             let how = format!("moonlog signal {} {name}", tree.id);
             out.push(format!("  {} {}", self.paint.put(Look::Yellow, "waits for a signal:"), self.dim(&how)));
         }

@@ -4,7 +4,10 @@ use super::{
     describe,
     model::{JobTree, Node, exit_words, first_line},
 };
-use crate::cli::{duration, paint::harmless};
+use crate::cli::{
+    duration,
+    paint::{harmless, harmless_json},
+};
 use moonlog_core::{
     event::{Event, EventBody, StepOutcome, WaitKind},
     time::Timestamp,
@@ -30,15 +33,19 @@ fn words(tree: &JobTree, event: &Event) -> Option<(&'static str, String)> {
             ("retry", format!("in {}: {}", duration::show(fields.wait_ms), first_line(&fields.error.message)))
         }
         EventBody::JobPhaseEntered(fields) => ("phase", first_line(&fields.title)),
-        EventBody::JobLogged(fields) => ("log", format!("{}: {}", fields.level, all_lines(&fields.message))),
-        EventBody::JobEmitted(fields) => ("emit", format!("{} {}", first_line(&fields.name), fields.value)),
+        EventBody::JobLogged(fields) => {
+            ("log", format!("{}: {}", first_line(&fields.level), all_lines(&fields.message)))
+        }
+        EventBody::JobEmitted(fields) => {
+            ("emit", format!("{} {}", first_line(&fields.name), harmless_json(fields.value.as_str())))
+        }
         EventBody::JobSignalled(fields) => ("signal", first_line(&fields.name)),
         EventBody::JobCancelRequested(fields) => {
             ("cancel", fields.reason.as_deref().map(first_line).unwrap_or_default())
         }
         EventBody::JobWaiting(fields) => match fields.reason {
             WaitKind::Signal => {
-                let name = fields.name.as_deref().unwrap_or("NAME");
+                let name = fields.name.as_deref().map_or_else(|| "NAME".to_owned(), first_line);
                 ("waiting", format!("for a signal: moonlog signal {} {name}{}", tree.id, until(fields.until)))
             }
             WaitKind::Approval => return None,
@@ -46,7 +53,7 @@ fn words(tree: &JobTree, event: &Event) -> Option<(&'static str, String)> {
         },
         EventBody::ToolApprovalRequested(fields) => {
             let title = tree.approvals.last().map_or("", |(_, title)| title.as_str());
-            ("approval", format!("needed: {title}: moonlog approve {} '{}'", tree.id, fields.call_id))
+            ("approval", format!("needed: {title}: moonlog approve {} '{}'", tree.id, first_line(&fields.call_id)))
         }
         EventBody::ToolApprovalDecided(fields) => {
             let by = fields.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
