@@ -6,4 +6,5 @@ pub mod cli;
 pub mod config;
 mod envelope;
 pub mod feed;
+mod retention;
 pub mod server;

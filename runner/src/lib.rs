@@ -6,6 +6,7 @@ mod again;
 pub mod agent;
 mod bulk;
 mod command;
+mod deletion;
 mod derived_id;
 mod dispatcher;
 mod held;
@@ -33,6 +34,7 @@ pub mod webhook;
 pub mod workspace;
 
 pub use bulk::{Bulk, BulkFailure, BulkReport};
+pub use deletion::{Delete, Deletion};
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};
 pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use reuse::CacheOptions;

@@ -243,6 +243,17 @@ impl CommandError {
             }
         }
     }
+
+    /// The same, to be shown.
+    pub fn to_info(&self) -> ErrorInfo {
+        match self {
+            Self::NoSuchJob => ErrorInfo::new("no_such_job", self.to_string()),
+            Self::Submit(error) => ErrorInfo::new(error.code(), self.to_string()),
+            Self::NotFound(error) | Self::Conflict(error) | Self::Invalid(error) | Self::Unavailable(error) => {
+                error.clone()
+            }
+        }
+    }
 }
 
 /// Why a runner did not start.

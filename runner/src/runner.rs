@@ -2,6 +2,7 @@
 
 use crate::{
     agent::{self, CallIds, Families, LiveAgents, Metered, model::Models},
+    deletion,
     dispatcher::{Dispatcher, Message},
     locks::Locks,
     options::RunnerOptions,
@@ -35,7 +36,7 @@ use std::{
 };
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, oneshot, watch},
 };
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
@@ -113,6 +114,8 @@ pub(crate) struct Inner {
     pub(crate) shared: SharedResults,
     /// Commands to one job take turns.
     pub(crate) commands: Locks,
+    /// Shared by those who make a job that needs another one's history; held alone while it is decided what is deleted.
+    pub(crate) histories: RwLock<()>,
     /// Agents that are spawned by one job come one after the other.
     pub(crate) spawning: Locks,
     /// Told when a schedule is set or removed.
@@ -231,6 +234,7 @@ impl Runner {
     /// # Errors
     /// Where the log cannot be read, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
+        deletion::finish(&log).await?;
         let views = Views::open(
             &log,
             ViewsOptions { checkpoint_events: options.checkpoint_events, ..ViewsOptions::default() },
@@ -261,6 +265,7 @@ impl Runner {
             sources: Sources::default(),
             moves_tasks: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             commands: Locks::default(),
+            histories: RwLock::default(),
             spawning: Locks::default(),
             schedules_changed: Notify::new(),
             webhooks: Workers::default(),
@@ -315,6 +320,10 @@ impl Runner {
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
+    }
+
+    pub(crate) fn shared_inner(&self) -> Arc<Inner> {
+        self.inner.clone()
     }
 
     /// The log.

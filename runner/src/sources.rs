@@ -75,6 +75,14 @@ impl Sources {
         self.kept().all.contains_key(hash)
     }
 
+    /// Forgets a source that may be about to leave the log.
+    pub(crate) fn forget(&self, hash: &Hash) {
+        let mut kept = self.kept();
+        if let Some(source) = kept.all.remove(hash) {
+            kept.bytes -= source.text.len();
+        }
+    }
+
     /// Keeps a source that is in the log.
     pub(crate) fn keep(&self, hash: Hash, text: Arc<str>) -> Source {
         let mut kept = self.kept();

@@ -102,6 +102,10 @@ impl Runner {
     /// Why it was refused; nothing is recorded then.
     pub async fn submit(&self, request: Submit) -> Result<Submitted, SubmitError> {
         let inner = self.inner();
+        let _history = match request.resume_from.is_some() || request.forked_from.is_some() {
+            true => Some(inner.histories.read().await),
+            false => None,
+        };
         let Some(key) = request.idempotency_key.clone() else {
             return inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await;
         };
@@ -306,8 +310,10 @@ impl Inner {
 
     /// Stores the source, unless that was done before.
     fn keep_script(&self, hash: Hash, source: &Arc<str>) -> Result<(), SubmitError> {
+        // Said first: where nothing names it any more, it is forgotten here before it leaves the log.
+        self.log.hold_blob(hash);
         if !self.sources.has(&hash) {
-            self.log.put_blob(source.as_bytes().to_vec())?;
+            self.log.put_held_blob(source.as_bytes().to_vec())?;
             self.sources.keep(hash, source.clone());
         }
         Ok(())

@@ -10,6 +10,14 @@
 //! {"event":{ the envelope of spec/events.md }}
 //! {"end":{"events":42,"blobs":1}}
 //! ```
+//!
+//! Commands read it compressed by gzip too.
+
+mod compressed;
+mod write;
+
+pub use compressed::unpacked;
+pub use write::write_job;
 
 use crate::envelope::Envelope;
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -53,6 +53,8 @@ pub enum Command {
     Trace(Trace),
     /// Ask a job to stop
     Cancel(Cancel),
+    /// Delete ended jobs with all their events
+    Delete(Delete),
     /// Send a signal to a job
     Signal(Signal),
     /// Decide an open approval, or list them
@@ -73,6 +75,12 @@ pub enum Command {
     Import(Import),
     /// Walk the log's hash chain and report damage
     Verify(Verify),
+    /// Write the whole log, as it is now, into one file; a server goes on meanwhile
+    Backup(Backup),
+    /// Make a data folder of a backup
+    Restore(Restore),
+    /// Delete ended jobs that are kept no longer, and give the disk its room back
+    Compact(Compact),
     /// List processes, running ones first
     Ps(Ps),
     /// Print what a process has written: its beginning and its end
@@ -224,6 +232,14 @@ pub struct Cancel {
     pub many: Many,
 }
 
+/// `moonlog delete`
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The ended jobs
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<String>,
+}
+
 /// `moonlog signal`
 #[derive(Debug, Args)]
 pub struct Signal {
@@ -371,6 +387,49 @@ pub struct Import {
 /// `moonlog verify`
 #[derive(Debug, Args)]
 pub struct Verify {
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog backup`
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The file to write, or a folder, where it is named after its position; `-` writes to standard output
+    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup; `-` reads standard input. The data folder (--data) must be empty, or not be there
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `moonlog compact`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What is kept is said by [retention] in moonlog.toml; an option here takes the place of its key. With \
+neither, no job is deleted, and the store is rewritten without what was removed before."
+)]
+pub struct Compact {
+    /// Delete jobs that ended longer ago than this, such as 30d or 12h
+    #[arg(long, value_name = "DURATION")]
+    pub older_than: Option<String>,
+    /// Keep so many ended jobs, the newest ends
+    #[arg(long, value_name = "N")]
+    pub keep: Option<u64>,
+    /// Delete the jobs with the oldest ends until the store has at most this many bytes
+    #[arg(long, value_name = "BYTES")]
+    pub max_bytes: Option<u64>,
+    /// Only say how many jobs are too old or too many
+    #[arg(long)]
+    pub dry_run: bool,
     #[command(flatten)]
     pub format: Format,
 }

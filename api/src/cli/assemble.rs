@@ -68,7 +68,7 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
     let runner = Runner::start(options, log, library)
         .await
         .map_err(|error| Failure::failed(format!("the runner does not start: {error}")))?;
-    let serve_options = ServeOptions { listen, ..ServeOptions::of(config) };
+    let serve_options = ServeOptions { listen, compacts: purpose == Purpose::Serve, ..ServeOptions::of(config) };
     match serve(serve_options, runner.clone()).await {
         Ok(served) => Ok(Assembled { served, runner }),
         Err(error) => {

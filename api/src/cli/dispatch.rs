@@ -105,6 +105,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
     match &command {
         Command::Serve(_) => return commands::serve::run(context).await,
         Command::Verify(options) => return commands::verify::run(context, options).await,
+        Command::Restore(options) => return commands::restore::run(&context.loaded.config, options),
         _ => {}
     }
     let purpose = match &command {
@@ -121,6 +122,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Trace(options) => commands::trace::run(client, options).await,
         Command::Show(options) => commands::show::run(client, options).await,
         Command::Cancel(options) => commands::cancel::run(client, options).await,
+        Command::Delete(options) => commands::delete::run(client, options).await,
         Command::Signal(options) => commands::signal::run(client, options).await,
         Command::Approve(options) => commands::approve::run(client, options).await,
         Command::Retry(options) => commands::retry::run(client, options).await,
@@ -130,6 +132,8 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         Command::Replay(options) => commands::replay::run(client, options).await,
         Command::Export(options) => commands::export::run(client, options).await,
         Command::Import(options) => commands::import::run(client, options).await,
+        Command::Backup(options) => commands::backup::run(client, options).await,
+        Command::Compact(options) => commands::compact::run(client, options).await,
         Command::Ps(options) => commands::ps::run(client, options).await,
         Command::Output(options) => commands::process_output::run(client, options).await,
         Command::Kill(options) => commands::kill::run(client, options).await,
@@ -142,6 +146,7 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         // Dispatched before there was a connection.
         Command::Serve(_)
         | Command::Verify(_)
+        | Command::Restore(_)
         | Command::Check(_)
         | Command::Errors(_)
         | Command::Config(_)

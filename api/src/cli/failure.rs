@@ -34,12 +34,14 @@ pub struct Failure {
     pub details: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Of a feed with a gap: where it can go on.
+    pub first_position: Option<u64>,
 }
 
 impl Failure {
     /// A failure of this kind.
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), details: Vec::new(), hint: None }
+        Self { status, message: message.into(), details: Vec::new(), hint: None, first_position: None }
     }
 
     /// The job failed, or a check found a difference.

@@ -3,6 +3,7 @@
 use super::{
     client::{Client, segment, with_query},
     failure::{Failure, Status},
+    output,
     sse::Parser,
 };
 use crate::envelope::Envelope;
@@ -113,7 +114,20 @@ impl Feed {
     }
 
     /// `None` where the server says that nothing more will come.
-    async fn connect(&self) -> Result<Option<Response>, Failure> {
+    async fn connect(&mut self) -> Result<Option<Response>, Failure> {
+        loop {
+            match self.try_connect().await {
+                Err(failure) if self.query.job.is_none() && failure.first_position.is_some() => {
+                    let first = failure.first_position.unwrap_or_default();
+                    output::note(&format!("events were removed here; it goes on at position {first}"));
+                    self.cursor = Some(first.saturating_sub(1).to_string());
+                }
+                connected => return connected,
+            }
+        }
+    }
+
+    async fn try_connect(&self) -> Result<Option<Response>, Failure> {
         let path = match &self.query.job {
             Some(job) => format!("/v1/jobs/{}/events", segment(job)),
             None => "/v1/events".to_owned(),

@@ -17,6 +17,7 @@ pub struct Problem {
     code: String,
     #[serde(default)]
     errors: Vec<Place>,
+    first_position: Option<u64>,
 }
 
 /// One thing that is wrong in what was sent.
@@ -36,7 +37,8 @@ pub fn failure(status: u16, body: &str) -> Failure {
     // A single error has been said in whole already.
     let said = problem.errors.len() == 1 && problem.errors.iter().all(|place| message.contains(&tidy(&place.message)));
     let places = problem.errors.iter().filter(|_| !said).map(Place::show);
-    let failure = Failure::new(exit(status, &problem.code), message.clone()).details(places);
+    let mut failure = Failure::new(exit(status, &problem.code), message.clone()).details(places);
+    failure.first_position = problem.first_position.filter(|_| status == 410);
     match hint(status, &problem.code) {
         Some(hint) => failure.hint(hint),
         None => failure,

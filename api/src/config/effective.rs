@@ -2,7 +2,7 @@
 
 use super::{
     ApiConfig, CacheConfig, Config, ConfigError, DefaultsConfig, Entry, HttpConfig, LimitsConfig, Loaded, LogConfig,
-    QueueConfig, RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
+    QueueConfig, RetentionConfig, RunnerConfig, SecretConfig, Source, Token, ToolsConfig, WorkspacesConfig,
     keys::{self, KEYS},
     load::{KeyPath, PREFIX, Values, unreadable},
     value::Value,
@@ -170,6 +170,17 @@ impl Values {
             queues: queues.collect(),
             secrets,
             webhooks: self.webhooks()?,
+            retention: RetentionConfig {
+                max_age: self.limit("retention.max_age_ms").map(Duration::from_millis),
+                max_ended_jobs: self.limit("retention.max_ended_jobs"),
+                max_bytes: self.limit("retention.max_bytes"),
+                export_folder: match self.get("retention.export_folder") {
+                    Some((Value::Text(path), _)) if !path.is_empty() => Some(resolve(path, env)),
+                    _ => None,
+                },
+                every: Duration::from_millis(self.whole("retention.every_ms")),
+                rewrite_min_bytes: self.whole("retention.rewrite_min_bytes"),
+            },
             cache: CacheConfig {
                 max_bytes: self.whole("cache.max_bytes"),
                 max_age: Duration::from_millis(self.whole("cache.max_age_ms")),
@@ -209,6 +220,7 @@ impl Values {
                 feed_cache_bytes: size("feed_cache_bytes"),
                 inline_max_bytes: limit("inline_max_bytes"),
                 ticket: ms("ticket_ms"),
+                backup_stall: ms("backup_stall_ms"),
                 script_source_bytes: limit("script_source_bytes"),
                 script_memory_bytes: limit("script_memory_bytes"),
                 script_compute: ms("script_compute_ms"),
@@ -303,6 +315,11 @@ impl Values {
             Some((Value::Whole(number), _)) => *number,
             _ => 0,
         }
+    }
+
+    /// A limit that 0 switches off.
+    fn limit(&self, key: &str) -> Option<u64> {
+        Some(self.whole(key)).filter(|limit| *limit > 0)
     }
 
     pub(super) fn size(&self, key: &str) -> usize {

@@ -20,8 +20,8 @@ pub use error::{ConfigError, UnknownKey};
 pub use load::{Flag, Loaded};
 pub use models::{AgentsConfig, ModelConfig};
 pub use settings::{
-    ApiConfig, CacheConfig, Config, DefaultsConfig, HttpConfig, LimitsConfig, LogConfig, QueueConfig, RunnerConfig,
-    SecretConfig, Token, ToolsConfig, WorkspacesConfig,
+    ApiConfig, CacheConfig, Config, DefaultsConfig, HttpConfig, LimitsConfig, LogConfig, QueueConfig, RetentionConfig,
+    RunnerConfig, SecretConfig, Token, ToolsConfig, WorkspacesConfig,
 };
 pub use show::{Entry, Source};
 pub use webhooks::WebhookConfig;

@@ -30,6 +30,8 @@ pub struct Config {
     pub webhooks: BTreeMap<String, WebhookConfig>,
     /// What scripts may share.
     pub cache: CacheConfig,
+    /// What is kept of ended jobs.
+    pub retention: RetentionConfig,
     /// `http` in scripts.
     pub http: HttpConfig,
     /// What tools may do.
@@ -109,6 +111,23 @@ pub struct RunnerConfig {
 pub struct WorkspacesConfig {
     /// Where worktrees are made.
     pub folder: PathBuf,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone)]
+pub struct RetentionConfig {
+    /// How long jobs are kept after their end.
+    pub max_age: Option<Duration>,
+    /// How many ended jobs are kept.
+    pub max_ended_jobs: Option<u64>,
+    /// How large the store may be.
+    pub max_bytes: Option<u64>,
+    /// Where jobs are written before they are deleted.
+    pub export_folder: Option<PathBuf>,
+    /// How often it is looked.
+    pub every: Duration,
+    /// After how much was removed the store is rewritten.
+    pub rewrite_min_bytes: u64,
 }
 
 /// `[cache]`
@@ -217,6 +236,7 @@ pub struct LimitsConfig {
     pub feed_cache_bytes: usize,
     pub inline_max_bytes: u64,
     pub ticket: Duration,
+    pub backup_stall: Duration,
     pub script_source_bytes: u64,
     pub script_memory_bytes: u64,
     pub script_compute: Duration,

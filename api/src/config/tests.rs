@@ -82,6 +82,21 @@ script_memory_bytes = 67_108_864
 }
 
 #[test]
+fn everything_is_kept_unless_a_limit_is_set() {
+    let retention = load("", &[], &[]).unwrap().config.retention;
+    assert_eq!((retention.max_age, retention.max_ended_jobs, retention.max_bytes), (None, None, None));
+    assert_eq!((retention.export_folder, retention.every.as_secs()), (None, 3_600));
+    assert_eq!(retention.rewrite_min_bytes, 64 << 20);
+    let text = "[retention]\nmax_age_ms = 5_000\nmax_ended_jobs = 7\nmax_bytes = 0\nexport_folder = \"~/old\"\n";
+    let env = [("HOME", "/home/a"), ("MOONLOG_RETENTION__EVERY_MS", "2_000")];
+    let retention = load(text, &env, &[]).unwrap().config.retention;
+    assert_eq!((retention.max_age.unwrap().as_secs(), retention.max_ended_jobs), (5, Some(7)));
+    assert_eq!((retention.max_bytes, retention.every.as_secs()), (None, 2), "0 is no limit");
+    assert_eq!(retention.export_folder.unwrap(), std::path::Path::new("/home/a/old"));
+    assert!(load("[retention]\nevery_ms = 10\n", &[], &[]).is_err());
+}
+
+#[test]
 fn flags_win_over_variables_and_those_over_the_file() {
     let text = "[runner]\nconcurrency = 1\nidle_evict_ms = 1\nwarm_vms = 1\n[queues.Build]\ncapacity = 5\n";
     let env = [

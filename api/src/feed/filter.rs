@@ -3,6 +3,7 @@
 use moonlog_core::{
     event::{Event, EventBody},
     id::{JobId, ProcessId, SessionId},
+    log::RemovedEvent,
 };
 use std::str::FromStr;
 
@@ -62,6 +63,14 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether an event that was removed would have been shown.
+    pub fn fitted(&self, removed: &RemovedEvent) -> bool {
+        self.job.is_none_or(|job| removed.job == Some(job))
+            && self.session.is_none_or(|session| removed.session == Some(session))
+            && self.process.is_none_or(|process| removed.process == Some(process))
+            && self.types.as_ref().is_none_or(|types| removed.name.is_none_or(|name| types.0.contains(&name)))
+    }
+
     /// Whether the event is shown.
     pub fn fits(&self, event: &Event) -> bool {
         self.job.is_none_or(|job| event.job == Some(job))

@@ -83,8 +83,8 @@ impl Follow {
         }
     }
 
-    /// Reads the first page, so that what is wrong is known before anything is given; of a job that has ended, reads up
-    /// to the first event that the feed would give. `false` where that job has none.
+    /// Reads the first page, so that what is wrong is known before anything is given; of a job that has ended, and of a log
+    /// with gaps, reads up to the first event that the feed would give. `false` where that job has none.
     ///
     /// # Errors
     /// Where the log cannot be read, or events were removed from it.
@@ -92,7 +92,8 @@ impl Follow {
         loop {
             let page = self.reader.next(self.until).await?;
             self.waiting.extend(page.events);
-            if !self.waiting.is_empty() || !page.more || !self.reader.closed()? {
+            let looks_on = page.more && (self.hub.log.has_gaps() || self.reader.closed()?);
+            if !self.waiting.is_empty() || !looks_on {
                 return Ok(!(self.waiting.is_empty() && self.reader.ended()));
             }
         }
@@ -106,6 +107,8 @@ impl Follow {
                 Ok(None) => None,
                 // The connection is cut, so that the client knows that this was not the end.
                 Err(error) => {
+                    // What was given goes out first: the server writes when there is nothing more to take for a moment.
+                    tokio::task::yield_now().await;
                     tracing::warn!(%error, "a feed was cut");
                     feed.done = true;
                     Some((Err(io::Error::other(error)), feed))

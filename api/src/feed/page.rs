@@ -22,7 +22,11 @@ pub async fn read_page(hub: &FeedHub, mut reader: Reader, limit: u64) -> Result<
     let mut count = 0;
     let until = hub.log.head();
     'pages: loop {
-        let page = reader.next(Some(until)).await?;
+        let page = match reader.next(Some(until)).await {
+            // The next page says so.
+            Err(FeedError::Removed { .. }) if count > 0 => break,
+            page => page?,
+        };
         for (at, batch) in page.events.chunks(32).enumerate() {
             for (event, text) in batch.iter().zip(hub.renderer.render(batch)) {
                 if count > 0 {

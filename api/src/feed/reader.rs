@@ -4,7 +4,7 @@ use super::Filter;
 use moonlog_core::{
     event::{Event, StreamId},
     id::JobId,
-    log::{Log, ReadError},
+    log::{Log, Place, ReadError},
 };
 use std::sync::Arc;
 
@@ -41,12 +41,12 @@ pub enum FeedError {
         /// The head.
         head: u64,
     },
-    /// Retention removed events behind the cursor.
+    /// Retention removed events behind the cursor that the feed would have given.
     #[error("events behind position {after} were removed; the first one that is still there is at {first}")]
     Removed {
         /// The cursor.
         after: u64,
-        /// The first position that is still there.
+        /// The first position behind them of an event that it gives; the one behind the head where there is none.
         first: u64,
     },
     /// The task that read was dropped with the server.
@@ -101,28 +101,39 @@ impl Reader {
         }
         let far = head - self.scanned > 8 * PAGE_FAR as u64;
         let size = if far { PAGE_FAR } else { PAGE_NEAR };
-        let events = if far {
+        let places = if far {
             let (log, scope, scanned, version) = (self.log.clone(), self.scope.clone(), self.scanned, self.version);
-            tokio::task::spawn_blocking(move || read(&log, &scope, scanned, version, size))
-                .await
-                .map_err(|_| FeedError::Stopped)??
+            blocking(move || read(&log, &scope, scanned, version, size)).await??
         } else {
             read(&self.log, &self.scope, self.scanned, self.version, size)?
         };
-        let mut full = events.len() == size;
+        if places.is_empty() {
+            self.check_stream()?;
+        }
+        let mut full = places.len() == size;
         let (mut wanted, mut blob_bytes) = (Vec::new(), 0);
-        for event in events {
-            if event.position > limit {
-                break;
-            }
-            self.look_at(&event)?;
-            if self.filter.fits(&event) {
-                blob_bytes += event.blob.map_or(0, |(_, bytes)| bytes);
-                wanted.push(event);
-                if blob_bytes >= PAGE_BLOB_BYTES {
+        for place in places {
+            match place {
+                Place::Event(event) if event.position > limit => break,
+                Place::Event(event) => {
+                    self.rewind_to(&event);
+                    if self.filter.fits(&event) {
+                        blob_bytes += event.blob.map_or(0, |(_, bytes)| bytes);
+                        wanted.push(event);
+                    }
+                }
+                Place::Removed(removed) if removed.position > limit => break,
+                Place::Removed(removed) if !self.filter.fitted(&removed) => self.scanned = removed.position,
+                Place::Removed(removed) if wanted.is_empty() => return Err(self.gap(removed.position).await),
+                // What comes before the gap is given first.
+                Place::Removed(_) => {
                     full = true;
                     break;
                 }
+            }
+            if blob_bytes >= PAGE_BLOB_BYTES {
+                full = true;
+                break;
             }
         }
         if !full {
@@ -131,19 +142,24 @@ impl Reader {
         Ok(Page { events: wanted, more: !self.ended && self.scanned < limit })
     }
 
-    fn look_at(&mut self, event: &Event) -> Result<(), FeedError> {
-        let gap = match self.scope {
-            Scope::All => event.position != self.scanned + 1,
-            Scope::Job(_) => event.version != self.version + 1,
-        };
-        // Positions are gapless in the log, and versions in a stream, until retention removes events.
-        if gap {
-            return Err(FeedError::Removed { after: self.scanned, first: event.position });
+    /// A stream that was removed meanwhile has no more events, and will not end.
+    fn check_stream(&self) -> Result<(), FeedError> {
+        let Some(stream) = self.scope.stream() else { return Ok(()) };
+        if self.log.stream_head(&stream)?.is_some_and(|end| end.version >= self.version) {
+            return Ok(());
         }
-        self.scanned = event.position;
-        self.version = event.version;
-        self.ended = matches!(self.scope, Scope::Job(_)) && event.body.is_terminal();
-        Ok(())
+        Err(FeedError::Removed { after: self.scanned, first: self.log.head() + 1 })
+    }
+
+    /// An event that would have been given was removed at `position`: where the next one is that is still there.
+    async fn gap(&self, position: u64) -> FeedError {
+        let (log, filter, after) = (self.log.clone(), self.filter.clone(), self.scanned);
+        let first = blocking(move || next_fitting(&log, &filter, position)).await;
+        match first {
+            Ok(Ok(first)) => FeedError::Removed { after, first },
+            Ok(Err(error)) => error.into(),
+            Err(stopped) => stopped,
+        }
     }
 
     /// Everything up to this position was looked at.
@@ -198,9 +214,29 @@ impl Scope {
     }
 }
 
-fn read(log: &Log, scope: &Scope, scanned: u64, version: u64, size: usize) -> Result<Vec<Arc<Event>>, ReadError> {
+fn read(log: &Log, scope: &Scope, scanned: u64, version: u64, size: usize) -> Result<Vec<Place>, ReadError> {
     match scope.stream() {
-        None => log.read(scanned, size),
-        Some(stream) => log.read_stream(&stream, version, size),
+        None => log.places(scanned, size),
+        Some(stream) => Ok(log.read_stream(&stream, version, size)?.into_iter().map(Place::Event).collect()),
     }
+}
+
+/// The position of the first event behind `position` that the filter wants; the one behind the head where there is none.
+fn next_fitting(log: &Log, filter: &Filter, position: u64) -> Result<u64, ReadError> {
+    let mut after = position;
+    loop {
+        let head = log.head();
+        let events = log.read(after, PAGE_FAR)?;
+        if let Some(found) = events.iter().find(|event| filter.fits(event)) {
+            return Ok(found.position);
+        }
+        match events.last() {
+            Some(last) => after = last.position,
+            None => return Ok(head.max(after) + 1),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, FeedError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| FeedError::Stopped)
 }

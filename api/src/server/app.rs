@@ -1,7 +1,7 @@
 //! What all requests of a server share.
 
 use super::{ServeOptions, guard::Guard, metrics::Metrics, problem::Problem, ticket::Tickets};
-use crate::feed::FeedHub;
+use crate::{feed::FeedHub, retention::Compactor};
 use moonlog_core::{
     id::JobId,
     projection::{JobState, JobView},
@@ -20,6 +20,10 @@ pub struct App {
     pub metrics: Metrics,
     /// True from when the server stops.
     pub stop: watch::Receiver<bool>,
+    /// Takes ended jobs out of the log.
+    pub compactor: Arc<Compactor>,
+    /// One backup at a time.
+    pub backups: Arc<Semaphore>,
     /// One walk through the whole log at a time.
     pub verifying: Semaphore,
 }
@@ -43,6 +47,20 @@ impl App {
     /// As [`Self::job`].
     pub fn view(&self, id: &JobId) -> Result<JobView, Problem> {
         Ok(self.runner.shown(&*self.job(id)?))
+    }
+
+    /// The problem, or another in its place where one of these is a job that is not there because it was deleted.
+    pub fn tell_deleted(&self, problem: Problem, jobs: &[String]) -> Problem {
+        if problem.code() != "no_such_job" {
+            return problem;
+        }
+        for id in jobs.iter().filter_map(|id| id.parse::<JobId>().ok()) {
+            if let Ok(Some(position)) = self.runner.views().deleted(&id) {
+                let text = format!("job {id} was deleted: the event at position {position} says why");
+                return Problem::not_found("job_deleted", text).with("position", position);
+            }
+        }
+        problem
     }
 
     /// A job when it has ended, or as it stands when the time is up or the server stops.

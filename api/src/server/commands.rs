@@ -1,4 +1,4 @@
-//! What can be asked of a job: cancel, signal, retry, fork.
+//! What can be asked of a job: cancel, delete, signal, retry, fork.
 
 use super::{
     app::App,
@@ -23,6 +23,13 @@ pub async fn cancel(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     fields.finish()?;
     app.runner.cancel(&id, reason).await.map_err(|error| command_refused(error, &id))?;
     Ok(reply::json(StatusCode::ACCEPTED, &app.view(&id)?))
+}
+
+/// `DELETE /v1/jobs/{id}`
+pub async fn delete(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let id: JobId = request.segment(0, "no_such_job")?;
+    app.runner.delete(&id).await.map_err(|error| command_refused(error, &id))?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
 /// `POST /v1/jobs/{id}/signals/{name}`

@@ -4,10 +4,12 @@
 
 mod app;
 mod approvals;
+mod backup;
 mod blobs;
 mod body;
 mod bulk;
 mod commands;
+mod compact;
 mod console;
 mod descriptors;
 mod diff;

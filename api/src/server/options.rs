@@ -1,7 +1,7 @@
 //! How a server is set up, and why it may not start.
 
 use crate::{
-    config::{Config, LimitsConfig, Token},
+    config::{Config, LimitsConfig, RetentionConfig, Token},
     feed::FeedOptions,
 };
 use std::{
@@ -28,6 +28,10 @@ pub struct ServeOptions {
     pub default_queue: String,
     /// The limits.
     pub limits: LimitsConfig,
+    /// What is kept of ended jobs.
+    pub retention: RetentionConfig,
+    /// Whether jobs that are kept no longer are deleted without being asked.
+    pub compacts: bool,
 }
 
 impl ServeOptions {
@@ -41,6 +45,8 @@ impl ServeOptions {
             address_file: Some(config.log.folder.join("server.json")),
             default_queue: config.defaults.queue.clone(),
             limits: config.limits.clone(),
+            retention: config.retention.clone(),
+            compacts: false,
         }
     }
 

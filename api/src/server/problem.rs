@@ -105,6 +105,11 @@ impl Problem {
         self.header(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000).max(1)))
     }
 
+    /// Its code.
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
     /// Its status.
     pub fn status(&self) -> StatusCode {
         self.0.status

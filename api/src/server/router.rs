@@ -3,7 +3,8 @@
 
 use super::{
     app::App,
-    approvals, blobs, bulk, commands, console, diff, errors, events, health, import, jobs, messages, openapi,
+    approvals, backup, blobs, bulk, commands, compact, console, diff, errors, events, health, import, jobs, messages,
+    openapi,
     problem::Problem,
     processes,
     query::Query,
@@ -87,8 +88,10 @@ async fn handle(app: &Arc<App>, head: Head, body: BodyStream, label: &mut &'stat
         .header(header::ALLOW, HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static("GET"))));
     };
     let query = Query::read(&head.query, operation.query)?;
+    let jobs = if route.path.starts_with("/v1/jobs/{id}") { segments.clone() } else { Vec::new() };
     // One allocation for the future of whatever handler it is, in place of one as large as the largest.
-    dispatch(app.clone(), operation, Request { head, segments, query, body }).await
+    let answered = dispatch(app.clone(), operation, Request { head, segments, query, body }).await;
+    answered.map_err(|problem| app.tell_deleted(problem, &jobs))
 }
 
 fn dispatch(
@@ -107,6 +110,7 @@ fn dispatch(
         Endpoint::Redeliver => webhooks::redeliver(app, request).boxed(),
         Endpoint::ListJobs => jobs::list(app, request).boxed(),
         Endpoint::ShowJob => jobs::show(app, request).boxed(),
+        Endpoint::DeleteJob => commands::delete(app, request).boxed(),
         Endpoint::CancelJob => commands::cancel(app, request).boxed(),
         Endpoint::SignalJob => commands::signal(app, request).boxed(),
         Endpoint::RetryJob => commands::retry(app, request).boxed(),
@@ -152,6 +156,8 @@ fn dispatch(
         Endpoint::Blob => blobs::show(app, request).boxed(),
         Endpoint::Ticket => tickets::give(app, request).boxed(),
         Endpoint::Import => import::run(app, request).boxed(),
+        Endpoint::Backup => backup::give(app, request).boxed(),
+        Endpoint::Compact => compact::run(app, request).boxed(),
         Endpoint::Verify => verify::run(app).boxed(),
         Endpoint::Health => health::live().boxed(),
         Endpoint::Ready => health::ready(app).boxed(),

@@ -41,6 +41,7 @@ pub enum Endpoint {
     ShowWebhook,
     Redeliver,
     ShowJob,
+    DeleteJob,
     CancelJob,
     SignalJob,
     RetryJob,
@@ -72,6 +73,8 @@ pub enum Endpoint {
     Blob,
     Ticket,
     Verify,
+    Compact,
+    Backup,
     Import,
     StartProcess,
     ListProcesses,
@@ -178,9 +181,12 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/jobs/{id}",
-        operations: &[get(Endpoint::ShowJob, &[(200, "Job"), (202, "Job")], "Show a job, or wait for its end")
-            .query(&["wait"])
-            .problems(&[404])],
+        operations: &[
+            get(Endpoint::ShowJob, &[(200, "Job"), (202, "Job")], "Show a job, or wait for its end")
+                .query(&["wait"])
+                .problems(&[404]),
+            delete(Endpoint::DeleteJob, "Delete an ended job with all its events").problems(&[404, 409]),
+        ],
     },
     Route {
         path: "/v1/jobs/{id}/events",
@@ -467,6 +473,25 @@ pub const ROUTES: &[Route] = &[
         operations: &[
             get(Endpoint::Verify, &[(200, "VerifyReport")], "Walk the log and check its chain").problems(&[409])
         ],
+    },
+    Route {
+        path: "/v1/backup",
+        operations: &[get(
+            Endpoint::Backup,
+            &[(200, "application/gzip")],
+            "The log as it is now, as one file that `moonlog restore` takes",
+        )
+        .problems(&[409])],
+    },
+    Route {
+        path: "/v1/compact",
+        operations: &[post(
+            Endpoint::Compact,
+            &[(200, "Compacted")],
+            "Delete ended jobs that are kept no longer, and give the disk its room back",
+        )
+        .body("Compact")
+        .problems(&[409, 507])],
     },
     Route {
         path: "/v1/import",

@@ -13,7 +13,7 @@ use super::{
     router,
     ticket::Tickets,
 };
-use crate::feed::FeedHub;
+use crate::{feed::FeedHub, retention::Compactor};
 use bytes::Buf;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -113,9 +113,15 @@ pub async fn serve(options: ServeOptions, runner: Runner) -> Result<Served, Serv
         metrics: Metrics::new(),
         stop: stopped,
         verifying: Semaphore::new(1),
+        backups: Arc::new(Semaphore::new(1)),
+        compactor: Arc::new(Compactor::new(runner.clone(), options.retention.clone())),
         options,
         runner,
     });
+    if app.options.compacts {
+        let (compactor, stop) = (app.compactor.clone(), app.stop.clone());
+        tokio::spawn(async move { compactor.run_on_schedule(stop).await });
+    }
     let task = tokio::spawn(async move {
         accept(listener, app).await;
         drop(address_file);

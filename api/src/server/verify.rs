@@ -20,11 +20,6 @@ pub async fn run(app: Arc<App>) -> Result<Response, Problem> {
         .await
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| Problem::internal(&error))?;
-    let damage: Vec<_> = report
-        .damage
-        .iter()
-        .map(|damage| serde_json::json!({ "position": damage.position, "what": damage.what }))
-        .collect();
     let body = serde_json::json!({
         "ok": report.is_sound(),
         "head": report.head,
@@ -34,7 +29,7 @@ pub async fn run(app: Arc<App>) -> Result<Response, Problem> {
         "streams": report.streams,
         "blobs": report.blobs,
         "chain": report.chain,
-        "damage": damage,
+        "damage": report.damage,
     });
     Ok(reply::json(StatusCode::OK, &body))
 }

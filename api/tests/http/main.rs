@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bulk;
+mod deleted;
 mod described;
 mod discovery;
 mod errors;
@@ -13,6 +14,7 @@ mod jobs;
 mod limits;
 mod place;
 mod raw;
+mod removed;
 mod schedules;
 mod session_options;
 mod sessions;

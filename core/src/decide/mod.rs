@@ -3,6 +3,7 @@
 
 mod approval;
 mod cancel;
+mod delete;
 mod fork;
 mod message;
 mod queue;
@@ -14,6 +15,7 @@ mod signal;
 
 pub use approval::decide_approval;
 pub use cancel::{close_steps, decide_cancel};
+pub use delete::{NeededJobs, decide_delete, decide_delete_in_session};
 pub use fork::decide_fork;
 pub use message::{Busy, decide_change_queued, decide_drop_queued, decide_edit, decide_message};
 pub use queue::{decide_pause, decide_resume};

@@ -25,6 +25,24 @@ pub enum Refusal {
         /// Where it stands.
         status: JobStatus,
     },
+    /// A job that has not ended needs it.
+    #[error("job {job} is needed by job {by}, which has not ended: cancel that one first, or wait for it")]
+    Needed {
+        /// The job.
+        job: JobId,
+        /// The one that needs it.
+        by: JobId,
+    },
+    /// It took part in a session that is still open.
+    #[error(
+        "job {job} took part in session {session}, which is still open, or its workspace is: close the session first"
+    )]
+    InOpenSession {
+        /// The job.
+        job: JobId,
+        /// The session.
+        session: SessionId,
+    },
     /// The job never asked for this approval.
     #[error("job {job} asks for no approval `{id}`; GET /v1/approvals lists those that are open")]
     NoSuchApproval {
@@ -127,6 +145,8 @@ impl Refusal {
         match self {
             Self::Ended { .. } => "job_ended",
             Self::NotEnded { .. } => "job_not_ended",
+            Self::Needed { .. } => "job_needed",
+            Self::InOpenSession { .. } => "session_open",
             Self::NoSuchApproval { .. } => "no_such_approval",
             Self::AlreadyDecided { .. } => "already_decided",
             Self::TooManySignals { .. } => "too_many_signals",

@@ -12,6 +12,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Look at the job: what was decided stands in its events.",
     ),
     code(
+        "backup_under_way",
+        &[Http],
+        &[409],
+        Yes,
+        "A backup is being read: what it has yet to read is not removed meanwhile.",
+        "Wait for its end, and ask again.",
+    ),
+    code(
         "body_timeout",
         &[Http],
         &[408],
@@ -35,6 +43,7 @@ pub(super) const CODES: &[ErrorCode] = &[
         "The client token was used for another process.",
         "Use a new token for another command.",
     ),
+    code("compacting", &[Http], &[409], Yes, "The log is being compacted already.", "Wait for its end, and ask again."),
     code(
         "cursor_beyond_head",
         &[Http],
@@ -52,6 +61,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Wait; GET /v1/webhooks shows when it is tried next.",
     ),
     code(
+        "disk_full",
+        &[Http],
+        &[507],
+        No,
+        "There is no room on the disk for what was asked.",
+        "Make room on the disk, and ask again.",
+    ),
+    code(
         "empty_filter",
         &[Http],
         &[400],
@@ -66,6 +83,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         No,
         "Events that the feed would show were removed.",
         "Go on behind `first_position`.",
+    ),
+    code(
+        "export_failed",
+        &[Http],
+        &[409],
+        No,
+        "A job could not be written to retention.export_folder, and was not deleted.",
+        "The message says why: look at the folder.",
     ),
     code(
         "forbidden_host",
@@ -221,6 +246,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         "The token is not the server's.",
         "Send `Authorization: Bearer` with the server's token.",
     ),
+    code(
+        "job_deleted",
+        &[Http],
+        &[404],
+        No,
+        "The job was deleted, by somebody or by retention.",
+        "The event at `position` says why; an export of it can be imported again.",
+    ),
     code("job_ended", &[Http], &[409], No, "The job has ended.", "Retry or fork it."),
     code(
         "job_exists",
@@ -229,6 +262,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         No,
         "The imported job is there already.",
         "Look at it; it need not be imported.",
+    ),
+    code(
+        "job_needed",
+        &[Http],
+        &[409],
+        No,
+        "Another job still needs this one: its child, or one that takes over its results.",
+        "Delete it when that one has ended.",
     ),
     code("job_not_ended", &[Http], &[409], No, "The job has not ended.", "Cancel it first, or wait for it."),
     code(
@@ -367,6 +408,14 @@ pub(super) const CODES: &[ErrorCode] = &[
     ),
     code("session_closed", &[Http, Step, Agent], &[409], No, "The session is closed.", "Create another one."),
     code("session_idle", &[Http], &[409], No, "No turn is under way.", "There is nothing to interrupt."),
+    code(
+        "session_open",
+        &[Http],
+        &[409],
+        No,
+        "The job is a turn of a session that is open.",
+        "Close the session first.",
+    ),
     code("stopping", &[Http, Step, Tool], &[503], Yes, "The server is stopping.", "Try again when it is back."),
     code(
         "token_needed",

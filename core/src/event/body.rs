@@ -1,7 +1,10 @@
 //! The list of event types: name, stored code, and what each carries.
 
 use super::*;
-use crate::codec::{self, CodecError};
+use crate::{
+    codec::{self, CodecError},
+    id::Hash,
+};
 use serde::{Serialize, ser::SerializeStruct};
 use std::sync::Arc;
 
@@ -199,13 +202,30 @@ event_types! {
     72 "webhook.retry_scheduled" WebhookRetryScheduled(WebhookRetryScheduled),
     73 "webhook.failed" WebhookFailed(WebhookFailed),
     74 "chat.waiting" ChatWaiting(ChatWaiting),
+    65 "job.deleted" JobDeleted(JobDeleted),
     75 "session.configured" SessionConfigured(SessionConfigured),
     76 "session.status_changed" SessionStatusChanged(SessionStatusChanged),
     77 "session.wake_requested" SessionWakeRequested(SessionWakeRequested),
     78 "session.woken" SessionWoken(SessionWoken),
 }
 
+const JOB_SUBMITTED: u16 = 1;
+
 impl EventBody {
+    /// The blob that the fields name by its hash and that belongs to the log, where there is one: it stays as long as the
+    /// event does.
+    pub fn named_blob(&self) -> Option<Hash> {
+        match self {
+            Self::JobSubmitted(submitted) => Some(submitted.script_hash),
+            _ => None,
+        }
+    }
+
+    /// Whether events of the type with this stored code may name blobs.
+    pub const fn names_blobs(code: u16) -> bool {
+        code == JOB_SUBMITTED
+    }
+
     /// Whether this ends its stream: nothing may be appended behind it.
     pub const fn is_terminal(&self) -> bool {
         matches!(self, Self::JobCompleted(_) | Self::JobFailed(_) | Self::JobCancelled(_) | Self::JobTimedOut(_))

@@ -3,7 +3,7 @@
 use crate::{
     codec::{Decode, Encode},
     error_info::ErrorInfo,
-    id::JobId,
+    id::{JobId, SessionId},
     json::Json,
     time::Timestamp,
 };
@@ -148,6 +148,43 @@ pub struct RunnerStarted {
     /// What was found wrong at the start and mended, such as a torn tail that was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repaired: Option<Json>,
+}
+
+/// Why a job was deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteReason {
+    /// Somebody asked for it.
+    #[default]
+    Requested,
+    /// It ended longer ago than is kept.
+    Age,
+    /// More jobs have ended since than are kept.
+    Count,
+    /// The log is larger than is kept.
+    Bytes,
+}
+
+/// `job.deleted`: stands in `system`, with the job in the envelope.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct JobDeleted {
+    /// Why.
+    pub reason: DeleteReason,
+    /// How many events were removed with it.
+    pub events: u64,
+    /// The position of the first of them.
+    pub first_position: u64,
+    /// The position of the last of them.
+    pub last_position: u64,
+    /// Its agents' own sessions, which were removed with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionId>,
+    /// Closed sessions that it took part in, which stay without its part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_sessions: Vec<SessionId>,
+    /// The file that it was exported to, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported: Option<String>,
 }
 
 /// `runner.stopped`

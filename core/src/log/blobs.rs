@@ -8,7 +8,7 @@
 use super::ReadError;
 use crate::{
     id::Hash,
-    storage::{Direction, Space, Storage, StorageError, Write},
+    storage::{Direction, Entry, Space, Storage, StorageError, Write},
 };
 use std::ops::Bound;
 
@@ -22,6 +22,30 @@ pub fn blob_writes(hash: &Hash, bytes: &[u8]) -> Vec<Write> {
         chunks.map(|(chunk, number)| Write::put(Space::Blobs, chunk_key(hash, number), chunk)).collect();
     writes.push(Write::put(Space::Blobs, *hash.as_bytes(), (bytes.len() as u64).to_le_bytes()));
     writes
+}
+
+/// How many bytes the blob has, and what deletes it; what a deletion that was cut off has left, where it is not there.
+pub fn blob_deletes(storage: &dyn Storage, hash: &Hash) -> Result<(u64, Vec<Write>), StorageError> {
+    let Some(size) = storage.get(Space::Blobs, hash.as_bytes())? else {
+        let (from, to) = (Bound::Included(chunk_key(hash, 0)), Bound::Included(chunk_key(hash, u32::MAX)));
+        let left = storage.scan(Space::Blobs, from, to, Direction::Forward, usize::MAX)?;
+        return Ok((0, left.into_iter().map(|(key, _)| Write::delete(Space::Blobs, key)).collect()));
+    };
+    let size = size.try_into().map_or(0, u64::from_le_bytes);
+    // Its size first: without it, it is not there.
+    let mut writes = vec![Write::delete(Space::Blobs, *hash.as_bytes())];
+    let chunks = (0u32..).take(size.div_ceil(CHUNK_MAX_BYTES as u64) as usize);
+    writes.extend(chunks.map(|number| Write::delete(Space::Blobs, chunk_key(hash, number))));
+    Ok((size, writes))
+}
+
+/// What is stored of the blob, its size last.
+pub fn blob_entries(storage: &dyn Storage, hash: &Hash) -> Result<Vec<Entry>, StorageError> {
+    let Some(size) = storage.get(Space::Blobs, hash.as_bytes())? else { return Ok(Vec::new()) };
+    let (from, to) = (Bound::Included(chunk_key(hash, 0)), Bound::Included(chunk_key(hash, u32::MAX)));
+    let mut entries = storage.scan(Space::Blobs, from, to, Direction::Forward, usize::MAX)?;
+    entries.push((hash.as_bytes().to_vec(), size));
+    Ok(entries)
 }
 
 /// Whether the blob is there.

@@ -1,6 +1,10 @@
 //! Why the log cannot be opened, read or written.
 
-use crate::{codec::CodecError, id::Hash, storage::StorageError};
+use crate::{
+    codec::CodecError,
+    id::Hash,
+    storage::{Space, StorageError},
+};
 use std::{fmt, sync::Arc};
 
 /// A write or a sync failed: what the storage holds is uncertain, so nothing is appended until restart. What was
@@ -24,13 +28,39 @@ pub struct Stopped;
 pub struct Damage {
     /// The position of the first event that is affected.
     pub position: u64,
+    /// Where the bytes are that are damaged, as far as that is known: the key space and the key, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// What is wrong.
     pub what: String,
 }
 
+impl Damage {
+    /// Damage to the event at a position and maybe others behind it.
+    pub fn new(position: u64, what: impl Into<String>) -> Self {
+        Self { position, place: None, what: what.into() }
+    }
+
+    /// The same, to the value that stands under a key.
+    #[must_use]
+    pub fn under(mut self, space: Space, key: &[u8]) -> Self {
+        use fmt::Write as _;
+        let mut place = format!("{}/", space.name());
+        key.iter().for_each(|byte| {
+            let _ = write!(place, "{byte:02x}");
+        });
+        self.place = Some(place);
+        self
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at position {}: {}", self.position, self.what)
+        write!(f, "at position {}", self.position)?;
+        if let Some(place) = &self.place {
+            write!(f, " ({place})")?;
+        }
+        write!(f, ": {}", self.what)
     }
 }
 
@@ -59,6 +89,20 @@ pub enum ReadError {
         /// Why.
         source: CodecError,
     },
+    /// The log takes nothing more, and this would have written to it.
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+}
+
+impl ReadError {
+    /// Whether it is that the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_disk_full(),
+            Self::Poisoned(poisoned) => poisoned.disk_full,
+            _ => false,
+        }
+    }
 }
 
 /// Why the log cannot be opened.

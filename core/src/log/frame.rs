@@ -197,12 +197,34 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// The frame with other records in the place of some: of the same hash, if those have the hashes of the ones before.
+    pub fn with_records(&self, mut other: impl FnMut(u64, &[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+        let mut bytes = self.bytes[..HEADER_BYTES].to_vec();
+        for (position, range) in (self.first_position..).zip(&self.records) {
+            let was = &self.bytes[range.clone()];
+            let other = other(position, was);
+            let record = other.as_deref().unwrap_or(was);
+            bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(record);
+        }
+        let length = (bytes.len() - HEADER_BYTES) as u32;
+        bytes[1..5].copy_from_slice(&length.to_le_bytes());
+        bytes
+    }
+
+    /// How many bytes it has.
+    pub fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 fn removed_hash(record: &[u8]) -> Option<Hash> {
     // The first byte tells the kinds apart; an event's record is not worth reading here.
     match record.first() {
         Some(1) => None,
         _ => match read_record(record) {
-            Ok(Record::Removed { hash, .. }) => Some(hash),
+            Ok(Record::Removed(removed)) => Some(removed.hash),
             _ => None,
         },
     }

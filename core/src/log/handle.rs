@@ -1,9 +1,9 @@
 //! The way in to the log.
 
 use super::{
-    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Poisoned, ReadError, StreamHead, StreamWatch,
-    VerifyReport,
-    open::open,
+    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Place, Poisoned, ReadError, StreamHead,
+    StreamWatch, VerifyReport,
+    open::{damage, open},
     prepare::{check_blob_size, cut, fit_one_frame, prepare},
     sequencer::{Intake, Sequencer},
     shared::{Shared, lock},
@@ -21,7 +21,7 @@ use crate::{
 use std::{
     sync::{
         Arc, Condvar, Mutex, OnceLock, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -39,7 +39,7 @@ pub enum Hurry {
 /// A log. Clones are the same log; when the last is gone, it is closed.
 #[derive(Clone)]
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     writer: Arc<WriterThread>,
 }
 
@@ -75,12 +75,16 @@ impl Log {
             head_watch: watch::Sender::new(opened.head),
             watches: Arc::new(Watches::default()),
             waiters: Waiters::default(),
+            has_gaps: AtomicBool::new(opened.has_gaps),
+            removing: Arc::default(),
+            still: Arc::default(),
             poisoned: OnceLock::new(),
         });
         let thread = if let Some(error) = opened.refused {
             shared.poison(&error.into());
             None
         } else {
+            shared.finish_removal().map_err(damage)?;
             let writer = Writer::new(shared.clone(), opened.chain);
             let thread = thread::Builder::new().name("moonlog-writer".into()).spawn(|| writer.run());
             Some(thread.map_err(OpenError::Thread)?)
@@ -172,20 +176,7 @@ impl Log {
     /// # Errors
     /// Where a write failed, so that it never will be.
     pub async fn durable(&self, position: u64) -> Result<(), Poisoned> {
-        if position <= self.head() {
-            return Ok(());
-        }
-        let waiter = self.shared.waiters.register(position);
-        // It may have come in between, and then nobody would wake this waiter.
-        if position <= self.head() {
-            return Ok(());
-        }
-        let waiter = waiter?;
-        self.shared.hurry();
-        match waiter.await {
-            Ok(answer) => answer,
-            Err(_) => Err(closed()),
-        }
+        self.shared.durable(position).await
     }
 
     /// The same for a thread that runs no tasks: it is blocked.
@@ -211,12 +202,21 @@ impl Log {
         self.shared.watches.watch(stream)
     }
 
-    /// At most `limit` durable events behind position `after`, oldest first.
+    /// At most `limit` durable events behind position `after`, oldest first. Where retention removed events, those behind
+    /// them take their place: fewer than `limit` are all there are.
     ///
     /// # Errors
     /// Where they cannot be read.
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
         self.shared.read(after, limit)
+    }
+
+    /// The next `limit` durable positions behind `after`, with what stands there or what is left of it.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn places(&self, after: u64, limit: usize) -> Result<Vec<Place>, ReadError> {
+        self.shared.places(after, limit)
     }
 
     /// At most `limit` durable events before position `before`, newest first.
@@ -293,14 +293,35 @@ impl Log {
     /// # Errors
     /// Where they are too large, or the log takes nothing.
     pub fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, AppendError> {
+        self.store_blob(bytes, true)
+    }
+
+    /// The same for a blob that [`Self::hold_blob`] was called for.
+    ///
+    /// # Errors
+    /// As [`Self::put_blob`].
+    pub fn put_held_blob(&self, bytes: Vec<u8>) -> Result<Hash, AppendError> {
+        self.store_blob(bytes, false)
+    }
+
+    fn store_blob(&self, bytes: Vec<u8>, hold: bool) -> Result<Hash, AppendError> {
         check_blob_size(bytes.len(), self.shared.blob_max_bytes)?;
         let hash = Hash::of(&bytes);
-        let _sequencer = self.shared.take_in()?;
+        let mut sequencer = self.shared.take_in()?;
+        if hold {
+            sequencer.blobs.hold(hash, (self.shared.clock)());
+        }
         let mut queue = lock(&self.shared.queue);
         let before = queue.pending.bytes;
         queue.push_blob(hash, bytes);
         self.shared.hand_over(queue, before, Hurry::AtOnce, false);
         Ok(hash)
+    }
+
+    /// Says that an event will be appended that names a blob which is known to be stored: until then it is not deleted.
+    /// What was found out about the blob before this may be out of date.
+    pub fn hold_blob(&self, hash: Hash) {
+        lock(&self.shared.sequencer).blobs.hold(hash, (self.shared.clock)());
     }
 
     /// The bytes with this hash.
@@ -349,7 +370,7 @@ fn whole(pieces: &[Appended]) -> Result<Appended, AppendError> {
 }
 
 /// Why a position that was never given out will not be durable.
-fn closed() -> Poisoned {
+pub fn closed() -> Poisoned {
     Poisoned { reason: "the log was closed".into(), disk_full: false }
 }
 

@@ -12,7 +12,7 @@
 use super::{
     Damage, ReadError,
     record::{Rest, put_stream, put_varint},
-    shared::{read_lock, write_lock},
+    shared::{lock, read_lock, write_lock},
 };
 use crate::{
     event::{Event, StreamId},
@@ -23,7 +23,7 @@ use std::{
     iter,
     ops::Bound,
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -34,6 +34,8 @@ const PAGE_PREFIX: u8 = 1;
 const PAGE_MAX: usize = 512;
 /// How many streams are written in one step.
 const STEP_STREAMS: usize = 128;
+/// How many pages are removed in one step.
+const REMOVED_AT_ONCE: usize = 256;
 
 /// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct StreamHead {
 pub struct Index {
     storage: Arc<dyn Storage>,
     tails: RwLock<Tails>,
+    /// Held while pages are written or removed.
+    paging: Mutex<()>,
     /// Whether pages count that are stored.
     has_pages: AtomicBool,
 }
@@ -81,7 +85,7 @@ impl Stretch {
 impl Index {
     /// An index over what `storage` holds of it.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, tails: RwLock::default(), has_pages: AtomicBool::new(true) }
+        Self { storage, tails: RwLock::default(), paging: Mutex::default(), has_pages: AtomicBool::new(true) }
     }
 
     /// The position up to which all pages are there.
@@ -98,14 +102,7 @@ impl Index {
     /// Deletes all of it.
     pub fn clear(&self) -> Result<(), StorageError> {
         *write_lock(&self.tails) = Tails::default();
-        loop {
-            let entries =
-                self.storage.scan(Space::Index, Bound::Unbounded, Bound::Unbounded, Direction::Forward, 1000)?;
-            if entries.is_empty() {
-                return self.storage.sync();
-            }
-            self.storage.write(entries.into_iter().map(|(key, _)| Write::delete(Space::Index, key)).collect())?;
-        }
+        self.storage.clear(Space::Index)
     }
 
     /// Takes pages that are stored for nothing: they are wrong, and cannot be deleted.
@@ -133,7 +130,7 @@ impl Index {
         if event.version <= version {
             return Ok(());
         }
-        let damaged = |what| ReadError::Damaged(Damage { position: event.position, what });
+        let damaged = |what| ReadError::Damaged(Damage::new(event.position, what));
         if event.version != version + 1 {
             return Err(damaged(format!("{stream} goes from version {version} to {}", event.version)));
         }
@@ -216,6 +213,7 @@ impl Index {
 
     /// Writes the pages of some of `streams`, and takes those off the list. Only one thread may do that at a time.
     pub fn write_pages(&self, streams: &mut Vec<StreamId>) -> Result<(), ReadError> {
+        let _paging = lock(&self.paging);
         let step = streams.split_off(streams.len().saturating_sub(STEP_STREAMS));
         let mut writes = Vec::new();
         for stream in &step {
@@ -244,6 +242,25 @@ impl Index {
             tails.streams = HashMap::new();
         }
         Ok(())
+    }
+
+    /// Forgets a stream whose events were removed.
+    pub fn remove(&self, stream: &StreamId) -> Result<(), StorageError> {
+        let _paging = lock(&self.paging);
+        {
+            let mut tails = write_lock(&self.tails);
+            if let Some(tail) = tails.streams.remove(stream) {
+                tails.events -= tail.positions.len();
+            }
+        }
+        loop {
+            let (from, to) = (Bound::Included(page_key(stream, 0)), Bound::Included(page_key(stream, u64::MAX)));
+            let pages = self.storage.scan(Space::Index, from, to, Direction::Forward, REMOVED_AT_ONCE)?;
+            if pages.is_empty() {
+                return Ok(());
+            }
+            self.storage.write(pages.into_iter().map(|(key, _)| Write::delete(Space::Index, key)).collect())?;
+        }
     }
 
     fn unwritten_page(&self, stream: &StreamId) -> Option<(Stretch, u64)> {
@@ -283,12 +300,17 @@ impl Index {
         if !self.has_pages.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Some((key, value)) = self.storage.scan(Space::Index, from, to, direction, 1)?.pop() else {
-            return Ok(None);
-        };
-        let page = read_page(&key, &value)
-            .map_err(|what| StorageError::Damaged(format!("an index page of {stream}: {what}")))?;
-        Ok(Some(page))
+        let read = self.storage.scan(Space::Index, from, to, direction, 1).and_then(|mut entries| {
+            let Some((key, value)) = entries.pop() else { return Ok(None) };
+            let damaged = |what| StorageError::Damaged(format!("an index page of {stream}: {what}"));
+            read_page(&key, &value).map(Some).map_err(damaged)
+        });
+        if let Err(StorageError::Damaged(what)) = &read {
+            // It is derived: the next start makes it anew.
+            tracing::error!(what, "the stream index is damaged; a restart mends it");
+            let _ = self.storage.write(vec![Write::delete(Space::Index, CHECKPOINT_KEY)]);
+        }
+        Ok(read?)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The log: one sequence of events, durable before anyone is told of it. `handle` is the way in. An append goes by
 //! `intake` from `sequencer` (positions, versions, times) through `queue` to `writer` (write, sync, publish); reads go through `reader` over
-//! `tail` and `index`. `frame` and `record` hold the stored grammar. Nothing here knows what keeps the bytes, nor what
-//! events mean, but for which of them close a stream.
+//! `tail` and `index`. `frame` and `record` hold the stored grammar, `removal` takes streams out, `removed` says what is left of them, and `backup` gives the log as one stream of bytes. Nothing here knows what keeps the bytes, nor what
+//! events mean, but for which of them close a stream, and which name blobs.
 
 mod append;
+mod backup;
+mod blob_holds;
 mod blobs;
 mod error;
 mod frame;
@@ -16,9 +18,12 @@ mod prepare;
 mod queue;
 mod reader;
 mod record;
+mod removal;
+mod removed;
 mod sequencer;
 mod shared;
 mod tail;
+mod upkeep;
 mod verify;
 mod waiters;
 mod watches;
@@ -28,10 +33,14 @@ mod writer;
 mod tests;
 
 pub use append::{Append, AppendError, Appended, Expected};
+pub use backup::{Backup, BackupContent, RestoreError, check_backup, restore};
 pub use error::{Damage, OpenError, Poisoned, ReadError, Stopped};
 pub use frame::FRAME_MAX_BYTES;
 pub use handle::{Hurry, Log};
 pub use index::StreamHead;
 pub use options::{Clock, LogOptions, OpenReport};
+pub use reader::Place;
+pub use removal::{BackupUnderWay, Removal, RemovedCounts, Still};
+pub use removed::RemovedEvent;
 pub use verify::{VerifyReport, verify};
 pub use watches::StreamWatch;

@@ -20,8 +20,11 @@ use crate::{
 use std::{ops::Bound, sync::Arc};
 
 /// The version of the log's own grammar, under this key in `Space::Meta`.
-const FORMAT_KEY: &[u8] = b"log format";
-const FORMAT: u32 = 1;
+pub const FORMAT_KEY: &[u8] = b"log format";
+/// The newest grammar: the first that knows what [`super::removed`] describes. A log gets it when something is removed.
+pub const FORMAT: u32 = 2;
+/// The grammar of a log that was never removed from.
+const FORMAT_AT_FIRST: u32 = 1;
 const FRAMES_AT_ONCE: usize = 16;
 
 /// Where the log ends.
@@ -36,19 +39,42 @@ pub struct Opened {
     pub time: Timestamp,
     /// What was found.
     pub report: OpenReport,
+    /// Whether something may have been removed.
+    pub has_gaps: bool,
     /// Why nothing could be written, where nothing could: then the log is only to be read.
     pub refused: Option<StorageError>,
 }
 
-/// Finds where the log ends, and checks at least what came since the index was last written.
+/// Finds where the log ends, and checks at least what came since the index was last written. Where the index is damaged, it
+/// is made anew from what it was derived from.
 pub fn open(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, OpenError> {
+    let damage = match open_with_index(storage, options) {
+        Err(OpenError::Storage(StorageError::Damaged(what))) => what,
+        opened => return opened,
+    };
+    // The damage may be elsewhere: then the second try finds it again.
+    if let Err(error) = storage.clear(Space::Index) {
+        tracing::error!(%error, "the stream index cannot be cleared");
+        return Err(StorageError::Damaged(damage).into());
+    }
+    let mut opened = open_with_index(storage, options)?;
+    tracing::warn!(damage, "the stream index was damaged, and is made anew");
+    opened.report.index_damage = Some(damage);
+    Ok(opened)
+}
+
+fn open_with_index(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, OpenError> {
     let mut mending = Mending { storage, refused: None };
-    check_format(&mut mending)?;
+    let has_gaps = check_format(&mut mending)? > FORMAT_AT_FIRST;
     let (last, torn_tail) = end(&mut mending)?;
     let mut report = OpenReport { torn_tail, ..OpenReport::default() };
     let head = last.as_ref().map_or(0, Frame::last_position);
     let index = Index::new(storage.clone());
     let mut checkpoint = index.checkpoint()?;
+    if storage.is_rescued() && storage.noted_head().max(checkpoint).is_none_or(|durable| durable > head) {
+        let what = format!("pages of the store from there on cannot be read; {head} events before can be");
+        return Err(OpenError::Damaged(Damage::new(head + 1, what).under(Space::Frames, &frame_key(head + 1))));
+    }
     if let Some(durable) = storage.noted_head().max(checkpoint).filter(|durable| *durable > head) {
         report.lost_tail = Some(format!("the log ends at position {head}, and once had {durable}"));
         mending.clear(&index)?;
@@ -66,10 +92,15 @@ pub fn open(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<Opened, 
         mending.clear(&index)?;
     }
     walk.all(&mut mending, options)?;
+    if storage.is_rescued() {
+        tracing::warn!("the store was damaged where nothing stands that cannot be made anew");
+        storage.accept_rescue()?;
+        report.index_damage = Some("pages of the store could not be read; no event was in them".into());
+    }
     report.head = head;
     report.indexed_events = walk.indexed;
     let (chain, time) = (walk.chain, walk.time);
-    Ok(Opened { index, head, chain, time, report, refused: mending.refused })
+    Ok(Opened { index, head, chain, time, report, has_gaps, refused: mending.refused })
 }
 
 /// What is written at the start, as long as the storage takes it.
@@ -102,19 +133,19 @@ impl Mending<'_> {
     }
 }
 
-fn check_format(mending: &mut Mending<'_>) -> Result<(), OpenError> {
+fn check_format(mending: &mut Mending<'_>) -> Result<u32, OpenError> {
     match mending.storage.get(Space::Meta, FORMAT_KEY)? {
         None => {
-            let format = Write::put(Space::Meta, FORMAT_KEY, FORMAT.to_le_bytes());
+            let format = Write::put(Space::Meta, FORMAT_KEY, FORMAT_AT_FIRST.to_le_bytes());
             mending.attempt(|storage| storage.write(vec![format]))?;
+            Ok(FORMAT_AT_FIRST)
         }
         Some(value) => match value.try_into().map(u32::from_le_bytes) {
-            Ok(found) if found <= FORMAT => {}
-            Ok(found) => return Err(StorageError::NewerFormat { found, supported: FORMAT }.into()),
-            Err(_) => return Err(StorageError::Damaged("the log's format cannot be read".into()).into()),
+            Ok(found) if found <= FORMAT => Ok(found),
+            Ok(found) => Err(StorageError::NewerFormat { found, supported: FORMAT }.into()),
+            Err(_) => Err(StorageError::Damaged("the log's format cannot be read".into()).into()),
         },
     }
-    Ok(())
 }
 
 /// The last frame, and what was wrong with one behind it. A last frame that is shorter than it should be was being written
@@ -134,7 +165,7 @@ fn end(mending: &mut Mending<'_>) -> Result<(Option<Frame>, Option<String>), Ope
     let Some((key, value)) = last else { return Ok((None, torn)) };
     let position = position_of_key(&key).unwrap_or_default();
     let damaged =
-        |bad: BadFrame| OpenError::Damaged(Damage { position, what: format!("the record batch: {}", bad.what()) });
+        |bad: BadFrame| OpenError::Damaged(Damage::new(position, format!("the record batch: {}", bad.what())));
     Ok((Some(Frame::read(&key, value).map_err(damaged)?), torn))
 }
 
@@ -177,7 +208,7 @@ impl<'a> Walk<'a> {
             for (key, value) in entries {
                 let position = position_of_key(&key).unwrap_or(self.next);
                 let frame = Frame::read(&key, value).map_err(|bad| {
-                    OpenError::Damaged(Damage { position, what: format!("the record batch: {}", bad.what()) })
+                    OpenError::Damaged(Damage::new(position, format!("the record batch: {}", bad.what())))
                 })?;
                 self.frame(&frame)?;
             }
@@ -192,7 +223,7 @@ impl<'a> Walk<'a> {
 
     fn frame(&mut self, frame: &Frame) -> Result<(), OpenError> {
         let first = frame.first_position;
-        let damaged = |position, what| Err(OpenError::Damaged(Damage { position, what }));
+        let damaged = |position, what| Err(OpenError::Damaged(Damage::new(position, what)));
         if first != self.next {
             return damaged(self.next, format!("positions {} to {} are missing", self.next, first - 1));
         }
@@ -202,7 +233,9 @@ impl<'a> Walk<'a> {
         for position in first..=frame.last_position() {
             let record = read_record(frame.record(position).unwrap_or_default());
             let (stream, version, closed) = match record {
-                Ok(Record::Removed { stream, version, .. }) => (stream, version, false),
+                // A stream that was removed is as if it had never been. Where a removal was cut off, its last events are
+                // gone, and the first ones still there: those that are left have no gap.
+                Ok(Record::Removed(_)) => continue,
                 Ok(Record::Event(event)) => {
                     self.time = event.time.max(self.time);
                     (event.stream, event.version, event.closes)
@@ -220,7 +253,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn damage(error: ReadError) -> OpenError {
+/// Why the log does not open, where something cannot be read.
+pub fn damage(error: ReadError) -> OpenError {
     match error {
         ReadError::Damaged(damage) => OpenError::Damaged(damage),
         ReadError::Storage(error) => OpenError::Storage(error),

@@ -66,6 +66,9 @@ pub struct OpenReport {
     /// Events that were durable once and are gone from the end of the log, such as after its file was truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_tail: Option<String>,
+    /// Why the stream index was made anew, where it was damaged. Nothing is lost by that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index_damage: Option<String>,
     /// How many events were read to bring the stream index up to date.
     pub indexed_events: u64,
 }

@@ -1,7 +1,7 @@
 //! Reads of durable events: from the tail where it has them, else from the frames.
 
 use super::{
-    Damage, ReadError,
+    Damage, ReadError, RemovedEvent,
     blobs::read_blob,
     frame::{Frame, frame_key},
     record::{Record, StoredBody, read_record},
@@ -17,28 +17,43 @@ use std::{ops::Bound, sync::Arc};
 const FRAMES_AT_ONCE: usize = 16;
 
 impl Shared {
-    /// At most `limit` events behind position `after`, oldest first.
+    /// At most `limit` events behind position `after`, oldest first: fewer are all there are.
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
-        let last = self.head().min(after.saturating_add(limit as u64));
-        let mut events = Vec::with_capacity(last.saturating_sub(after).min(4096) as usize);
+        let head = self.head();
+        let mut events = Vec::with_capacity(head.saturating_sub(after).min(limit as u64).min(4096) as usize);
         let mut next = after.saturating_add(1);
-        while next <= last {
-            let before = next;
-            next += self.copy_tail(next, last, &mut events);
-            if next == before {
-                next = self.read_frames(next, last, &mut events)?;
-            }
+        // Where retention removed events, others take their place.
+        while next <= head && events.len() < limit {
+            let last = head.min(next.saturating_add((limit - events.len()) as u64 - 1));
+            next = self.read_on(next, last, &mut |place| {
+                if let Place::Event(event) = place {
+                    events.push(event);
+                }
+            })?;
         }
         Ok(events)
+    }
+
+    /// The next `limit` positions behind `after`, with what stands there.
+    pub fn places(&self, after: u64, limit: usize) -> Result<Vec<Place>, ReadError> {
+        let last = self.head().min(after.saturating_add(limit as u64));
+        let mut places = Vec::with_capacity(last.saturating_sub(after).min(4096) as usize);
+        let mut next = after.saturating_add(1);
+        while next <= last {
+            next = self.read_on(next, last, &mut |place| places.push(place))?;
+        }
+        Ok(places)
     }
 
     /// At most `limit` events before position `before`, newest first.
     pub fn read_back(&self, before: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
         let newest = self.head().min(before.saturating_sub(1));
-        let oldest = (newest + 1).saturating_sub(limit as u64).max(1);
         let mut events = Vec::new();
         let mut fetch = Fetch::new(self);
-        for position in (oldest..=newest).rev() {
+        for position in (1..=newest).rev() {
+            if events.len() >= limit {
+                break;
+            }
             events.extend(fetch.event(position)?);
         }
         Ok(events)
@@ -59,9 +74,19 @@ impl Shared {
         from_version: u64,
         limit: usize,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
-        let positions = self.positions(stream, from_version, limit)?;
         let mut fetch = Fetch::new(self);
-        positions.into_iter().filter_map(|position| fetch.event(position).transpose()).collect()
+        let (mut events, mut next) = (Vec::new(), from_version.max(1));
+        while events.len() < limit {
+            let positions = self.positions(stream, next, limit - events.len())?;
+            if positions.is_empty() {
+                break;
+            }
+            next += positions.len() as u64;
+            for position in positions {
+                events.extend(fetch.event(position)?);
+            }
+        }
+        Ok(events)
     }
 
     /// At most `limit` events of `stream` before version `before_version`, newest first.
@@ -72,11 +97,17 @@ impl Shared {
         limit: usize,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
         let head = self.index.head(stream)?.map_or(0, |head| head.version);
-        let newest = head.min(before_version.saturating_sub(1));
-        let oldest = (newest + 1).saturating_sub(limit as u64).max(1);
-        let positions = self.positions(stream, oldest, (newest + 1 - oldest) as usize)?;
-        let mut fetch = Fetch::new(self);
-        positions.into_iter().rev().filter_map(|position| fetch.event(position).transpose()).collect()
+        let mut newest = head.min(before_version.saturating_sub(1));
+        let (mut events, mut fetch) = (Vec::new(), Fetch::new(self));
+        while newest > 0 && events.len() < limit {
+            let oldest = (newest + 1).saturating_sub((limit - events.len()) as u64).max(1);
+            let positions = self.positions(stream, oldest, (newest + 1 - oldest) as usize)?;
+            for position in positions.into_iter().rev() {
+                events.extend(fetch.event(position)?);
+            }
+            newest = oldest - 1;
+        }
+        Ok(events)
     }
 
     /// The index is a moment ahead of the head: only what is published counts.
@@ -87,18 +118,24 @@ impl Shared {
         Ok(positions)
     }
 
+    /// Reads some of what stands from `next` to `last`: from the tail if it has `next`, else from frames. Returns the position
+    /// to go on at.
+    fn read_on(&self, next: u64, last: u64, take: &mut dyn FnMut(Place)) -> Result<u64, ReadError> {
+        let copied = self.copy_tail(next, last, take);
+        if copied > 0 { Ok(next + copied) } else { self.read_frames(next, last, take) }
+    }
+
     /// Copies what the tail has from `next` to `last`, if it has `next`.
-    fn copy_tail(&self, next: u64, last: u64, events: &mut Vec<Arc<Event>>) -> u64 {
+    fn copy_tail(&self, next: u64, last: u64, take: &mut dyn FnMut(Place)) -> u64 {
         let tail = read_lock(&self.tail);
-        let before = events.len();
-        events.extend((next..=last).map_while(|position| tail.get(position).cloned()));
-        (events.len() - before) as u64
+        let events = (next..=last).map_while(|position| tail.get(position).cloned());
+        events.map(|event| take(Place::Event(event))).count() as u64
     }
 
     /// Reads some frames from `next` on, up to `last` or to where the tail begins. Returns the position to go on at.
-    fn read_frames(&self, next: u64, last: u64, events: &mut Vec<Arc<Event>>) -> Result<u64, ReadError> {
+    fn read_frames(&self, next: u64, last: u64, take: &mut dyn FnMut(Place)) -> Result<u64, ReadError> {
         let first = frame_at(&*self.storage, next)?;
-        let mut position = take_frame(&*self.storage, &first, next, last, events)?;
+        let mut position = take_frame(&*self.storage, &first, next, last, take)?;
         if position <= last {
             let (from, to) = (Bound::Included(frame_key(position)), Bound::Included(frame_key(last)));
             for (key, value) in self.storage.scan(Space::Frames, from, to, Direction::Forward, FRAMES_AT_ONCE)? {
@@ -106,11 +143,20 @@ impl Shared {
                 if frame.first_position != position {
                     return Err(missing(position));
                 }
-                position = take_frame(&*self.storage, &frame, position, last, events)?;
+                position = take_frame(&*self.storage, &frame, position, last, take)?;
             }
         }
         Ok(position)
     }
+}
+
+/// What stands at a position.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// An event.
+    Event(Arc<Event>),
+    /// What is left of one that was removed.
+    Removed(RemovedEvent),
 }
 
 /// Fetches single events, and keeps the frame that it read last: neighbours are often wanted together.
@@ -153,36 +199,65 @@ fn take_frame(
     frame: &Frame,
     from: u64,
     last: u64,
-    events: &mut Vec<Arc<Event>>,
+    take: &mut dyn FnMut(Place),
 ) -> Result<u64, ReadError> {
     let last = last.min(frame.last_position());
     for position in from..=last {
-        events.extend(read_event(storage, frame, position)?);
+        take(read_place(storage, frame, position)?);
     }
     Ok(last + 1)
 }
 
-fn read_event(storage: &dyn Storage, frame: &Frame, position: u64) -> Result<Option<Arc<Event>>, ReadError> {
-    let damaged = |what: String| ReadError::Damaged(Damage { position, what });
+/// The event at `position` of a frame; `None` where it was removed.
+pub fn read_event(storage: &dyn Storage, frame: &Frame, position: u64) -> Result<Option<Arc<Event>>, ReadError> {
+    Ok(match read_place(storage, frame, position)? {
+        Place::Event(event) => Some(event),
+        Place::Removed(_) => None,
+    })
+}
+
+fn read_place(storage: &dyn Storage, frame: &Frame, position: u64) -> Result<Place, ReadError> {
+    let damaged = |what: String| ReadError::Damaged(Damage::new(position, what));
     let record = frame.record(position).ok_or_else(|| missing(position))?;
-    let Record::Event(stored) = read_record(record).map_err(damaged)? else { return Ok(None) };
+    let stored = match read_record(record).map_err(damaged)? {
+        Record::Event(stored) => stored,
+        Record::Removed(removed) => return Ok(Place::Removed(removed.at(position))),
+    };
     let data = match stored.body {
         StoredBody::Inline(_) => None,
-        StoredBody::Blob(hash, _) => {
-            let bytes = read_blob(storage, &hash)?.ok_or_else(|| damaged(format!("its blob {hash} is missing")))?;
-            Some(String::from_utf8(bytes).map_err(|_| damaged(format!("its blob {hash} is not UTF-8")))?)
-        }
+        StoredBody::Blob(hash, _) => match read_blob(storage, &hash) {
+            Ok(Some(bytes)) => {
+                Some(String::from_utf8(bytes).map_err(|_| damaged(format!("its blob {hash} is not UTF-8")))?)
+            }
+            Ok(None) => return gone(storage, position, damaged(format!("its blob {hash} is missing"))),
+            Err(error @ ReadError::Blob { .. }) => return gone(storage, position, error),
+            Err(error) => return Err(error),
+        },
     };
     match stored.decode(position, data.as_deref()) {
-        Ok(event) => Ok(Some(Arc::new(event))),
+        Ok(event) => Ok(Place::Event(Arc::new(event))),
         Err(source) => Err(ReadError::Event { position, source }),
     }
 }
 
+/// An event's blob is not there: because the event was removed since its frame was read, or because of `damage`.
+fn gone(storage: &dyn Storage, position: u64, damage: ReadError) -> Result<Place, ReadError> {
+    removed_at(storage, position)?.map(Place::Removed).ok_or(damage)
+}
+
+/// What is left of the event at a position, where it was removed.
+pub fn removed_at(storage: &dyn Storage, position: u64) -> Result<Option<RemovedEvent>, ReadError> {
+    let frame = frame_at(storage, position)?;
+    Ok(match frame.record(position).map(read_record) {
+        Some(Ok(Record::Removed(removed))) => Some(removed.at(position)),
+        _ => None,
+    })
+}
+
 fn sound(frame: Result<Frame, super::frame::BadFrame>, position: u64) -> Result<Frame, ReadError> {
-    frame.map_err(|bad| ReadError::Damaged(Damage { position, what: bad.what() }))
+    frame.map_err(|bad| ReadError::Damaged(Damage::new(position, bad.what())))
 }
 
 fn missing(position: u64) -> ReadError {
-    ReadError::Damaged(Damage { position, what: "its record batch is missing".into() })
+    ReadError::Damaged(Damage::new(position, "its record batch is missing"))
 }

@@ -1,13 +1,12 @@
 //! The stored form of one event. A record never changes once it is written.
 //!
 //! ```text
-//! record  = event | removed
+//! record  = event | removed                        (what retention leaves: see `removed`)
 //! event   = 1 u8 · flags u8 · code u16 · schema u8 · stream · version varint · time i64 (µs since 1970)
 //!           · [job 16] · [session 16] · [process 16] · [step text] · [cause varint]
 //!           · [origin: position varint · time i64] · body
 //! body    = the type's fields in the form of `codec`, up to the record's end
 //!         | hash 32 · bytes varint                 (flag BLOB: `data` as JSON text, stored apart under its hash)
-//! removed = 2 u8 · stream · version varint · hash 32      (what retention leaves: the hash of the event's record)
 //! stream  = 0 u8 | 1 u8 · job 16 | 2 u8 · session 16 | 3 u8 · process 16 | 4 u8 · name text
 //! text    = length varint · UTF-8
 //! ```
@@ -16,6 +15,7 @@
 //! record only where they differ from what the stream says. The position is not in the record: it follows from the
 //! frame's and the record's place in it, and the frame's hash covers both.
 
+use super::removed::{REMOVED, REMOVED_BARE, RemovedRecord};
 use crate::{
     codec::CodecError,
     event::{Event, EventBody, Origin, StreamId},
@@ -25,7 +25,6 @@ use crate::{
 use std::sync::Arc;
 
 const EVENT: u8 = 1;
-const REMOVED: u8 = 2;
 
 const JOB: u8 = 1;
 const SESSION: u8 = 1 << 1;
@@ -56,14 +55,7 @@ pub enum Record<'a> {
     /// An event.
     Event(StoredEvent<'a>),
     /// What is left of an event that retention removed.
-    Removed {
-        /// The stream it stood in.
-        stream: StreamId,
-        /// Its version there.
-        version: u64,
-        /// The hash of its record.
-        hash: Hash,
-    },
+    Removed(RemovedRecord),
 }
 
 /// An event whose body is still to be decoded.
@@ -79,11 +71,15 @@ pub struct StoredEvent<'a> {
     pub closes: bool,
     /// Its fields.
     pub body: StoredBody<'a>,
-    code: u16,
+    /// Its type's number.
+    pub code: u16,
     schema: u8,
-    job: Option<JobId>,
-    session: Option<SessionId>,
-    process: Option<ProcessId>,
+    /// The job it belongs to.
+    pub job: Option<JobId>,
+    /// The session it belongs to.
+    pub session: Option<SessionId>,
+    /// The process it belongs to.
+    pub process: Option<ProcessId>,
     step: Option<Arc<str>>,
     cause: Option<u64>,
     origin: Option<Origin>,
@@ -158,13 +154,7 @@ pub fn read_record(bytes: &[u8]) -> Result<Record<'_>, String> {
     let mut rest = Rest(bytes);
     match rest.byte()? {
         EVENT => read_event(rest).map(Record::Event),
-        REMOVED => {
-            let stream = rest.stream()?;
-            let version = rest.varint()?;
-            let hash = Hash::from_bytes(rest.array()?);
-            rest.end()?;
-            Ok(Record::Removed { stream, version, hash })
-        }
+        kind @ (REMOVED | REMOVED_BARE) => RemovedRecord::read(kind, bytes).map(Record::Removed),
         kind => Err(format!("a record of unknown kind {kind}")),
     }
 }
@@ -319,7 +309,8 @@ impl<'a> Rest<'a> {
         std::str::from_utf8(self.take(length)?).map_err(|_| "a text is not UTF-8".into())
     }
 
-    fn stream(&mut self) -> Result<StreamId, String> {
+    /// The next stream's name.
+    pub fn stream(&mut self) -> Result<StreamId, String> {
         Ok(match self.byte()? {
             0 => StreamId::System,
             1 => StreamId::Job(JobId::from_bytes(self.array()?)),

@@ -2,15 +2,22 @@
 
 use super::{
     AppendError, Appended, Expected, Poisoned, StreamHead,
+    blob_holds::BlobHolds,
     prepare::{Prepared, PreparedBody, PreparedEvent},
     queue::Queue,
     record::{StoredBody, put_event},
 };
 use crate::{event::StreamId, time::Timestamp};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// How many streams' ends are remembered. Others are looked up in the index.
 const HEADS_MAX: usize = 8192;
+
+/// How many removed streams are remembered: those who know nothing of that act soon or never.
+const REMOVED_MAX: usize = 65_536;
 
 /// Whether the log takes events.
 #[derive(Clone)]
@@ -31,13 +38,25 @@ pub struct Sequencer {
     heads: HashMap<StreamId, Option<StreamHead>>,
     /// Counts how often `heads` was thinned out.
     evictions: u64,
+    /// Streams that were removed since the start: who knows nothing of that must not begin them anew.
+    removed: HashSet<StreamId>,
+    /// Blobs that are still to be named.
+    pub blobs: BlobHolds,
     pub intake: Intake,
 }
 
 impl Sequencer {
     /// Goes on behind `head`, whose event has the time `last_time`.
     pub fn new(head: u64, last_time: Timestamp) -> Self {
-        Self { next_position: head + 1, last_time, heads: HashMap::new(), evictions: 0, intake: Intake::Open }
+        Self {
+            next_position: head + 1,
+            last_time,
+            heads: HashMap::new(),
+            evictions: 0,
+            removed: HashSet::new(),
+            blobs: BlobHolds::default(),
+            intake: Intake::Open,
+        }
     }
 
     /// Whether events are taken.
@@ -70,6 +89,19 @@ impl Sequencer {
             self.heads.retain(|_, head| head.as_ref().is_some_and(|head| head.position > durable));
             self.evictions += 1;
         }
+    }
+
+    /// Forgets streams whose events were removed. They begin anew for whoever expects that they are not there.
+    pub fn forget(&mut self, streams: &[StreamId]) {
+        if self.removed.len() + streams.len() > REMOVED_MAX {
+            self.removed.clear();
+        }
+        for stream in streams {
+            self.heads.remove(stream);
+            self.removed.insert(stream.clone());
+        }
+        // Ends that are being looked up may be theirs.
+        self.evictions += 1;
     }
 
     /// Checks what appends that belong together expect. The ends of all their streams are known. Returns the time of their
@@ -105,6 +137,7 @@ impl Sequencer {
             let body = match body {
                 PreparedBody::Inline(range) => StoredBody::Inline(&bodies[range]),
                 PreparedBody::Blob(hash, data) => {
+                    self.blobs.named(hash);
                     let bytes = data.len() as u64;
                     placed.blob = Some((hash, bytes));
                     pending.bytes += data.len();
@@ -112,6 +145,9 @@ impl Sequencer {
                     StoredBody::Blob(hash, bytes)
                 }
             };
+            if let Some(hash) = placed.body.named_blob() {
+                self.blobs.named(hash);
+            }
             frame.push(|out| put_event(out, placed, body));
             head.closed = placed.body.is_terminal();
             framed.push(event);
@@ -131,6 +167,9 @@ impl Sequencer {
                 self.heads.get(stream).copied().flatten().map_or((0, false), |head| (head.version, head.closed));
             let (actual, closed) = left.get(stream).copied().unwrap_or(known);
             let holds = match *expected {
+                Expected::Any if actual == 0 && self.removed.contains(stream) => {
+                    return Err(AppendError::Closed { stream: stream.clone() });
+                }
                 Expected::Any => true,
                 Expected::NoStream => actual == 0,
                 Expected::Open => actual > 0,

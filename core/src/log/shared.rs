@@ -8,7 +8,7 @@ use crate::storage::Storage;
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -50,6 +50,12 @@ pub struct Shared {
     pub watches: Arc<Watches>,
     /// Who waits for positions.
     pub waiters: Waiters,
+    /// Whether something was ever removed.
+    pub has_gaps: AtomicBool,
+    /// Held while streams are removed.
+    pub removing: Arc<tokio::sync::Mutex<()>>,
+    /// Shared by those who need what is there to stay; held alone by who removes.
+    pub still: Arc<tokio::sync::RwLock<()>>,
     /// Why nothing is written any more.
     pub poisoned: OnceLock<Poisoned>,
 }
@@ -58,6 +64,24 @@ impl Shared {
     /// The last durable position.
     pub fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
+    }
+
+    /// Returns when everything up to `position` is durable.
+    pub async fn durable(&self, position: u64) -> Result<(), Poisoned> {
+        if position <= self.head() {
+            return Ok(());
+        }
+        let waiter = self.waiters.register(position);
+        // It may have come in between, and then nobody would wake this waiter.
+        if position <= self.head() {
+            return Ok(());
+        }
+        let waiter = waiter?;
+        self.hurry();
+        match waiter.await {
+            Ok(answer) => answer,
+            Err(_) => Err(super::handle::closed()),
+        }
     }
 
     /// Takes no more events, and tells everyone who waits.

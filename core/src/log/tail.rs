@@ -42,6 +42,13 @@ impl Tail {
         trimmed
     }
 
+    /// Lets go of the events up to a position: something among them was removed.
+    pub fn forget_through(&mut self, position: u64) {
+        while self.first_position().is_some_and(|first| first <= position) {
+            self.bytes -= self.events.pop_front().map_or(0, |(_, bytes)| bytes);
+        }
+    }
+
     /// The first position that is here.
     pub fn first_position(&self) -> Option<u64> {
         self.events.front().map(|(event, _)| event.position)

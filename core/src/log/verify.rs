@@ -6,12 +6,13 @@ use super::{
     Damage, ReadError,
     blobs::read_blob,
     frame::{Frame, frame_key, position_of_key},
+    reader::removed_at,
     record::{Record, StoredBody, StoredEvent, read_record},
 };
 use crate::{
     event::StreamId,
     id::Hash,
-    storage::{Direction, Space, Storage},
+    storage::{Direction, Space, Storage, StorageError},
     time::Timestamp,
 };
 use std::{
@@ -54,7 +55,12 @@ impl VerifyReport {
 /// # Errors
 /// Where the storage cannot be read at all. Damage is in the report.
 pub fn verify(storage: &dyn Storage) -> Result<VerifyReport, ReadError> {
-    verify_up_to(storage, u64::MAX)
+    let mut report = verify_up_to(storage, u64::MAX)?;
+    if let Some(noted) = storage.noted_head().filter(|noted| *noted > report.head) {
+        let what = format!("the log ends at position {}, and once had {noted}", report.head);
+        report.damage.push(Damage::new(report.head + 1, what).under(Space::Frames, &frame_key(report.head + 1)));
+    }
+    Ok(report)
 }
 
 /// The same for what is durable, while more is being written.
@@ -63,7 +69,16 @@ pub fn verify_up_to(storage: &dyn Storage, head: u64) -> Result<VerifyReport, Re
     let mut from = Bound::Unbounded;
     let to = if head == u64::MAX { Bound::Unbounded } else { Bound::Included(frame_key(head)) };
     loop {
-        let entries = storage.scan(Space::Frames, from, to.clone(), Direction::Forward, FRAMES_AT_ONCE)?;
+        let entries = match storage.scan(Space::Frames, from.clone(), to.clone(), Direction::Forward, FRAMES_AT_ONCE) {
+            Err(StorageError::Damaged(what)) => match walk.pass_over(&from, &to, &what)? {
+                Some(next) => {
+                    from = next;
+                    continue;
+                }
+                None => break,
+            },
+            entries => entries?,
+        };
         let Some((last, _)) = entries.last() else { break };
         from = Bound::Excluded(last.clone());
         for (key, value) in entries {
@@ -76,15 +91,26 @@ pub fn verify_up_to(storage: &dyn Storage, head: u64) -> Result<VerifyReport, Re
     Ok(walk.finish())
 }
 
+/// Where a stream stands.
+#[derive(Clone, Copy, Default)]
+struct Stream {
+    version: u64,
+    closed: bool,
+    /// Whether all that was seen of it was removed: then it may begin anew.
+    removed: bool,
+}
+
 struct Walk<'a> {
     storage: &'a dyn Storage,
+    /// The key of the record batch that is looked at.
+    key: Vec<u8>,
     /// The position that comes next, if none is missing.
     next: u64,
     /// The last sound frame's hash; `None` behind a damaged one, whose own is not to be trusted.
     chain: Option<Hash>,
     time: Timestamp,
-    /// Each stream's last version, and whether it ended.
-    streams: HashMap<StreamId, (u64, bool)>,
+    /// Where each stream stands.
+    streams: HashMap<StreamId, Stream>,
     blobs: HashSet<Hash>,
     /// Whether records were lost, so that gaps in versions are no news.
     lost: bool,
@@ -105,6 +131,7 @@ impl<'a> Walk<'a> {
         };
         Self {
             storage,
+            key: Vec::new(),
             next: 1,
             chain: Some(Hash::ZERO),
             time: Timestamp::from_micros(i64::MIN),
@@ -115,7 +142,37 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Record batches from `from` on cannot be read. Reads those that can be, one by one, and finds where it can go on.
+    fn pass_over(
+        &mut self,
+        from: &Bound<Vec<u8>>,
+        to: &Bound<Vec<u8>>,
+        what: &str,
+    ) -> Result<Option<Bound<Vec<u8>>>, ReadError> {
+        let storage = self.storage;
+        let one = |from: Bound<Vec<u8>>| storage.scan(Space::Frames, from, to.clone(), Direction::Forward, 1);
+        if let Ok(mut entries) = one(from.clone()) {
+            let Some((key, value)) = entries.pop() else { return Ok(None) };
+            self.frame(&key, value)?;
+            return Ok(Some(Bound::Excluded(key)));
+        }
+        let after = match from {
+            Bound::Included(key) | Bound::Excluded(key) => position_of_key(key).unwrap_or_default(),
+            Bound::Unbounded => 0,
+        };
+        let first = self.next.max(after + 1);
+        let found = (0..u64::BITS).map_while(|bit| after.checked_add(1 << bit)).find_map(|position| {
+            let from = Bound::Included(frame_key(position));
+            one(from.clone()).is_ok().then_some(from)
+        });
+        let damage = Damage::new(first, format!("record batches cannot be read: {what}"));
+        self.report.damage.push(damage.under(Space::Frames, &frame_key(first)));
+        (self.chain, self.lost, self.next) = (None, true, 0);
+        Ok(found)
+    }
+
     fn frame(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), ReadError> {
+        self.key = key.to_vec();
         let named = position_of_key(key).unwrap_or(self.next);
         let frame = match Frame::read(key, value) {
             Ok(frame) => frame,
@@ -153,9 +210,9 @@ impl<'a> Walk<'a> {
 
     fn record(&mut self, position: u64, record: &[u8]) -> Result<(), ReadError> {
         match read_record(record) {
-            Ok(Record::Removed { stream, version, .. }) => {
+            Ok(Record::Removed(removed)) => {
                 self.report.removed += 1;
-                self.version(position, stream, version, false);
+                self.version(position, removed.stream, removed.version, None);
             }
             Ok(Record::Event(event)) => {
                 self.report.events += 1;
@@ -163,7 +220,7 @@ impl<'a> Walk<'a> {
                     self.damage(position, "its time is before that of the event before it".into());
                 }
                 self.time = event.time;
-                self.version(position, event.stream.clone(), event.version, event.closes);
+                self.version(position, event.stream.clone(), event.version, Some(event.closes));
                 self.body(position, event)?;
             }
             Err(what) => self.damage(position, what),
@@ -171,14 +228,17 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn version(&mut self, position: u64, stream: StreamId, version: u64, closes: bool) {
-        let (before, closed) = self.streams.get(&stream).copied().unwrap_or_default();
-        if version != before + 1 && !(self.lost && version > before) {
-            self.damage(position, format!("{stream} goes from version {before} to {version}"));
-        } else if closed {
-            self.damage(position, format!("{stream} goes on behind its end at version {before}"));
+    /// Checks an event's version; of a removed one it is not known whether it closed its stream.
+    fn version(&mut self, position: u64, stream: StreamId, version: u64, closes: Option<bool>) {
+        let before = self.streams.get(&stream).copied().unwrap_or(Stream { removed: true, ..Stream::default() });
+        let begins_anew = version == 1 && before.removed;
+        if version != before.version + 1 && !begins_anew && !(self.lost && version > before.version) {
+            self.damage(position, format!("{stream} goes from version {} to {version}", before.version));
+        } else if before.closed {
+            self.damage(position, format!("{stream} goes on behind its end at version {}", before.version));
         }
-        self.streams.insert(stream, (version, closes));
+        let removed = closes.is_none() && (begins_anew || before.removed);
+        self.streams.insert(stream, Stream { version, closed: closes.unwrap_or_default(), removed });
     }
 
     fn body(&mut self, position: u64, event: StoredEvent<'_>) -> Result<(), ReadError> {
@@ -188,10 +248,12 @@ impl<'a> Walk<'a> {
             match read_blob(self.storage, &hash) {
                 Ok(Some(blob)) if blob.len() as u64 == bytes => data = String::from_utf8(blob).ok(),
                 Ok(Some(blob)) => {
-                    self.damage(position, format!("blob {hash} has {} bytes, expected {bytes}", blob.len()))
+                    self.blob_damage(position, &hash, format!("has {} bytes, expected {bytes}", blob.len()));
                 }
-                Ok(None) => self.damage(position, format!("blob {hash} is missing")),
-                Err(ReadError::Blob { what, .. }) => self.damage(position, format!("blob {hash}: {what}")),
+                Ok(None) => self.blob_damage(position, &hash, "is missing".into()),
+                Err(ReadError::Blob { what, .. } | ReadError::Storage(StorageError::Damaged(what))) => {
+                    self.blob_damage(position, &hash, format!("is damaged: {what}"));
+                }
                 Err(error) => return Err(error),
             }
             if data.is_none() {
@@ -205,7 +267,17 @@ impl<'a> Walk<'a> {
     }
 
     fn damage(&mut self, position: u64, what: String) {
-        self.report.damage.push(Damage { position, what });
+        self.report.damage.push(Damage::new(position, what).under(Space::Frames, &self.key));
+    }
+
+    fn blob_damage(&mut self, position: u64, hash: &Hash, what: String) {
+        // The event may have been removed since its frame was read, and its blob with it.
+        if matches!(removed_at(self.storage, position), Ok(Some(_))) {
+            self.blobs.remove(hash);
+            return;
+        }
+        let damage = Damage::new(position, format!("blob {hash} {what}"));
+        self.report.damage.push(damage.under(Space::Blobs, hash.as_bytes()));
     }
 
     fn finish(mut self) -> VerifyReport {

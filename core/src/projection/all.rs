@@ -3,9 +3,10 @@
 use super::{
     ClientTokens, IdempotencyKeys, JobFilter, JobState, KeyCounts, OpenApproval, ProcessPlaces, Processes, Queues,
     Schedules, Sessions, Webhooks,
+    deleted::{Deleted, DeletedJob},
 };
 use crate::{
-    event::{Event, EventBody, StreamId},
+    event::{Event, EventBody, JobDeleted, StreamId},
     id::JobId,
 };
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
@@ -26,6 +27,7 @@ pub struct Projection {
     pub(super) keys: IdempotencyKeys,
     pub(super) tokens: ClientTokens,
     pub(super) places: ProcessPlaces,
+    pub(super) deleted: Deleted,
     /// About how much the ended jobs take up that are still here, in bytes.
     pub(super) ended_bytes: usize,
 }
@@ -55,12 +57,44 @@ impl Projection {
             (_, EventBody::QueuePaused(change)) => self.queues.set_paused(&change.queue, true),
             (_, EventBody::QueueResumed(change)) => self.queues.set_paused(&change.queue, false),
             (StreamId::Schedule(_), _) => self.schedules.apply(event),
+            (StreamId::System, EventBody::JobDeleted(deleted)) => self.job_deleted(event, deleted),
             _ => {}
         }
     }
 
+    /// What came of the job's events, as if they had never been. What is left of sessions that it took part in cannot be
+    /// told from here: who reads the log tells it.
+    fn job_deleted(&mut self, event: &Event, deleted: &JobDeleted) {
+        let Some(id) = event.job else { return };
+        let mut key = None;
+        // A snapshot may hold a state of a job that was imported under the same id later.
+        if let Some(job) = self.jobs.get(&id).filter(|job| job.applied < event.position).cloned() {
+            key.clone_from(&job.submitted.idempotency_key);
+            self.queues.leave(&job);
+            if job.status.is_ended() {
+                self.ended_bytes = self.ended_bytes.saturating_sub(ended_bytes(&job));
+            }
+            self.jobs.remove(&id);
+        }
+        self.keys.remove(&id);
+        let places = &self.places;
+        self.tokens.remove(|process| places.get(process).is_some_and(|place| place.job == id));
+        self.places.remove(&id);
+        self.processes.remove(id);
+        for session in &deleted.sessions {
+            self.sessions.remove(session, event.position);
+            self.deleted.sessions.insert(*session);
+        }
+        for session in &deleted.in_sessions {
+            self.sessions.lost_part(session, event.position);
+        }
+        self.deleted.jobs.insert(id, DeletedJob { position: event.position, key });
+    }
+
     fn job_submitted(&mut self, event: &Event) {
         let Some(job) = JobState::from_submitted(event) else { return };
+        // An import brings it back.
+        self.deleted.jobs.remove(&job.id);
         self.keys.submitted(job.id, &job.submitted);
         if let Some(parent) = &job.submitted.parent {
             self.change_parent(&parent.job, event.position, |state| {
@@ -89,8 +123,7 @@ impl Projection {
         if !job.status.is_ended() {
             return;
         }
-        self.ended_bytes += size_of::<JobState>() + job.args().as_str().len();
-        self.ended_bytes += job.result.as_ref().map_or(0, |result| result.as_str().len());
+        self.ended_bytes += ended_bytes(job);
         if let Some(parent) = job.submitted.parent.clone() {
             let child = job.id;
             self.change_parent(&parent.job, event.position, |state| state.child_ended(child, event.position));
@@ -114,6 +147,7 @@ impl Projection {
         self.tokens.forget(&stored.tokens);
         self.places.forget(&stored.places);
         self.sessions.forget(&stored.sessions);
+        self.deleted.forget(&stored.deleted);
         self.ended_bytes = self.ended_bytes.saturating_sub(stored.ended_bytes);
     }
 
@@ -208,6 +242,11 @@ impl Projection {
         approvals.sort_by_key(|approval| approval.position);
         approvals
     }
+}
+
+/// About how much an ended job takes up.
+fn ended_bytes(job: &JobState) -> usize {
+    size_of::<JobState>() + job.args().as_str().len() + job.result.as_ref().map_or(0, |result| result.as_str().len())
 }
 
 /// Whether the event changes where its job stands, and so what its queue counts.

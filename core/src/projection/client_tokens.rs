@@ -40,6 +40,11 @@ impl ClientTokens {
         self.tokens.iter()
     }
 
+    /// Frees the tokens of processes that were removed.
+    pub(super) fn remove(&mut self, is_removed: impl Fn(&ProcessId) -> bool) {
+        self.tokens.retain(|_, first| !is_removed(&first.process));
+    }
+
     pub(super) fn forget(&mut self, stored: &Self) {
         self.tokens.retain(|token, _| !stored.tokens.contains_key(token));
     }

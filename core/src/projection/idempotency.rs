@@ -40,6 +40,11 @@ impl IdempotencyKeys {
         self.keys.iter()
     }
 
+    /// Frees the keys of a job that was deleted.
+    pub(super) fn remove(&mut self, job: &JobId) {
+        self.keys.retain(|_, first| first.job != *job);
+    }
+
     pub(super) fn forget(&mut self, keys: &Self) {
         self.keys.retain(|key, _| !keys.keys.contains_key(key));
     }

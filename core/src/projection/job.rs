@@ -287,7 +287,8 @@ impl JobState {
             | EventBody::WebhookConfigured(_)
             | EventBody::WebhookDelivered(_)
             | EventBody::WebhookRetryScheduled(_)
-            | EventBody::WebhookFailed(_) => {}
+            | EventBody::WebhookFailed(_)
+            | EventBody::JobDeleted(_) => {}
         }
     }
 

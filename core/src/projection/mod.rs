@@ -1,7 +1,7 @@
 //! What is derived from events alone. Each projection is a pure fold: it cannot fail, has no clock and does no I/O.
 //! `job` folds one job, `flow` its steps as a tree, `trace` what took how long in it, `session` one session with its `workspace` and its `chat` (the
 //! `conversation` in it), `queues`, `processes`, `process_places`, `schedules`, `webhooks`, `idempotency`, `client_tokens` and
-//! `approvals` what their names say; `all` is the fold of everything a server keeps. `views` holds that for readers, and
+//! `approvals` what their names say, `deleted` what was removed; `all` is the fold of everything a server keeps. `views` holds that for readers, and
 //! with `rows`, `job_row`, `session_row` and `snapshot` it is the one part here that stores anything: derived data, which
 //! can be deleted.
 
@@ -11,6 +11,7 @@ mod chat;
 mod chat_view;
 mod client_tokens;
 mod conversation;
+mod deleted;
 mod filter;
 mod flow;
 mod idempotency;

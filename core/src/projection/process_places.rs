@@ -42,6 +42,11 @@ impl ProcessPlaces {
         self.places.iter()
     }
 
+    /// Forgets the processes of a job that was deleted.
+    pub(super) fn remove(&mut self, job: &JobId) {
+        self.places.retain(|_, place| place.job != *job);
+    }
+
     pub(super) fn forget(&mut self, stored: &Self) {
         self.places.retain(|process, _| !stored.places.contains_key(process));
     }

@@ -136,6 +136,18 @@ impl Processes {
         }
     }
 
+    /// Forgets the processes that stand in the stream of a job that was deleted.
+    pub(super) fn remove(&mut self, job: JobId) {
+        let stream = StreamId::Job(job);
+        self.running.retain(|_, process| process.stream != stream);
+        let removed = |process: &Arc<ProcessState>| process.stream == stream;
+        for process in self.ended.values().filter(|process| removed(process)) {
+            self.ended_bytes -= process.started.command_bytes();
+        }
+        self.ended.retain(|_, process| !removed(process));
+        self.ended_order.retain(|id| self.ended.contains_key(id));
+    }
+
     /// Puts back what [`Self::iter`] gave, in its order.
     pub(super) fn restore(&mut self, process: ProcessState) {
         if process.is_running() {

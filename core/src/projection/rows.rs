@@ -44,6 +44,15 @@ pub(super) fn delete(key: Vec<u8>, len: usize, out: &mut Vec<Write>) {
     out.push(Write::delete(Space::Snapshots, key));
 }
 
+/// The writes that delete a row that is stored, whatever its length.
+pub(super) fn delete_stored(storage: &dyn Storage, key: Vec<u8>, out: &mut Vec<Write>) -> Result<(), StorageError> {
+    if let Some(first) = storage.get(Space::Snapshots, &key)? {
+        let len = first.get(8..HEADER_BYTES).and_then(|len| len.try_into().ok()).map_or(0, u32::from_le_bytes);
+        delete(key, len as usize, out);
+    }
+    Ok(())
+}
+
 /// How many chunks follow the first one of a row of `len` bytes.
 pub(super) fn chunks_after_first(len: usize) -> u32 {
     len.saturating_sub(FIRST_BYTES).div_ceil(CHUNK_BYTES) as u32

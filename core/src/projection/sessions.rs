@@ -28,6 +28,20 @@ impl Sessions {
         }
     }
 
+    /// Forgets a session that was removed, unless what is here is of later events.
+    pub(super) fn remove(&mut self, id: &SessionId, position: u64) {
+        if self.0.get(id).is_some_and(|session| session.position < position) {
+            self.0.remove(id);
+        }
+    }
+
+    /// A part of the session was removed: what is here is as of `position`.
+    pub(super) fn lost_part(&mut self, id: &SessionId, position: u64) {
+        if let Some(session) = self.0.get_mut(id).filter(|session| session.position < position) {
+            Arc::make_mut(session).position = position;
+        }
+    }
+
     /// Puts back what [`Self::iter`] gave.
     pub(super) fn restore(&mut self, session: SessionState) {
         self.0.insert(session.id, Arc::new(session));

@@ -10,6 +10,7 @@
 //! v/k/<hash>    the first use of an idempotency key, by the key's hash
 //! v/t/<hash>    the first use of a client's token for processes, by the token's hash
 //! v/p/<id>      in which job's stream a process stands
+//! v/d/<job id>  where a job was deleted
 //! v/m/...       further chunks of long rows
 //! ```
 //! A checkpoint writes only what has changed since the one before, so its rows come in two steps. First the changed
@@ -36,7 +37,7 @@ use std::{
 
 /// The number of the rows' form. It rises with every change to what is stored here or folded into it; other numbers
 /// are not read.
-pub(super) const SCHEMA: u32 = 8;
+pub(super) const SCHEMA: u32 = 9;
 
 /// How many bytes, and how many keys, go into one write: a storage may let nothing else pass meanwhile, and the log's
 /// appends should not wait long.
@@ -49,6 +50,7 @@ const ENDED: &[u8] = b"v/e/";
 const KEY: &[u8] = b"v/k/";
 const TOKEN: &[u8] = b"v/t/";
 const PLACE: &[u8] = b"v/p/";
+const DELETED: &[u8] = b"v/d/";
 const OPEN_SESSION: &[u8] = b"v/s/";
 const CLOSED_SESSION: &[u8] = b"v/c/";
 
@@ -84,6 +86,8 @@ pub(super) enum SaveError {
 /// Stores what has changed in `all` since the checkpoint that `stored` tells of.
 pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored) -> Result<(), SaveError> {
     let mut batch = Batch { storage, writes: Vec::new(), bytes: 0 };
+    // First, since what was deleted may have come back since.
+    delete_rows(&mut batch, all, stored)?;
     let (mut gone, mut ended) = (Vec::new(), BTreeSet::new());
     let changed = all.jobs.values().filter(|job| job.applied > stored.position);
     for job in changed {
@@ -133,6 +137,33 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
     stored.position = all.applied;
     stored.live.retain(|job, _| !ended.contains(job));
     stored.open_sessions.retain(|session, _| !settled.contains(session));
+    Ok(())
+}
+
+/// Deletes the rows of deleted jobs and of the sessions that went with them, and notes the jobs.
+fn delete_rows(batch: &mut Batch<'_>, all: &Projection, stored: &mut Stored) -> Result<(), SaveError> {
+    let storage = batch.storage;
+    for (id, deleted) in &all.deleted.jobs {
+        let mut key = deleted.key.clone();
+        if let Ok(Some(job)) = ended_job(storage, id) {
+            key = key.or_else(|| job.submitted.idempotency_key.clone());
+        }
+        if let Some(key) = key
+            && matches!(key_use(storage, &key), Ok(Some(first)) if first.job == *id)
+        {
+            rows::delete_stored(storage, hashed(KEY, &key), &mut batch.writes)?;
+        }
+        rows::delete_stored(storage, ended_key(id), &mut batch.writes)?;
+        rows::delete_stored(storage, live_key(id), &mut batch.writes)?;
+        stored.live.remove(id);
+        batch.put(key_of(DELETED, id.as_bytes()), &codec::encode(&deleted.position)?)?;
+    }
+    for id in &all.deleted.sessions {
+        rows::delete_stored(storage, key_of(CLOSED_SESSION, id.as_bytes()), &mut batch.writes)?;
+        rows::delete_stored(storage, key_of(OPEN_SESSION, id.as_bytes()), &mut batch.writes)?;
+        stored.open_sessions.remove(id);
+    }
+    batch.flush()?;
     Ok(())
 }
 
@@ -290,6 +321,11 @@ pub(super) fn closed_sessions(
     let entries = storage.scan(Space::Snapshots, from, Bound::Excluded(to), Direction::Backward, limit)?;
     let id = |key: &[u8]| key.strip_prefix(CLOSED_SESSION).and_then(|id| id.try_into().ok()).map(SessionId::from_bytes);
     Ok(entries.into_iter().filter_map(|(key, _)| id(&key)).collect())
+}
+
+/// Where the job was deleted, where it was.
+pub(super) fn deleted_job(storage: &dyn Storage, id: &JobId) -> Result<Option<u64>, RowError> {
+    decoded(storage, &key_of(DELETED, id.as_bytes()))
 }
 
 /// The stored first use of an idempotency key.

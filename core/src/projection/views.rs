@@ -1,7 +1,7 @@
 //! The one read model of a server: the projection behind a lock, with what it has stored.
 
 use super::{
-    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, TokenUse, job_row,
+    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, SessionState, TokenUse, job_row,
     rows::{RowError, beginning},
     snapshot::{self, SaveError, Stored},
 };
@@ -117,6 +117,7 @@ impl Views {
             }
             projection.applied()
         };
+        self.retell_sessions(events);
         self.shared.applied.send_if_modified(|seen| {
             let newer = *seen < applied;
             *seen = applied.max(*seen);
@@ -145,8 +146,11 @@ impl Views {
     /// Where the storage fails.
     pub fn job(&self, id: &JobId) -> Result<Option<Arc<JobState>>, ReadError> {
         // In this order: a checkpoint stores a job before it leaves memory.
-        if let Some(job) = self.with(|all| all.job(id).cloned()) {
-            return Ok(Some(job));
+        match self.with(|all| all.job(id).cloned().ok_or_else(|| all.deleted.position(id))) {
+            Ok(job) => return Ok(Some(job)),
+            // Its row may still be there.
+            Err(Some(_)) => return Ok(None),
+            Err(None) => {}
         }
         let Some(rows) = self.rows() else { return Ok(None) };
         match snapshot::ended_job(rows, id) {
@@ -154,6 +158,19 @@ impl Views {
             Err(RowError::Storage(error @ StorageError::Io { .. })) => Err(error.into()),
             Err(_) => self.job_from_log(id),
         }
+    }
+
+    /// The position of the event that says that a job was deleted, where it was and did not come back.
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    pub fn deleted(&self, id: &JobId) -> Result<Option<u64>, ReadError> {
+        if let Some(position) = self.with(|all| all.deleted.position(id)) {
+            return Ok(Some(position));
+        }
+        let position = self.stored(|storage| snapshot::deleted_job(storage, id), "a deleted job")?;
+        // Asked for last: it is rarely there.
+        Ok(if position.is_some() && self.job(id)?.is_some() { None } else { position })
     }
 
     /// The jobs that fit `filter`, newest first, from behind `cursor` on. A page ends early where it has looked at many
@@ -223,7 +240,11 @@ impl Views {
         if let Some(first_use) = self.with(|all| all.keys().get(key).cloned()) {
             return Ok(Some(first_use));
         }
-        self.stored(|storage| snapshot::key_use(storage, key), "an idempotency key")
+        let first_use = self.stored(|storage| snapshot::key_use(storage, key), "an idempotency key")?;
+        match first_use {
+            Some(first_use) if self.deleted(&first_use.job)?.is_some() => Ok(None),
+            first_use => Ok(first_use),
+        }
     }
 
     /// The first use of a client's token for processes.
@@ -234,7 +255,11 @@ impl Views {
         if let Some(first_use) = self.with(|all| all.tokens().get(token).copied()) {
             return Ok(Some(first_use));
         }
-        self.stored(|storage| snapshot::token_use(storage, token), "a client's token")
+        let first_use = self.stored(|storage| snapshot::token_use(storage, token), "a client's token")?;
+        match first_use {
+            Some(first_use) if self.is_of_deleted(&first_use.process)? => Ok(None),
+            first_use => Ok(first_use),
+        }
     }
 
     /// Where a job's process begins.
@@ -245,7 +270,22 @@ impl Views {
         if let Some(place) = self.with(|all| all.places().get(process)) {
             return Ok(Some(place));
         }
+        match self.stored_place(process)? {
+            Some(place) if self.deleted(&place.job)?.is_some() => Ok(None),
+            place => Ok(place),
+        }
+    }
+
+    fn stored_place(&self, process: &ProcessId) -> Result<Option<ProcessPlace>, ReadError> {
         self.stored(|storage| snapshot::process_place(storage, process), "a process's place")
+    }
+
+    fn is_of_deleted(&self, process: &ProcessId) -> Result<bool, ReadError> {
+        let here = self.with(|all| all.places().get(process));
+        let Some(place) = here.map_or_else(|| self.stored_place(process), |here| Ok(Some(here)))? else {
+            return Ok(false);
+        };
+        Ok(self.deleted(&place.job)?.is_some())
     }
 
     /// Whether so much was folded since the last checkpoint that the next is due.
@@ -312,6 +352,10 @@ impl Views {
             RowError::Storage(error) => error.into(),
             error @ RowError::Damaged => StorageError::Damaged(format!("{what}: {error}")).into(),
         })
+    }
+
+    pub(super) fn replace_session(&self, session: SessionState) {
+        self.shared.projection.write().unwrap_or_else(PoisonError::into_inner).sessions.restore(session);
     }
 
     pub(super) fn log(&self) -> &Log {

@@ -88,6 +88,30 @@ fn keys_are_ordered_bytewise_and_empty_keys_and_values_are_kept() {
 }
 
 #[test]
+fn a_space_is_cleared_and_a_rewriting_changes_nothing_that_is_seen() {
+    on_each(|storage| {
+        for n in 0..300u32 {
+            let writes = Space::ALL.map(|space| Write::put(space, n.to_be_bytes(), vec![n as u8; 3_000]));
+            storage.write(writes.to_vec()).unwrap();
+        }
+        storage.clear(Space::Index).unwrap();
+        storage.rewrite().unwrap();
+        for space in Space::ALL {
+            let all = storage.scan(space, Bound::Unbounded, Bound::Unbounded, Direction::Forward, 999).unwrap();
+            assert_eq!(all.len(), if space == Space::Index { 0 } else { 300 }, "{space:?}");
+            assert!(
+                all.iter()
+                    .zip(0u32..)
+                    .all(|((key, value), n)| *key == n.to_be_bytes() && *value == vec![n as u8; 3_000])
+            );
+        }
+        assert!(!storage.is_rescued());
+        storage.write(vec![put("a", "1")]).unwrap();
+        storage.sync().unwrap();
+    });
+}
+
+#[test]
 fn large_values_come_back_whole() {
     on_each(|storage| {
         let values: Vec<Vec<u8>> = (0..64u8).map(|n| vec![n; 56 << 10]).collect();

@@ -6,6 +6,8 @@
 //! <folder>/head      the position that was durable last, 20 digits; kept apart from the store, to notice its loss
 //! <folder>/ballast   room that is given up where the disk is full
 //! <folder>/log/      the store's own files
+//! <folder>/log.new/  a store that is to take its place, and
+//! <folder>/log.old/  one whose place was taken: see `sled/rewrite.rs`
 //! ```
 
 use super::StorageError;
@@ -56,12 +58,50 @@ impl Folder {
             .map_err(|error| StorageError::io(doing("cannot write to the data folder"), error))?;
         let folder = Self { path: path.to_owned(), head, _lock: lock };
         folder.check_format()?;
+        folder.settle_store()?;
         Ok(folder)
     }
 
     /// Where the store's files are.
     pub(super) fn store(&self) -> PathBuf {
         self.path.join("log")
+    }
+
+    /// Where a store is made that is to take its place.
+    pub(super) fn new_store(&self) -> PathBuf {
+        self.path.join("log.new")
+    }
+
+    /// Where the one is whose place was taken.
+    pub(super) fn old_store(&self) -> PathBuf {
+        self.path.join("log.old")
+    }
+
+    /// Puts the new store, which is complete and synced, in the place of the one there is.
+    pub(super) fn take_new_store(&self) -> Result<(), StorageError> {
+        let doing = |error| StorageError::io("putting the rewritten store in its place", error);
+        fs::rename(self.store(), self.old_store()).map_err(doing)?;
+        if let Err(error) = fs::rename(self.new_store(), self.store()) {
+            let _ = fs::rename(self.old_store(), self.store());
+            return Err(doing(error));
+        }
+        Self::sync_entries(&self.path)
+    }
+
+    /// Settles what a rewriting that was cut off has left.
+    fn settle_store(&self) -> Result<(), StorageError> {
+        let doing = |error| StorageError::io("settling the store", error);
+        let next = [self.new_store(), self.old_store()].into_iter().find(|store| store.exists());
+        if let Some(next) = next.filter(|_| !self.store().exists()) {
+            fs::rename(next, self.store()).map_err(doing)?;
+            Self::sync_entries(&self.path)?;
+        }
+        for left in [self.new_store(), self.old_store()] {
+            if left.exists() {
+                fs::remove_dir_all(left).map_err(doing)?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes how far the log was durable. It is a hint: where it cannot be written, less will be noticed.

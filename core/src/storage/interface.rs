@@ -68,6 +68,9 @@ pub enum Direction {
 /// A key with its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
+/// How many entries are deleted at once where a space is cleared.
+const CLEARED_AT_ONCE: usize = 1_000;
+
 /// Something that keeps bytes.
 ///
 /// After a crash, what survives is everything up to the last `sync` that returned, and a prefix of the writes since,
@@ -111,6 +114,43 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// Where something cannot be read.
     fn tidy(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Gives room back that deleted and replaced values have left: after it, what it takes up goes with what it holds. It
+    /// may take long; writes and reads go on meanwhile. What is visible stays the same, whatever happens.
+    ///
+    /// # Errors
+    /// Where it cannot; then nothing is lost.
+    fn rewrite(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Deletes everything in a space whose content is derived, whatever state it is in.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    fn clear(&self, space: Space) -> Result<(), StorageError> {
+        loop {
+            let entries = self.scan(space, Bound::Unbounded, Bound::Unbounded, Direction::Forward, CLEARED_AT_ONCE)?;
+            if entries.is_empty() {
+                return self.sync();
+            }
+            self.write(entries.into_iter().map(|(key, _)| Write::delete(space, key)).collect())?;
+        }
+    }
+
+    /// Whether it was damaged when it was opened, so that this is what could be rescued of it, kept beside it: it is gone
+    /// with this unless [`Self::accept_rescue`] is called.
+    fn is_rescued(&self) -> bool {
+        false
+    }
+
+    /// Puts what was rescued in the place of what was damaged.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    fn accept_rescue(&self) -> Result<(), StorageError> {
         Ok(())
     }
 

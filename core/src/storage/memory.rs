@@ -168,6 +168,8 @@ impl Storage for MemoryStorage {
         state.waiting_syncs -= 1;
         state.count(true)?;
         let State { durable, unsynced, .. } = &mut *state;
+        // Somebody else's sync may have taken them meanwhile.
+        let writes = writes.min(unsynced.len());
         unsynced.drain(..writes).for_each(|write| apply(durable, &write));
         state.syncs += 1;
         Ok(())

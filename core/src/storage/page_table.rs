@@ -33,6 +33,11 @@ pub(super) fn drop_damaged(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(dropped)
 }
 
+/// Whether the store in `folder` has a table.
+pub(super) fn is_there(folder: &Path) -> bool {
+    tables(folder).is_ok_and(|tables| !tables.is_empty())
+}
+
 /// All that sled takes for tables.
 fn tables(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {

@@ -15,13 +15,19 @@
 //!   before anything large is in them; the value under the key itself is a number. See [`Apart`].
 //! - A leaf that is written larger than a quarter of a segment becomes a file of its own. Hence the segments of 4 MiB for
 //!   values of up to 56 KiB.
+//! - Room in its file is used again for what is written later, and the file grows no shorter: what was removed is given
+//!   back by writing the rest anew, into another store that takes this one's place. See `rewrite`.
 //! - Its cache evicts nothing before each of its 256 shards was accessed 64 times, whatever the pages take: with pages of
 //!   300 KB, reading a log through once would keep all of it in memory. So it is made to, see [`Turnover`].
 
 mod apart;
+mod rewrite;
+mod store;
+#[cfg(test)]
+mod tests;
 mod turnover;
 
-use self::{apart::Apart, turnover::Turnover};
+use self::{apart::Apart, store::Store};
 use super::{
     Direction, Entry, Space, Storage, StorageError, Write,
     ballast::Ballast,
@@ -31,16 +37,17 @@ use super::{
     page_table,
     room::Room,
 };
-use ::sled::{Error, IVec, Result as StoreResult, Tree};
+use ::sled::{Db, Error, IVec, Result as StoreResult, Tree};
 use nix::sys::statvfs::statvfs;
 use std::{
-    fs::{File, OpenOptions},
+    collections::BTreeSet,
+    fs::File,
     io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -54,6 +61,10 @@ const WRITE_AMPLIFICATION: u64 = 4;
 const ROOM_MAX_PART: u64 = 64;
 /// How long closing may take to let go of the store's file.
 const LET_GO_MAX: Duration = Duration::from_secs(2);
+/// Where a process's open files are found by their numbers.
+const DESCRIPTORS: &str = "/proc/self/fd";
+/// How many entries are deleted at once where a space is cleared.
+const CLEARED_AT_ONCE: usize = 256;
 /// A value that is read alone brings its page's others along.
 const NEIGHBOURS: u64 = 8;
 
@@ -78,27 +89,27 @@ impl Default for SledOptions {
 struct Turn {
     apart: Apart,
     room: Room,
+    /// Which keys were written since the store began to be rewritten, while it is.
+    changed: Option<BTreeSet<(Space, Vec<u8>)>>,
 }
 
 /// Storage on sled, in a folder that nobody else has open.
 #[derive(Debug)]
 pub struct SledStorage {
     // Dropped in this order: the folder's lock goes last.
-    trees: [Tree; Space::ALL.len()],
-    turnover: Turnover,
-    apart: Tree,
+    /// Held by each that reads, and alone by who writes to the file behind sled's back or puts another in its place.
+    store: RwLock<Store>,
     /// Whether something was written and not flushed yet.
     unflushed: AtomicBool,
     /// Whether a write or a flush failed. What could not be written is in the cache alone then, with what is durable in
     /// the same pages: it must stay there to be read.
     failed: AtomicBool,
-    db: sled::Db,
-    store: PathBuf,
-    reserve_bytes: u64,
-    file: File,
+    /// Whether the store stands beside the one that was damaged.
+    rescued: AtomicBool,
+    options: SledOptions,
+    /// Locked before the store where both are.
     turn: Mutex<Turn>,
-    /// Held by each that reads, and alone by who writes to the file behind sled's back.
-    reading: RwLock<()>,
+    rewriting: Mutex<()>,
     folder: Folder,
 }
 
@@ -108,53 +119,38 @@ pub struct SledStorage {
 /// Where another server has it, a newer version wrote it, it is damaged, or it cannot be read or written.
 pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, StorageError> {
     let folder = Folder::open(dir)?;
-    let store = folder.store();
+    let path = folder.store();
     let dropped =
-        page_table::drop_damaged(&store).map_err(|error| StorageError::io("reading the table of pages", error))?;
+        page_table::drop_damaged(&path).map_err(|error| StorageError::io("reading the table of pages", error))?;
     for table in dropped {
         tracing::warn!(table = %table.display(), "a damaged table of pages was dropped; it is made anew from the store");
     }
     let ballast = Ballast::of(dir);
-    let (db, trees, turnover, apart) = match open_store(&store, &options) {
+    let mut rescued = false;
+    let (store, turn) = match Store::open(&path, &options) {
         Err(error) if error.is_disk_full() && ballast.drop_it() => {
             tracing::warn!(%error, "the disk is full: the room that was kept for this is used");
-            open_store(&store, &options)?
+            Store::open(&path, &options)?
+        }
+        Err(StorageError::Damaged(what)) if page_table::is_there(&path) => {
+            rescued = true;
+            Store::rescued(&folder, &options).map_err(|_| StorageError::Damaged(what))?
         }
         opened => opened?,
     };
-    ballast.take(options.reserve_bytes, free_bytes(&store)?);
-    let path = store.join("db");
-    let opened = OpenOptions::new().read(true).write(true).open(&path).and_then(|file| Ok((file.try_clone()?, file)));
-    let (file, grown) = opened.map_err(|error| StorageError::io(format!("cannot open {}", path.display()), error))?;
-    Folder::sync_entries(&store)?;
+    ballast.take(options.reserve_bytes, free_bytes(&path)?);
+    Folder::sync_entries(&path)?;
     Folder::sync_entries(dir)?;
     Ok(Arc::new(SledStorage {
-        trees,
-        turnover,
+        store: RwLock::new(store),
         unflushed: AtomicBool::new(false),
         failed: AtomicBool::new(false),
-        db,
-        store,
-        reserve_bytes: options.reserve_bytes,
-        file,
-        apart: apart.tree().clone(),
-        turn: Mutex::new(Turn { apart, room: Room::new(grown) }),
-        reading: RwLock::new(()),
+        rescued: AtomicBool::new(rescued),
+        options,
+        turn: Mutex::new(turn),
+        rewriting: Mutex::default(),
         folder,
     }))
-}
-
-type Opened = (::sled::Db, [Tree; Space::ALL.len()], Turnover, Apart);
-
-fn open_store(store: &Path, options: &SledOptions) -> Result<Opened, StorageError> {
-    guarded("opening the store", || {
-        let db = open_when_free(store, options)?;
-        let [frames, blobs, index, snapshots, meta] = Space::ALL.map(|space| db.open_tree(space.name()));
-        let turnover = Turnover::open(db.open_tree("turnover")?)?;
-        let apart = Apart::open(db.open_tree("apart")?)?;
-        send_to_rest(|| db.flush_async());
-        Ok((db, [frames?, blobs?, index?, snapshots?, meta?], turnover, apart))
-    })
 }
 
 /// How much is free on the disk that `folder` is on.
@@ -165,7 +161,7 @@ fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
 
 /// The folder is ours alone, so if sled's file is still locked, then by what this process closed a moment ago: sled lets
 /// go of it in a thread of its own.
-fn open_when_free(store: &Path, options: &SledOptions) -> StoreResult<sled::Db> {
+fn open_when_free(store: &Path, options: &SledOptions) -> StoreResult<Db> {
     let until = Instant::now() + LET_GO_MAX;
     loop {
         let opened = sled::Config::new()
@@ -184,45 +180,43 @@ fn open_when_free(store: &Path, options: &SledOptions) -> StoreResult<sled::Db> 
     }
 }
 
-impl SledStorage {
-    fn tree(&self, space: Space) -> &Tree {
-        &self.trees[space as usize]
+/// Returns when sled has let go of the store in the folder `path`, or when that takes too long.
+fn until_let_go(path: &Path) {
+    let until = Instant::now() + LET_GO_MAX;
+    while File::open(path.join("db")).is_ok_and(|file| file.try_lock().is_err()) && Instant::now() < until {
+        thread::sleep(Duration::from_millis(2));
     }
+}
 
+impl SledStorage {
     /// Lets the cache evict in proportion to what was moved through it. What is not flushed is left there if possible:
     /// were the flush to fail, it could not be read back, nor could what is durable in the same pages.
-    fn turn_over(&self, bytes: u64) -> StoreResult<()> {
+    fn turn_over(&self, store: &Store, bytes: u64) -> StoreResult<()> {
         if self.failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.turnover.moved(bytes, self.unflushed.load(Ordering::Relaxed))
+        store.turnover.moved(bytes, self.unflushed.load(Ordering::Relaxed))
     }
 
     /// Refuses a write of `bytes` that may not fit the disk.
     fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
-        let free = free_bytes(&self.store)?;
-        if free >= self.reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
+        let free = free_bytes(&self.folder.store())?;
+        let reserve_bytes = self.options.reserve_bytes;
+        if free >= reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
             return Ok(());
         }
-        let left =
-            format!("no space left on the disk: {free} bytes are free, and {} stay in reserve", self.reserve_bytes);
+        let left = format!("no space left on the disk: {free} bytes are free, and {reserve_bytes} stay in reserve");
         Err(StorageError::io("writing", io::Error::new(io::ErrorKind::StorageFull, left)))
     }
 
-    /// The value of `key`, under which `stored` stood; `None` if it was deleted since.
-    fn value(&self, space: Space, key: &[u8], mut stored: IVec) -> StoreResult<Option<Vec<u8>>> {
-        while is_apart(space) && !stored.is_empty() {
-            match self.apart.get(&stored)? {
-                Some(value) if !value.is_empty() => return Ok(Some(value.to_vec())),
-                _ => match self.tree(space).get(key)? {
-                    None => return Ok(None),
-                    // There was another value before.
-                    Some(now) if now != stored => stored = now,
-                    Some(_) => return Err(Error::Corruption { at: None, bt: () }),
-                },
+    fn clear_by_key(&self, space: Space) -> Result<(), StorageError> {
+        loop {
+            let entries = self.scan(space, Bound::Unbounded, Bound::Unbounded, Direction::Forward, CLEARED_AT_ONCE)?;
+            if entries.is_empty() {
+                return self.sync();
             }
+            self.write(entries.into_iter().map(|(key, _)| Write::delete(space, key)).collect())?;
         }
-        Ok(Some(stored.to_vec()))
     }
 
     fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
@@ -236,22 +230,26 @@ impl SledStorage {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reading(&self) -> RwLockReadGuard<'_, ()> {
-        self.reading.read().unwrap_or_else(PoisonError::into_inner)
+    fn store(&self) -> RwLockReadGuard<'_, Store> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store_alone(&self) -> RwLockWriteGuard<'_, Store> {
+        self.store.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes room at the end of sled's file, where there is little left and nothing is on its way there.
     fn make_room(&self) -> Result<(), StorageError> {
         let mut turn = self.turn();
-        let few = free_bytes(&self.store)? < self.reserve_bytes + ROOM_MAX_PART * Room::step_bytes();
+        let few = free_bytes(&self.folder.store())? < self.options.reserve_bytes + ROOM_MAX_PART * Room::step_bytes();
         if few || self.unflushed.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) || !turn.room.is_short()
         {
             return Ok(());
         }
-        let _alone = self.reading.write().unwrap_or_else(PoisonError::into_inner);
+        let store = self.store_alone();
         // Readers may have made it write as well.
         let call = Call::begin();
-        self.noted(guarded("flushing", || self.db.flush()))?;
+        self.noted(guarded("flushing", || store.db.flush()))?;
         drop(call);
         turn.room.make();
         Ok(())
@@ -263,52 +261,43 @@ impl Storage for SledStorage {
         let bytes = batch.iter().map(|write| write.value.as_ref().map_or(0, Vec::len) as u64).sum();
         self.check_space(bytes)?;
         let mut turn = self.turn();
+        let store = self.store();
         let _call = Call::begin();
         self.unflushed.store(true, Ordering::Relaxed);
+        let Turn { apart, changed, .. } = &mut *turn;
+        if let Some(changed) = changed {
+            changed.extend(batch.iter().map(|write| (write.space, write.key.clone())));
+        }
         let result = guarded("writing", || {
-            for Write { space, key, value } in batch {
-                let tree = self.tree(space);
-                let stored = match value {
-                    Some(value) if is_apart(space) => Some(turn.apart.put(value)?),
-                    value => value,
-                };
-                let before = match stored {
-                    Some(stored) => tree.insert(&key, stored)?,
-                    None => tree.remove(&key)?,
-                };
-                tree.contains_key(&key)?;
-                if let Some(before) = before.filter(|_| is_apart(space)) {
-                    turn.apart.forget(&before)?;
-                }
-            }
-            self.turn_over(bytes)
+            batch.into_iter().try_for_each(|write| store.write(apart, write))?;
+            self.turn_over(&store, bytes)
         });
         self.noted(result)
     }
 
     fn sync(&self) -> Result<(), StorageError> {
         let mut turn = self.turn();
+        let store = self.store();
         let call = Call::begin();
-        let written = self.noted(guarded("flushing", || self.db.flush()))?;
+        let written = self.noted(guarded("flushing", || store.db.flush()))?;
         drop(call);
         turn.room.count(written as u64);
         self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
-        self.file.sync_data().map_err(|error| StorageError::io("syncing", error))
+        store.file.sync_data().map_err(|error| StorageError::io("syncing", error))
     }
 
     fn tidy(&self) -> Result<(), StorageError> {
         self.make_room()?;
-        let _reading = self.reading();
-        guarded("reading", || self.turn_over(0))
+        let store = self.store();
+        guarded("reading", || self.turn_over(&store, 0))
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let _reading = self.reading();
+        let store = self.store();
         guarded("reading", || {
-            let stored = self.tree(space).get(key)?;
-            let value = stored.map_or(Ok(None), |stored| self.value(space, key, stored))?;
-            self.turn_over(NEIGHBOURS * value.as_ref().map_or(0, Vec::len) as u64)?;
+            let value = store.get(space, key)?;
+            self.turn_over(&store, NEIGHBOURS * value.as_ref().map_or(0, Vec::len) as u64)?;
             Ok(value)
         })
     }
@@ -324,25 +313,55 @@ impl Storage for SledStorage {
         if is_empty(&from, &to) {
             return Ok(Vec::new());
         }
+        let store = self.store();
         let entry = |entry: StoreResult<(IVec, IVec)>| {
-            let read = entry.and_then(|(key, stored)| Ok((self.value(space, &key, stored)?, key)));
+            let read = entry.and_then(|(key, stored)| Ok((store.value(space, &key, stored)?, key)));
             read.map(|(value, key)| value.map(|value| (key.to_vec(), value))).transpose()
         };
-        let _reading = self.reading();
         guarded("reading", || {
-            let range = self.tree(space).range((from, to));
+            let range = store.tree(space).range((from, to));
             let entries: Vec<Entry> = match direction {
                 Direction::Forward => range.filter_map(entry).take(limit).collect::<StoreResult<_>>()?,
                 Direction::Backward => range.rev().filter_map(entry).take(limit).collect::<StoreResult<_>>()?,
             };
             let bytes = entries.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
-            self.turn_over(if limit == 1 { NEIGHBOURS * bytes } else { bytes })?;
+            self.turn_over(&store, if limit == 1 { NEIGHBOURS * bytes } else { bytes })?;
             Ok(entries)
         })
     }
 
+    fn rewrite(&self) -> Result<(), StorageError> {
+        self.rewrite_store(None)
+    }
+
+    fn clear(&self, space: Space) -> Result<(), StorageError> {
+        let cleared = self.clear_by_key(space);
+        match cleared {
+            // What cannot be read cannot be deleted either: all but it is written anew.
+            Err(StorageError::Damaged(what)) => {
+                tracing::warn!(what, space = space.name(), "the store is rewritten without what is damaged in it");
+                self.failed.store(false, Ordering::Relaxed);
+                self.accept_rescue()?;
+                self.rewrite_store(Some(space))
+            }
+            cleared => cleared,
+        }
+    }
+
+    fn is_rescued(&self) -> bool {
+        self.rescued.load(Ordering::Relaxed)
+    }
+
+    fn accept_rescue(&self) -> Result<(), StorageError> {
+        if self.rescued.swap(false, Ordering::Relaxed) {
+            self.sync()?;
+            self.folder.take_new_store()?;
+        }
+        Ok(())
+    }
+
     fn bytes_on_disk(&self) -> Result<u64, StorageError> {
-        guarded("measuring", || self.db.size_on_disk())
+        guarded("measuring", || self.store().db.size_on_disk())
     }
 
     fn note_head(&self, position: u64) {

@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod decisions;
+mod deletion;
 mod flow;
 mod folds;
 mod given;

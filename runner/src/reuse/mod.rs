@@ -76,8 +76,7 @@ impl Earlier for EarlierResults {
 
 /// The result that stands at `position`.
 fn result_at(log: &Log, position: u64) -> Result<Option<Found>, ReadError> {
-    let events = log.read(position.saturating_sub(1), 1)?;
-    let Some(event) = events.first().filter(|event| event.position == position) else { return Ok(None) };
+    let Some(event) = log.event(position)? else { return Ok(None) };
     Ok(match (&event.body, event.job) {
         (EventBody::StepFinished(end), Some(job)) => {
             end.output.clone().map(|output| Found { output, from: CachedFrom { job, position } })

@@ -40,6 +40,7 @@ impl Default for CacheOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     position: u64,
+    job: JobId,
     time: Timestamp,
     bytes: u64,
 }
@@ -83,7 +84,7 @@ impl Index {
                     return;
                 };
                 let bytes = ENTRY_BYTES + output.as_str().len() as u64;
-                self.insert(hash, Entry { position: event.position, time: event.happened_at(), bytes }, max_bytes);
+                self.insert(hash, Entry { position: event.position, job, time: event.happened_at(), bytes }, max_bytes);
             }
             body if body.is_terminal() && !self.open.is_empty() => self.open.retain(|(other, _), _| *other != job),
             _ => {}
@@ -117,8 +118,24 @@ impl SharedResults {
 
     /// The next durable events.
     pub fn apply(&self, events: &[Arc<Event>]) {
+        for event in events {
+            match (&event.body, event.job) {
+                (EventBody::JobDeleted(_), Some(job)) => self.forget(&job, event.position),
+                _ => lock(&self.index).apply(event, self.options.max_bytes),
+            }
+        }
+    }
+
+    /// A job was deleted: where one of its results was the last of its kind, an older one may be found again.
+    pub fn forget(&self, job: &JobId, position: u64) {
+        let mut unread = lock(&self.unread);
         let mut index = lock(&self.index);
-        events.iter().for_each(|event| index.apply(event, self.options.max_bytes));
+        if index.entries.values().any(|entry| entry.job == *job) {
+            index.entries.clear();
+            index.by_position.clear();
+            index.bytes = 0;
+            *unread = Some(unread.unwrap_or_default().max(position));
+        }
     }
 
     /// Where the result of an operation stands, if it is no older than `cache_ms`.

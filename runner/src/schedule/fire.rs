@@ -99,7 +99,7 @@ impl Inner {
     async fn fire(&self, schedule: &ScheduleState, at: Timestamp) -> ScheduleFired {
         let job = job_of(&schedule.name, at);
         let fired = |job| ScheduleFired { job: Some(job), due: Some(at), ..ScheduleFired::default() };
-        if matches!(self.views.job(&job), Ok(Some(_))) {
+        if matches!(self.views.job(&job), Ok(Some(_))) || matches!(self.views.deleted(&job), Ok(Some(_))) {
             return fired(job);
         }
         let before = schedule

@@ -33,8 +33,8 @@ impl Workspaces {
         let unavailable = |error| ErrorInfo::new("log_unavailable", format!("{error}")).retryable();
         let mut diffs = Vec::new();
         for edit in &change.edits {
-            let events = self.shared.log.read(edit.position - 1, 1).map_err(unavailable)?;
-            if let Some(EventBody::FileChanged(changed)) = events.first().map(|event| &event.body) {
+            let event = self.shared.log.event(edit.position).map_err(unavailable)?;
+            if let Some(EventBody::FileChanged(changed)) = event.as_ref().map(|event| &event.body) {
                 diffs.push(changed.diff.clone());
             }
         }

@@ -17,6 +17,7 @@ mod children;
 mod closing;
 mod collisions;
 mod conversations;
+mod deletion;
 mod eviction;
 mod history;
 mod limits;

@@ -1,7 +1,7 @@
 //! `moonlog import`: reads a bundle into the log.
 
 use super::jobs::text;
-use crate::bundle::Bundle;
+use crate::bundle::{self, Bundle};
 use crate::cli::{
     args::Import,
     client::Client,
@@ -21,6 +21,10 @@ pub async fn run(client: &Client, options: &Import) -> Result<Status, Failure> {
     } else {
         std::fs::read(file).map_err(unreadable)?
     };
+    let mut unpacked = Vec::new();
+    let read = bundle::unpacked(bytes.as_slice()).and_then(|mut input| input.read_to_end(&mut unpacked));
+    read.map_err(unreadable)?;
+    let bytes = unpacked;
     // Said here, where the file's name is known; the server checks again.
     Bundle::read(bytes.as_slice()).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
     let request = client.request(Method::POST, "/v1/import").header(header::CONTENT_TYPE, "application/x-ndjson");

@@ -1,12 +1,15 @@
 //! A file for each command. Each says what it did by its exit status, or why it did not.
 
 pub mod approve;
+pub mod backup;
 pub mod bulk;
 pub mod cancel;
 pub mod chat;
 pub mod check;
+pub mod compact;
 pub mod completions;
 pub mod config;
+pub mod delete;
 pub mod diff;
 pub mod doctor;
 pub mod errors;
@@ -20,6 +23,7 @@ pub mod process_output;
 pub mod ps;
 pub mod redeliver;
 pub mod replay;
+pub mod restore;
 pub mod retry;
 pub mod run;
 pub mod schedule;

@@ -1,7 +1,7 @@
 //! `moonlog replay`: runs a job's script against its journal, with no side effect.
 
 use super::{job_ref, script_file};
-use crate::bundle::Bundle;
+use crate::bundle::{self, Bundle};
 use crate::cli::{
     args::Replay as Options,
     client::{Client, segment},
@@ -47,8 +47,8 @@ pub fn is_bundle(target: &str) -> bool {
 pub fn run_bundle(options: &Options) -> Result<Status, Failure> {
     let path = Path::new(&options.target);
     let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
-    let bundle =
-        Bundle::read(BufReader::new(file)).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    let input = bundle::unpacked(BufReader::new(file)).map_err(|error| Failure::file("read", path, &error))?;
+    let bundle = Bundle::read(input).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     let events: Vec<_> = bundle.events.into_iter().map(Arc::new).collect();
     if let (Some(at), None, false) = (options.at, &options.script, options.step) {
         return at_of_bundle(&events, at, options);

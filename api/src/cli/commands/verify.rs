@@ -43,12 +43,10 @@ fn offline(config: &Config) -> Result<Value, Failure> {
     let storage = open_sled(folder, options).map_err(|error| assemble::not_stored(config, error))?;
     let report = log::verify(&*storage)
         .map_err(|error| Failure::failed(format!("the log in {} cannot be read: {error}", folder.display())))?;
-    let damage: Vec<_> =
-        report.damage.iter().map(|damage| json!({"position": damage.position, "what": damage.what})).collect();
     Ok(json!({
         "ok": report.is_sound(), "head": report.head, "events": report.events, "removed": report.removed,
         "frames": report.frames, "streams": report.streams, "blobs": report.blobs, "chain": report.chain,
-        "damage": damage,
+        "damage": report.damage,
     }))
 }
 
@@ -72,9 +70,10 @@ fn tell(report: &Value, options: &Verify) -> Result<Status, Failure> {
         ))?;
         return Ok(Status::Done);
     }
-    let places = damage
-        .iter()
-        .map(|place| format!("at position {}: {}", place["position"], place["what"].as_str().unwrap_or("damaged")));
+    let places = damage.iter().map(|damage| {
+        let place = damage["place"].as_str().map(|place| format!(" ({place})")).unwrap_or_default();
+        format!("at position {}{place}: {}", damage["position"], damage["what"].as_str().unwrap_or("damaged"))
+    });
     Err(Failure::failed(format!("the log is damaged; {} events before and around it can be read", number("events")))
         .details(places.collect::<Vec<_>>())
         .hint("restore the data folder from a copy; the events before the first damaged position are whole"))

@@ -156,6 +156,117 @@ fn a_truncated_file_loses_its_end_alone_and_that_is_reported() {
 }
 
 #[test]
+fn damage_in_the_index_does_not_stop_the_start() {
+    let (log, storage) = empty();
+    for n in 0..40u8 {
+        put(&log, saying(&job(n % 4), &["a", "b"]));
+    }
+    log.close();
+    let sound = log.read(0, 999).unwrap();
+    for key in storage.keys(Space::Index) {
+        for change in [0, 1, 5, usize::MAX] {
+            let copy = Arc::new(storage.after_power_cut(0));
+            copy.tamper(Space::Index, &key, |value| match value.get_mut(change) {
+                Some(byte) => *byte ^= 0x81,
+                None => value.truncate(1),
+            });
+            // What was damaged is found when it is read: at this start, or later, and then the next one mends it.
+            let (log, _) = open(&copy, cramped());
+            let appended = log.append(saying(&job(9), &["goes on"])).unwrap();
+            log.durable_blocking(appended.last_position).unwrap();
+            let read = (0..4).all(|n| log.read_stream(&job(n), 0, 99).is_ok());
+            log.close();
+            drop(log);
+            let (log, _) = open(&copy, cramped());
+            assert!(!read || log.verify().unwrap().is_sound());
+            assert_eq!(log.read(0, 80).unwrap(), sound);
+        }
+    }
+}
+
+#[test]
+fn damaged_pages_of_the_index_within_the_store_do_not_stop_the_start() {
+    for nth in 0..6 {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Log::open(open_sled(folder.path(), SledOptions::default())? as Arc<dyn Storage>, options());
+        let (log, _) = open().unwrap();
+        for n in 0..600u64 {
+            put(&log, saying(&job((n % 200) as u8), &["x"]));
+        }
+        log.close();
+        drop(log);
+        if nth % 2 == 1 {
+            // Then the store's own table of pages leads to the damaged ones.
+            let (log, _) = open().unwrap();
+            log.close();
+        }
+        // A page's keys end in a stream's id and its first version; nothing else in the file does.
+        let path = folder.path().join("log/db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let of_a_page = |id: u8| [vec![id; 12], 1u64.to_be_bytes().to_vec()].concat();
+        let id = 10 + 30 * nth;
+        let places: Vec<usize> = (0..bytes.len() - 20).filter(|at| bytes[*at..].starts_with(&of_a_page(id))).collect();
+        assert!(!places.is_empty(), "the index is written");
+        places.iter().for_each(|at| bytes[*at + 3] ^= 0x40);
+        std::fs::write(&path, bytes).unwrap();
+        let (log, report) = open().unwrap_or_else(|error| panic!("{id}: {error}"));
+        assert_eq!((report.head, report.lost_tail), (600, None));
+        assert_eq!(report.index_damage.is_some(), nth % 2 == 1, "{id}");
+        assert_eq!(log.read(0, 999).unwrap().len(), 600);
+        let (mut log, mut whole) = (log, false);
+        for _ in 0..2 {
+            let all: Vec<_> = (0..200).map(|n| log.read_stream(&job(n), 0, 99)).collect();
+            whole = all.iter().all(|read| read.as_ref().is_ok_and(|events| events.len() == 3));
+            if whole {
+                break;
+            }
+            // Found when it was read: the next start mends it.
+            log.close();
+            drop(log);
+            log = open().unwrap().0;
+        }
+        assert!(whole, "{id}");
+        put(&log, saying(&job(id), &["goes on"]));
+        assert!(log.verify().unwrap().is_sound());
+    }
+}
+
+#[test]
+fn damage_is_named_with_its_place_in_the_store() {
+    let storage = ten_frames();
+    let key = storage.keys(Space::Frames)[4].clone();
+    storage.tamper(Space::Frames, &key, |value| *value.last_mut().unwrap() ^= 1);
+    let report = verify(&*storage).unwrap();
+    let places: Vec<_> =
+        report.damage.iter().map(|damage| (damage.position, damage.place.as_deref().unwrap())).collect();
+    assert_eq!(places, [(9, "frames/0000000000000009")]);
+    assert!(report.damage[0].to_string().starts_with("at position 9 (frames/0000000000000009): "));
+}
+
+#[test]
+fn damaged_pages_of_the_store_are_located() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || open_sled(folder.path(), SledOptions::default()).unwrap();
+    let (log, _) = Log::open(open() as Arc<dyn Storage>, options()).unwrap();
+    for n in 0..300u64 {
+        put(&log, saying(&job((n % 3) as u8), &[&format!("event {n} {}", "x".repeat(500))]));
+    }
+    log.close();
+    drop(log);
+    let path = folder.path().join("log/db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let text = b"event 150 ";
+    let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let report = verify(&*open()).unwrap();
+    let [damage] = report.damage.as_slice() else { panic!("{report:?}") };
+    assert_eq!((report.head, damage.position), (150, 151), "{damage}");
+    assert_eq!(damage.place.as_deref(), Some("frames/0000000000000097"));
+    assert!(damage.what.contains("once had 300"), "{damage}");
+}
+
+#[test]
 fn a_torn_tail_that_cannot_be_cut_is_passed_over_and_the_log_is_only_read() {
     let sound = ten_frames();
     let last = sound.keys(Space::Frames).pop().unwrap();

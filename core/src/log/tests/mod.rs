@@ -1,6 +1,7 @@
 //! The log, tested through its handle on storage whose faults are chosen.
 
 mod append;
+mod backup;
 mod blobs;
 mod damage;
 mod disk_full;
@@ -8,6 +9,7 @@ mod durability;
 mod model;
 mod open;
 mod reads;
+mod removal;
 mod stored_form;
 
 use super::*;

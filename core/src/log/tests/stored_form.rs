@@ -11,6 +11,7 @@ use crate::{
         frame::{Frame, FrameBuilder},
         index::Index,
         record::{Record, StoredBody, put_event, read_record},
+        removed::RemovedRecord,
     },
     storage::Space,
 };
@@ -342,6 +343,15 @@ fn samples() -> Vec<EventBody> {
             limit: text("requests_per_minute"),
             until: time,
         }),
+        EventBody::JobDeleted(JobDeleted {
+            reason: DeleteReason::Bytes,
+            events: 300,
+            first_position: 2,
+            last_position: 70_000,
+            sessions: vec![session],
+            in_sessions: vec![SessionId::from_bytes([8; 16])],
+            exported: Some(text("job.ndjson.gz")),
+        }),
         EventBody::SessionConfigured(SessionConfigured { wake: true, budget_tokens: Some(70_000) }),
         EventBody::SessionStatusChanged(SessionStatusChanged { to: text("archived") }),
         EventBody::SessionWakeRequested(SessionWakeRequested { of: text("p") }),
@@ -542,13 +552,29 @@ fn the_envelope() {
 
 #[test]
 fn what_is_left_of_a_removed_event() {
-    // Written by hand, as retention will: no code of this version writes it.
+    // Of the first kind, which no version has written.
     let mut record = vec![2, 1];
     record.extend([1; 16]);
     record.extend([200, 1]);
     record.extend([7; 32]);
-    let Record::Removed { stream, version, hash: of } = read_record(&record).unwrap() else { panic!("an event") };
-    assert_eq!((stream, version, of), (job(1), 200, hash(7)));
+    let Record::Removed(removed) = read_record(&record).unwrap() else { panic!("an event") };
+    assert_eq!((&removed.stream, removed.version, removed.hash), (&job(1), 200, hash(7)));
+    let left = removed.at(9);
+    assert_eq!((left.position, left.name, left.job), (9, None, Some(id(1))));
+    // Of the kind that is written.
+    let record = put_record("secret");
+    let Ok(Record::Event(event)) = read_record(&record) else { panic!("no event") };
+    let bytes = RemovedRecord::of(&event, hash(7)).to_bytes();
+    insta::assert_snapshot!("removed", wrapped(&bytes));
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        assert!(!matches!(read_record(&flipped), Ok(Record::Removed(left)) if left.stream != job(1)), "byte {at}");
+        assert!(read_record(&flipped).is_err() || at == 0, "byte {at}");
+    }
+    let Record::Removed(removed) = read_record(&bytes).unwrap() else { panic!("an event") };
+    let left = removed.at(9);
+    assert_eq!((left.stream, left.version, left.name), (job(1), 1, Some("job.logged")));
 }
 
 #[test]
