@@ -279,7 +279,8 @@ async fn every_answer_is_one_that_is_described_and_none_is_the_servers_fault() {
         wrong.len(),
         wrong[..wrong.len().min(12)].join("\n")
     );
-    assert!(statuses.len() > 5, "too little was tried: {statuses:?}");
+    let tried = [200, 201, 400, 404, 409].iter().all(|status| statuses.contains_key(status));
+    assert!(tried, "too little was tried: {statuses:?}");
     let said = fuzz.server.said();
     assert!(!said.contains("panicked"), "{said}");
     let after = fuzz.server.run("return 1").await;
