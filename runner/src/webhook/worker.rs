@@ -192,8 +192,13 @@ impl Worker {
 
     /// Whether so much is held here that further events wait in the log.
     fn is_full(&self) -> bool {
+        self.held() >= self.options.window
+    }
+
+    /// What is on its way, and what is to be tried again.
+    fn held(&self) -> usize {
         let open = self.inner.views.with(|all| all.webhooks().get(&self.name).map_or(0, |state| state.open.len()));
-        self.unrecorded.len() + open >= self.options.window
+        self.unrecorded.len() + open
     }
 
     fn look(&mut self) -> Result<(), ReadError> {
@@ -217,7 +222,7 @@ impl Worker {
                 known.filter(is_wanted).map(|event| event.position).collect::<Vec<_>>()
             });
             let last = events.last().map_or(applied, |event| event.position.min(applied));
-            let room = self.options.window.saturating_sub(self.unrecorded.len()).max(1);
+            let room = self.options.window.saturating_sub(self.held()).max(1);
             // No further than there is room for.
             self.looked = if wanted.len() > room { wanted[room - 1] } else { last };
             for position in wanted.into_iter().take(room) {
