@@ -37,6 +37,7 @@ async fn jobs_are_cancelled_and_retried_by_what_they_have_in_common() {
     let both = json!({ "filter": { "labels": { "team": "a", "n": "2" } } });
     let (_, one) = place.post("/v1/jobs/cancel", &both).await;
     assert_eq!((&one["matched"], &one["done"], &one["failed"]), (&json!(1), &json!(1), &json!([])));
+    until_state(&place, one["jobs"][0].as_str().unwrap(), "cancelled").await;
     let (_, rest) = place.post("/v1/jobs/cancel", &json!({ "filter": { "label": "team" }, "reason": "enough" })).await;
     assert_eq!(rest["done"], 3);
     for id in rest["jobs"].as_array().unwrap() {
