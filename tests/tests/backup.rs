@@ -161,11 +161,15 @@ async fn a_client_that_takes_nothing_keeps_jobs_from_being_deleted_no_longer_tha
     let script = "return sh('head -c 11000000 /dev/urandom | base64 -w 0', { timeout = '60s' }).exit_code";
     let job = server.run(script).await["id"].as_str().unwrap().to_owned();
     let url = format!("{}/v1/backup", server.url());
-    let mut stalled =
-        Command::new("curl").args(["-s", "-N", "--limit-rate", "1", "-o", "/dev/null", &url]).spawn().unwrap();
+    let head = folder.path().join("head");
+    let mut stalled = Command::new("curl")
+        .args(["-s", "-N", "--limit-rate", "1", "-o", "/dev/null", "-D"])
+        .arg(&head)
+        .arg(&url)
+        .spawn()
+        .unwrap();
     eventually("the backup to begin", || async {
-        let response = server.request(Method::GET, "/v1/backup").send().await.unwrap();
-        (response.status() == StatusCode::CONFLICT).then_some(())
+        fs::read_to_string(&head).is_ok_and(|head| head.contains("\r\n\r\n")).then_some(())
     })
     .await;
     let delete = || server.request(Method::DELETE, &format!("/v1/jobs/{job}")).send();
