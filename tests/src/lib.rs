@@ -2,6 +2,7 @@
 //! here knows more of moonlog than its users do.
 
 mod binary;
+mod folder;
 mod models;
 mod process;
 mod random;
@@ -13,6 +14,7 @@ pub mod sources;
 mod wait;
 
 pub use binary::moonlog;
+pub use folder::copy_folder;
 pub use models::{ModelServer, RawServer, STALL};
 pub use process::{command, printed, resident_kib, tree_resident_kib};
 pub use random::{Random, from_env};

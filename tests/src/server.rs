@@ -142,6 +142,7 @@ impl Server {
     pub async fn run(&self, script: &str) -> Value {
         let (status, job) = self.post("/v1/jobs?wait=60s", &serde_json::json!({ "script": script })).await;
         assert_eq!(status, StatusCode::OK, "{job}");
+        assert!(job["ended_at"].is_string(), "{job}");
         job
     }
 
@@ -165,6 +166,12 @@ impl Server {
     /// A job's events.
     pub async fn events(&self, job: &str) -> Vec<Value> {
         self.ndjson(&format!("/v1/jobs/{job}/events?follow=false")).await
+    }
+
+    /// A job's events of these types.
+    pub async fn events_of(&self, job: &Value, types: &str) -> Vec<Value> {
+        let id = job["id"].as_str().expect("a job has an id");
+        self.ndjson(&format!("/v1/jobs/{id}/events?types={types}&follow=false")).await
     }
 
     /// A finite feed as lines of JSON.

@@ -1,8 +1,6 @@
 //! Agents against a model server whose every byte is chosen here: what is sent, and what becomes of answers that are not
 //! as they should be.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use moonlog_tests::{RawServer, STALL, Server, Settings, eventually};
 use serde_json::{Value, json};
 use std::{path::Path, sync::atomic::Ordering};
@@ -11,17 +9,6 @@ async fn server(folder: &Path, url: &str, more: &str) -> Server {
     let config = format!("[models.main]\nprovider = \"openai\"\nbase_url = \"{url}\"\nmodel = \"m\"\n{more}\n");
     let settings = Settings { config, env: Vec::new(), before: None };
     Server::start_with(folder, &settings).await
-}
-
-async fn run(server: &Server, script: &str) -> Value {
-    let (_, job) = server.post("/v1/jobs?wait=60s", &json!({ "script": script })).await;
-    assert!(job["ended_at"].is_string(), "{job}");
-    job
-}
-
-async fn events(server: &Server, job: &Value, types: &str) -> Vec<Value> {
-    let path = format!("/v1/jobs/{}/events?types={types}&follow=false", job["id"].as_str().unwrap());
-    server.ndjson(&path).await
 }
 
 /// An answer as a stream of these deltas.
@@ -65,7 +52,7 @@ async fn images_are_sent_as_parts() {
         "return (agent('What is it?', {{ tools = false, images = {{ '{}', 'https://example.com/cat.jpg', 'data:image/gif;base64,R0lG' }} }}))",
         file.display()
     );
-    let job = run(&server, &script).await;
+    let job = server.run(&script).await;
     assert_eq!(job["result"], "a cat", "{job}");
     let asked = raw.asked().remove(0);
     let content = asked["messages"].as_array().unwrap().last().unwrap()["content"].clone();
@@ -81,7 +68,7 @@ async fn images_are_sent_as_parts() {
     server.get(&format!("/v1/jobs/{}?wait=30s", job["id"].as_str().unwrap())).await;
     let asked = raw.asked().pop().unwrap().to_string();
     assert!(asked.contains("data:image/png;base64,iVBORw=="), "{asked}");
-    let job = run(&server, "local _, err = agent('x', { images = { 'notes.txt' } }) return err.code").await;
+    let job = server.run("local _, err = agent('x', { images = { 'notes.txt' } }) return err.code").await;
     assert_eq!(job["result"], "invalid_image");
 }
 
@@ -97,9 +84,9 @@ async fn a_full_context_is_summarised_by_the_model_itself() {
     let raw = RawServer::start(answers);
     let place = tempfile::tempdir().unwrap();
     let server = server(place.path(), &raw.url, "context_tokens = 2_000").await;
-    let job = run(&server, "local text, info = agent('the task', { tools = { 'execute' }, system = 'Be brief.' }) return { text, info.turns, info.usage.prompt_tokens }").await;
+    let job = server.run("local text, info = agent('the task', { tools = { 'execute' }, system = 'Be brief.' }) return { text, info.turns, info.usage.prompt_tokens }").await;
     assert_eq!(job["result"], json!(["done", 5, 60]), "{job}");
-    let compacted = events(&server, &job, "chat.compacted").await;
+    let compacted = server.events_of(&job, "chat.compacted").await;
     assert_eq!(compacted.len(), 1, "{compacted:?}");
     assert_eq!(compacted[0]["data"]["summary"], "SUMMARY: four commands were run");
     assert!(compacted[0]["data"]["tokens_before"].as_u64() > compacted[0]["data"]["tokens_after"].as_u64());
@@ -146,7 +133,7 @@ async fn what_a_provider_does_not_count_is_estimated_and_says_so() {
     let raw = RawServer::start(vec![says("a")]);
     let place = tempfile::tempdir().unwrap();
     let counting = self::server(place.path(), &raw.url, "").await;
-    let job = run(&counting, "local _, info = agent('x') return info.usage").await;
+    let job = counting.run("local _, info = agent('x') return info.usage").await;
     assert_eq!((&job["result"]["estimated"], &job["result"]["cost"]), (&Value::Null, &Value::Null), "{job}");
 }
 
@@ -163,13 +150,13 @@ async fn inputs_are_mended_and_ids_are_made_unique() {
     ]);
     let place = tempfile::tempdir().unwrap();
     let server = server(place.path(), &raw.url, "").await;
-    let job = run(&server, "return (agent('x', { tools = { 'execute', 'read_file' } }))").await;
+    let job = server.run("return (agent('x', { tools = { 'execute', 'read_file' } }))").await;
     assert_eq!(job["result"], "done", "{job}");
-    let started = events(&server, &job, "tool.started").await;
+    let started = server.events_of(&job, "tool.started").await;
     let ids: std::collections::BTreeSet<&str> =
         started.iter().map(|call| call["data"]["call_id"].as_str().unwrap()).collect();
     assert_eq!((started.len(), ids.len()), (4, 4), "{started:?}");
-    let finished = events(&server, &job, "tool.finished").await;
+    let finished = server.events_of(&job, "tool.finished").await;
     let told = |text: &str| finished.iter().filter(|call| call["data"]["output"].to_string().contains(text)).count();
     assert_eq!((told("one\\n"), told("two\\n")), (1, 1), "{finished:?}");
     assert_eq!(told("Did you mean execute?"), 1, "{finished:?}");
@@ -195,7 +182,7 @@ async fn a_model_that_goes_in_circles_is_told_and_then_stopped() {
         let place = tempfile::tempdir().unwrap();
         let server = server(place.path(), &raw.url, "").await;
         // What a command took differs from one time to the next, and so does its process: neither is its result.
-        let job = run(&server, "local _, err = agent('x', { max_turns = 30 }) return { err.code, err.message }").await;
+        let job = server.run("local _, err = agent('x', { max_turns = 30 }) return { err.code, err.message }").await;
         assert_eq!(job["result"][0], "loop_detected", "{what}: {job}");
         assert!(job["result"][1].as_str().unwrap().contains(found), "{what}: {job}");
         let asked = raw.asked();
@@ -213,7 +200,7 @@ async fn several_models_are_compared_each_in_a_span_of_its_own() {
     let server = server(place.path(), &one.url, &more).await;
     let script = "local answers, infos = agent('x', { models = { 'main', 'other' }, tools = false })
         return { answers = answers, main = infos.main.model, used = budget.spent() }";
-    let job = run(&server, script).await;
+    let job = server.run(script).await;
     let expected = json!({ "answers": { "main": "first", "other": "second" }, "main": "main", "used": 24 });
     assert_eq!(job["result"], expected, "{job}");
     let trace = server.get(&format!("/v1/jobs/{}/traces", job["id"].as_str().unwrap())).await;
@@ -240,7 +227,7 @@ async fn a_server_that_is_killed_in_mid_stream_goes_on_and_repeats_no_call() {
     let first = server(place.path(), &raw.url, "").await;
     let (_, job) = first.post("/v1/jobs", &json!({ "script": "return (agent('x'))" })).await;
     let arrived = || async {
-        let deltas = events(&first, &job, "chat.delta").await;
+        let deltas = first.events_of(&job, "chat.delta").await;
         deltas.iter().any(|delta| delta["data"]["text"] == "half of an ans").then_some(())
     };
     eventually("half of an answer", arrived).await;
@@ -249,7 +236,7 @@ async fn a_server_that_is_killed_in_mid_stream_goes_on_and_repeats_no_call() {
     let ended = second.get(&format!("/v1/jobs/{}?wait=60s", job["id"].as_str().unwrap())).await;
     assert_eq!(ended["result"], "done", "{ended}");
     assert_eq!(std::fs::read_to_string(place.path().join("ran.txt")).unwrap(), "ran\n");
-    let ends = events(&second, &job, "chat.finished").await;
+    let ends = second.events_of(&job, "chat.finished").await;
     let reasons: Vec<&str> = ends.iter().filter_map(|end| end["data"]["finish_reason"].as_str()).collect();
     assert_eq!(reasons, ["tool_calls", "interrupted", "stop"]);
     assert_eq!(ends[1]["data"]["error"]["details"]["text"], "half of an ans", "{}", ends[1]);
@@ -271,7 +258,7 @@ async fn a_trace_tells_what_was_cached_turn_by_turn_and_in_sum() {
     ]);
     let place = tempfile::tempdir().unwrap();
     let server = server(place.path(), &raw.url, "prices = { prompt = 3.0, cached = 0.3, completion = 15.0 }").await;
-    let job = run(&server, "return (agent('x'))").await;
+    let job = server.run("return (agent('x'))").await;
     let trace = server.get(&format!("/v1/jobs/{}/traces", job["id"].as_str().unwrap())).await;
     let spans = trace["spans"].as_array().unwrap();
     let rates: Vec<&Value> =

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use futures_util::future::join_all;
-use moonlog_tests::{Random, Server, Settings, command, printed};
+use moonlog_tests::{Random, Server, Settings, command, copy_folder, printed};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -191,18 +191,6 @@ async fn history(folder: &Path, clean: bool) -> Vec<Value> {
     events
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// All files of a folder that hold anything that is read.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -355,7 +343,7 @@ async fn a_damaged_log_is_mended_aloud_or_refused() {
                 async move {
                     let folder = tempfile::tempdir().unwrap();
                     let name = file.strip_prefix(data).unwrap();
-                    copy(data, &folder.path().join("data"));
+                    copy_folder(data, &folder.path().join("data"));
                     damage.apply(&folder.path().join("data").join(name));
                     let what = format!(
                         "{} {damage:?}, closed {}",

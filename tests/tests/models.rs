@@ -1,7 +1,5 @@
 //! Agents against model servers that were not written here, and against one that breaks what it answers.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use moonlog_tests::{ModelServer, RawServer, STALL, Server, Settings, eventually};
 use serde_json::{Value, json};
 use std::{path::Path, sync::atomic::Ordering};
@@ -15,18 +13,6 @@ fn model(provider: &str, url: &str, more: &str) -> String {
 async fn server(folder: &Path, config: String) -> Server {
     let settings = Settings { config, env: vec![("MODEL_KEY".into(), "test-key-1234".into())], before: None };
     Server::start_with(folder, &settings).await
-}
-
-/// Runs a script; gives its job when it has ended.
-async fn run(server: &Server, script: &str) -> Value {
-    let (_, job) = server.post("/v1/jobs?wait=60s", &json!({ "script": script })).await;
-    assert!(job["ended_at"].is_string(), "{job}");
-    job
-}
-
-async fn events(server: &Server, job: &Value, types: &str) -> Vec<Value> {
-    let path = format!("/v1/jobs/{}/events?types={types}&follow=false", job["id"].as_str().unwrap());
-    server.ndjson(&path).await
 }
 
 const ASK: &str =
@@ -51,20 +37,20 @@ async fn three_providers_stream_text_and_parallel_calls() {
     for (provider, path) in [("openai", "/v1"), ("anthropic", ""), ("gemini", "")] {
         let place = tempfile::tempdir().unwrap();
         let server = server(place.path(), model(provider, &format!("{}{path}", mock.url()), "")).await;
-        let job = run(&server, ASK).await;
+        let job = server.run(ASK).await;
         let expected = json!({ "text": "There are two files, a and b.", "turns": 2 });
         assert_eq!(job["result"], expected, "{provider}: {job}");
-        let tools = events(&server, &job, "tool.finished").await;
+        let tools = server.events_of(&job, "tool.finished").await;
         assert_eq!(tools.len(), 2, "{provider}: {tools:?}");
         assert!(tools.iter().all(|tool| tool["data"]["outcome"] == "ok"), "{provider}: {tools:?}");
-        let chats = events(&server, &job, "chat.started,chat.finished").await;
+        let chats = server.events_of(&job, "chat.started,chat.finished").await;
         assert_eq!(chats[0]["data"]["backend"], provider);
         let usage = &chats[3]["data"]["usage"];
         // The mock counts for one of them alone.
         if provider == "openai" {
             assert!(usage["prompt_tokens"].as_u64().unwrap() > 0, "{usage}");
         }
-        let deltas = events(&server, &job, "chat.delta").await;
+        let deltas = server.events_of(&job, "chat.delta").await;
         let text: String = deltas
             .iter()
             .filter(|delta| delta["data"]["turn"] == 2)
@@ -86,9 +72,9 @@ async fn a_server_that_is_busy_is_asked_again_when_it_says() {
     for (provider, path) in [("openai", "/v1"), ("anthropic", "")] {
         let place = tempfile::tempdir().unwrap();
         let server = server(place.path(), model(provider, &format!("{}{path}", mock.url()), "")).await;
-        let job = run(&server, "return (agent('busy?', { tools = {} }))").await;
+        let job = server.run("return (agent('busy?', { tools = {} }))").await;
         assert_eq!(job["result"], "now", "{provider}: {job}");
-        let retries = events(&server, &job, "chat.retry_scheduled").await;
+        let retries = server.events_of(&job, "chat.retry_scheduled").await;
         // The mock counts over all of its clients: only the first of them is refused.
         assert_eq!(retries.len(), usize::from(provider == "openai"), "{provider}: {retries:?}");
         for retry in retries {
@@ -118,7 +104,7 @@ async fn faults_of_a_server_pass() {
         let server = server(place.path(), model(provider, &format!("{}{path}", mock.url()), "max_retries = 8")).await;
         let (_, job) = server.post("/v1/jobs", &json!({ "script": "return (agent('hello', { tools = {} }))" })).await;
         let retried = || async {
-            let retries = events(&server, &job, "chat.retry_scheduled").await;
+            let retries = server.events_of(&job, "chat.retry_scheduled").await;
             (!retries.is_empty()).then_some(())
         };
         eventually(&format!("{provider} with {fault} to be tried again"), retried).await;
@@ -126,7 +112,7 @@ async fn faults_of_a_server_pass() {
         assert!(cleared.status().is_success(), "{}", cleared.status());
         let ended = server.get(&format!("/v1/jobs/{}?wait=60s", job["id"].as_str().unwrap())).await;
         assert_eq!(ended["result"], "there", "{provider} with {fault}: {ended}");
-        assert_eq!(events(&server, &job, "chat.finished").await.len(), 1, "{provider} with {fault}");
+        assert_eq!(server.events_of(&job, "chat.finished").await.len(), 1, "{provider} with {fault}");
     }
 }
 
@@ -137,7 +123,7 @@ async fn a_sloppy_server_is_understood() {
     let Some(mock) = ModelServer::openai_mock(folder.path(), config).await else { return };
     let place = tempfile::tempdir().unwrap();
     let server = server(place.path(), model("openai", &format!("{}/v1", mock.url()), "")).await;
-    let job = run(&server, ASK).await;
+    let job = server.run(ASK).await;
     // Which of the flow's answers it gives is its own affair; that it is understood is ours.
     assert_eq!(job["state"], "completed", "{job}");
     assert!(job["result"]["error"].is_null(), "{job}");
@@ -172,11 +158,11 @@ async fn broken_streams_are_tried_again_and_recorded() {
         let raw = RawServer::start(vec![broken, whole.clone()]);
         let place = tempfile::tempdir().unwrap();
         let server = server(place.path(), model("openai", &raw.url, more)).await;
-        let job = run(&server, "return (agent('x', { tools = {} }))").await;
+        let job = server.run("return (agent('x', { tools = {} }))").await;
         assert_eq!(job["result"], "whole", "{what}: {job}");
         assert_eq!(raw.requests.load(Ordering::SeqCst), 2, "{what}");
-        assert_eq!(events(&server, &job, "chat.retry_scheduled").await.len(), 1, "{what}");
-        assert_eq!(events(&server, &job, "chat.finished").await.len(), 1, "{what}");
+        assert_eq!(server.events_of(&job, "chat.retry_scheduled").await.len(), 1, "{what}");
+        assert_eq!(server.events_of(&job, "chat.finished").await.len(), 1, "{what}");
     }
 }
 
@@ -191,7 +177,7 @@ async fn what_cannot_be_an_answer_is_refused_once() {
         let raw = RawServer::start(vec![answer]);
         let place = tempfile::tempdir().unwrap();
         let server = server(place.path(), model("openai", &raw.url, "")).await;
-        let job = run(&server, "local _, err = agent('x', { tools = {} }) return err").await;
+        let job = server.run("local _, err = agent('x', { tools = {} }) return err").await;
         assert_eq!(job["result"]["code"], code, "{what}: {job}");
         assert_eq!(raw.requests.load(Ordering::SeqCst), 1, "{what}");
         assert!(!job.to_string().contains("test-key"), "{what}: the key is told: {job}");

@@ -3,25 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use moonlog_tests::{Server, Settings, command, eventually, printed};
+use moonlog_tests::{Server, Settings, command, copy_folder, eventually, printed};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
 /// Where the last byte stands that is no zero: behind it the file has room alone.
 fn used(file: &Path) -> u64 {
     fs::read(file).unwrap().iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[tokio::test]
@@ -50,7 +38,7 @@ async fn a_tail_that_nobody_was_told_of_is_cut_and_reported() {
         // The submissions themselves were answered: they stand at the beginning.
         let cut = from + 60_000 + (to - from - 60_000) * nth / 8 + nth;
         let copied = tempfile::tempdir().unwrap();
-        copy(&folder.path().join("data"), &copied.path().join("data"));
+        copy_folder(&folder.path().join("data"), &copied.path().join("data"));
         fs::OpenOptions::new().write(true).open(copied.path().join("data/log/db")).unwrap().set_len(cut).unwrap();
         let server = Server::try_start(copied.path(), &Settings::default()).await;
         let server = server.unwrap_or_else(|status| panic!("cut at {cut} of {to}: it does not start: {status}"));

@@ -2,7 +2,8 @@
 
 use super::{
     failure::Failure,
-    paint::{harmless_json, only_looks},
+    paint::{Paint, harmless_json, only_looks},
+    table::Table,
 };
 use serde::Serialize;
 use std::{
@@ -20,6 +21,11 @@ pub fn text(text: &str) -> Result<(), Failure> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// Writes a table: on a terminal as wide as that is, elsewhere as wide as it needs to be.
+pub fn table(table: &Table) -> Result<(), Failure> {
+    text(&table.render(is_terminal().then(columns), Paint::for_terminal(&io::stdout())))
 }
 
 /// Writes `value` as JSON over several lines.

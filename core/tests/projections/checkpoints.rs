@@ -126,6 +126,14 @@ fn assert_sessions_are_the_fold(views: &Views, fold: &Projection, events: &[Arc<
     }
 }
 
+/// Deletes all that can be made anew from the log.
+pub fn delete_derived(storage: &MemoryStorage) {
+    for space in [Space::Snapshots, Space::Index] {
+        let deletes = storage.keys(space).into_iter().map(|key| Write::delete(space, key)).collect();
+        storage.write(deletes).unwrap();
+    }
+}
+
 /// A server's read model over a history, with a checkpoint after the events of each part.
 pub fn with_checkpoints(appends: &Appends, cuts: &[Index]) -> (Arc<MemoryStorage>, Log, Views) {
     let storage = Arc::new(MemoryStorage::new());
@@ -165,10 +173,7 @@ proptest! {
         prop_assert_eq!(settled, 0, "settled sessions left memory");
         assert_is_the_fold(&Views::open(&log, options()).unwrap(), &log);
         // What is derived can be deleted.
-        for space in [Space::Snapshots, Space::Index] {
-            let deletes = storage.keys(space).into_iter().map(|key| Write::delete(space, key)).collect();
-            storage.write(deletes).unwrap();
-        }
+        delete_derived(&storage);
         log.close();
         let log = open_log(&storage);
         assert_is_the_fold(&Views::open(&log, options()).unwrap(), &log);

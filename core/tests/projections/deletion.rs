@@ -1,7 +1,7 @@
 //! Deleted jobs: what is folded of a log that they were removed from is what was folded as they were deleted.
 
 use crate::{
-    checkpoints::{advance, append, assert_is_the_fold, open_log, options, with_checkpoints},
+    checkpoints::{advance, append, assert_is_the_fold, delete_derived, open_log, options, with_checkpoints},
     given::*,
     history::histories,
 };
@@ -98,10 +98,7 @@ proptest! {
         assert_is_the_fold(&reopened, &log);
         assert_gone(&reopened, &jobs);
         drop(reopened);
-        for space in [Space::Snapshots, Space::Index] {
-            let deletes = storage.keys(space).into_iter().map(|key| Write::delete(space, key)).collect();
-            storage.write(deletes).unwrap();
-        }
+        delete_derived(&storage);
         log.close();
         let log = open_log(&storage);
         let views = Views::open(&log, options()).unwrap();

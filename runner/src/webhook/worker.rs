@@ -10,7 +10,7 @@ use crate::{http::HttpPolicy, runner::Inner};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{Event, EventBody, NewEvent, StreamId, WebhookConfigured},
-    log::{Append, Expected, Log, ReadError},
+    log::{Append, Expected, ReadError},
     time::Timestamp,
 };
 use std::{
@@ -235,7 +235,7 @@ impl Worker {
     }
 
     fn begin(&mut self, position: u64, attempt: u32) -> Result<(), ReadError> {
-        let event = read(&self.inner.log, position)?;
+        let event = self.inner.log.event(position)?;
         self.under_way.insert(position);
         let (name, options) = (self.name.clone(), self.options.clone());
         let (policy, clock): (HttpPolicy, _) = (self.inner.options.http.clone(), self.inner.options.clock.clone());
@@ -278,10 +278,6 @@ impl Worker {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // Nobody can stop it any more where the other end is gone: then it is over too.
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-fn read(log: &Log, position: u64) -> Result<Option<Arc<Event>>, ReadError> {
-    log.event(position)
 }
 
 /// The event was removed before it was delivered.

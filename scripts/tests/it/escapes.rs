@@ -1,9 +1,7 @@
 //! Ways out of Lua and Luau sandboxes that have been published, and what comes near to them: none leads anywhere.
 
-use crate::world::{engine, spec};
-use moonlog_core::json::Json;
-use moonlog_scripts::{Engine, Limits, Run, RunError, RunState};
-use std::time::{Duration, Instant};
+use crate::world::{ended_soon, engine};
+use moonlog_scripts::{Engine, Limits, RunState};
 
 fn small() -> Engine {
     engine(Limits { cpu_ms: 200, memory_bytes: 16 << 20, value_bytes: 1 << 20, ..Limits::default() })
@@ -11,14 +9,7 @@ fn small() -> Engine {
 
 /// How a script ended: the code of its error, or what it returned.
 fn end(engine: &Engine, source: &str) -> String {
-    let begun = Instant::now();
-    let state = match Run::start(engine, spec(source, Json::null()), &[]) {
-        Ok((_, slice)) => slice.state,
-        Err(RunError::Script(error)) => RunState::Failed(error),
-        Err(other) => panic!("{source}: {other}"),
-    };
-    assert!(begun.elapsed() < Duration::from_secs(20), "{source} took {:?}", begun.elapsed());
-    match state {
+    match ended_soon(engine, source) {
         RunState::Failed(error) => {
             assert!(!error.message.is_empty(), "{source}: an error without words");
             error.code

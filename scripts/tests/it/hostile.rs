@@ -1,23 +1,15 @@
 //! Scripts that mean harm: each ends with its own clear error, soon.
 
-use crate::world::{engine, spec};
+use crate::world::{ended_soon, engine, spec};
 use moonlog_core::json::Json;
-use moonlog_scripts::{Engine, Limits, Run, RunError, RunState};
-use std::time::{Duration, Instant};
+use moonlog_scripts::{Engine, Limits, Run, RunState};
 
 fn small() -> Engine {
     engine(Limits { cpu_ms: 100, memory_bytes: 16 << 20, value_bytes: 1 << 20, ..Limits::default() })
 }
 
 fn ends(engine: &Engine, source: &str) -> String {
-    let begun = Instant::now();
-    let state = match Run::start(engine, spec(source, Json::null()), &[]) {
-        Ok((_, slice)) => slice.state,
-        Err(RunError::Script(error)) => RunState::Failed(error),
-        Err(other) => panic!("{source}: {other}"),
-    };
-    assert!(begun.elapsed() < Duration::from_secs(20), "{source} took {:?}", begun.elapsed());
-    match state {
+    match ended_soon(engine, source) {
         RunState::Failed(error) => error.code,
         other => format!("{other:?}"),
     }

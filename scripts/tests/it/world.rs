@@ -8,7 +8,10 @@ use moonlog_core::{
     time::Timestamp,
 };
 use moonlog_scripts::{Earlier, Engine, EngineOptions, Input, Limits, Run, RunError, RunSpec, RunState, Slice};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What the tests' world answers to an operation.
 #[derive(Clone, Debug)]
@@ -72,6 +75,18 @@ pub fn spec(source: &str, args: Json) -> RunSpec {
 
 pub fn engine(limits: Limits) -> Engine {
     Engine::new(EngineOptions { limits, warm: 2 })
+}
+
+/// How a script stands that has nothing to wait for. It is there soon, however it meant to spend the time.
+pub fn ended_soon(engine: &Engine, source: &str) -> RunState {
+    let begun = Instant::now();
+    let state = match Run::start(engine, spec(source, Json::null()), &[]) {
+        Ok((_, slice)) => slice.state,
+        Err(RunError::Script(error)) => RunState::Failed(error),
+        Err(other) => panic!("{source}: {other}"),
+    };
+    assert!(begun.elapsed() < Duration::from_secs(20), "{source} took {:?}", begun.elapsed());
+    state
 }
 
 fn event(log: &[Arc<Event>], new: NewEvent) -> Arc<Event> {

@@ -6,7 +6,6 @@ use crate::cli::{
     client::{Client, segment},
     failure::{Failure, Status},
     output,
-    paint::Paint,
     table::Table,
 };
 use serde_json::{Value, json};
@@ -60,8 +59,7 @@ async fn list(client: &Client, as_json: bool) -> Result<Status, Failure> {
         let cells = ["job", "id", "name"].map(|field| text(&approval[field]));
         table.row(cells.into_iter().chain(title));
     }
-    let columns = output::is_terminal().then(output::columns);
-    output::text(&table.render(columns, Paint::for_terminal(&std::io::stdout())))?;
+    output::table(&table)?;
     Ok(Status::Done)
 }
 

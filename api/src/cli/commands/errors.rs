@@ -4,7 +4,6 @@ use crate::cli::{
     args::Errors,
     failure::{Failure, Status},
     output,
-    paint::Paint,
     table::Table,
 };
 use moonlog_core::error_code::{self, ErrorCode};
@@ -39,8 +38,7 @@ pub fn run(options: &Errors) -> Result<Status, Failure> {
                     code.meaning.to_owned(),
                 ]);
             }
-            let columns = output::is_terminal().then(output::columns);
-            output::text(&table.render(columns, Paint::for_terminal(&std::io::stdout())))?;
+            output::table(&table)?;
         }
     }
     Ok(Status::Done)

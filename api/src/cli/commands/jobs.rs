@@ -6,7 +6,6 @@ use crate::cli::{
     duration,
     failure::{Failure, Status},
     output,
-    paint::Paint,
     table::Table,
 };
 use moonlog_core::time::Timestamp;
@@ -39,8 +38,7 @@ pub async fn run(client: &Client, options: &Jobs) -> Result<Status, Failure> {
             about(job),
         ]);
     }
-    let columns = output::is_terminal().then(output::columns);
-    output::text(&table.render(columns, Paint::for_terminal(&std::io::stdout())))?;
+    output::table(&table)?;
     if !next.is_null() {
         output::note(&format!("there are more: --limit {}", options.limit * 4));
     }

@@ -7,7 +7,6 @@ use crate::cli::{
     duration,
     failure::{Failure, Status},
     output,
-    paint::Paint,
     table::Table,
 };
 use moonlog_core::time::Timestamp;
@@ -41,8 +40,7 @@ pub async fn run(client: &Client, options: &Ps) -> Result<Status, Failure> {
             command_line(process),
         ]);
     }
-    let columns = output::is_terminal().then(output::columns);
-    output::text(&table.render(columns, Paint::for_terminal(&std::io::stdout())))?;
+    output::table(&table)?;
     Ok(Status::Done)
 }
 

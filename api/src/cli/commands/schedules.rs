@@ -7,7 +7,6 @@ use crate::cli::{
     duration,
     failure::{Failure, Status},
     output,
-    paint::Paint,
     table::Table,
 };
 use serde_json::Value;
@@ -43,8 +42,7 @@ pub async fn run(client: &Client, options: &Schedules) -> Result<Status, Failure
             text(&item["skipped"]),
         ]);
     }
-    let columns = output::is_terminal().then(output::columns);
-    output::text(&table.render(columns, Paint::for_terminal(&std::io::stdout())))?;
+    output::table(&table)?;
     Ok(Status::Done)
 }
 

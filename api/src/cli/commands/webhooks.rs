@@ -7,7 +7,6 @@ use crate::cli::{
     duration,
     failure::{Failure, Status},
     output,
-    paint::Paint,
     table::Table,
 };
 use serde_json::Value;
@@ -41,8 +40,7 @@ pub async fn run(client: &Client, options: &Webhooks) -> Result<Status, Failure>
             about(item),
         ]);
     }
-    let columns = output::is_terminal().then(output::columns);
-    output::text(&table.render(columns, Paint::for_terminal(&std::io::stdout())))?;
+    output::table(&table)?;
     Ok(Status::Done)
 }
 

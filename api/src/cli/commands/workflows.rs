@@ -44,8 +44,7 @@ async fn all(client: &Client, options: &Workflows) -> Result<Status, Failure> {
     for item in &items {
         table.row([text(&item["name"]), origin(item), about(item)]);
     }
-    let columns = output::is_terminal().then(output::columns);
-    output::text(&table.render(columns, Paint::for_terminal(&std::io::stdout())))?;
+    output::table(&table)?;
     Ok(Status::Done)
 }
 
