@@ -96,11 +96,13 @@ impl Dispatcher {
             }
             let wait = self.until_next_timer();
             tokio::select! {
+                // Messages may come all the time.
+                biased;
+                () = tokio::time::sleep(wait) => self.fire_timers(),
                 message = self.inbox.recv() => match message {
                     Some(message) => self.hear(message),
                     None => return,
                 },
-                () = tokio::time::sleep(wait) => self.fire_timers(),
             }
             while let Ok(message) = self.inbox.try_recv() {
                 self.hear(message);
@@ -132,7 +134,9 @@ impl Dispatcher {
             Message::Left { job, leave, pokes } => self.left(job, leave, pokes),
             Message::Shutdown(done) => {
                 self.shutdown = Some(done);
-                for resident in self.residents.values() {
+                let mut residents: Vec<_> = self.residents.iter().collect();
+                residents.sort_by_key(|(job, _)| **job);
+                for (_, resident) in residents {
                     resident.poke.send_modify(|poke| poke.shutdown = true);
                 }
             }

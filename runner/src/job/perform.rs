@@ -259,7 +259,7 @@ impl Operation {
                 Err(error) => StepResult::failed(error),
                 Ok(workdir) => {
                     let context = ExecContext {
-                        process: uuid::Uuid::now_v7().into(),
+                        process: self.inner.new_id().into(),
                         cause: Some(self.started),
                         workdir,
                         owner: Owner {
@@ -309,7 +309,7 @@ impl Operation {
         }
         // Where the job that this one resumes had a child, that child's results are taken over too.
         let (earlier, path) = (self.earlier.clone(), self.step.path.clone());
-        let resume_from = tokio::task::spawn_blocking(move || earlier.child(&path)).await.unwrap_or_default();
+        let resume_from = self.inner.options.threads.begin(move || earlier.child(&path)).await.unwrap_or_default();
         let request = ChildRequest {
             child,
             resume_from,
