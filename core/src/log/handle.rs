@@ -8,9 +8,10 @@ use super::{
     prepare::{check_blob_size, cut, fit_one_frame, prepare},
     sequencer::Sequencer,
     shared::{Shared, lock},
+    stepper::Stepped,
     tail::Tail,
     verify::verify_up_to,
-    waiters::{Waiters, wait_blocking},
+    waiters::Waiters,
     watches::Watches,
     writer::Writer,
 };
@@ -91,7 +92,7 @@ impl Log {
             sequencer: Mutex::new(Sequencer::new(opened.head, opened.time)),
             queue: Mutex::default(),
             work: Condvar::new(),
-            stepped: stepped.then(Notify::new),
+            stepped: stepped.then(Stepped::default),
             pending_bytes: AtomicUsize::new(0),
             drained: Notify::new(),
             tail: RwLock::new(Tail::new(options.tail_cache_bytes)),
@@ -207,7 +208,7 @@ impl Log {
     /// # Errors
     /// As [`Self::durable`].
     pub fn durable_blocking(&self, position: u64) -> Result<(), Poisoned> {
-        wait_blocking(self.durable(position))
+        self.shared.durable_blocking(position)
     }
 
     /// The last durable position; 0 in an empty log.

@@ -1,8 +1,8 @@
 //! What the log's handles and its writer share.
 
 use super::{
-    Clock, Poisoned, ReadError, index::Index, queue::Queue, sequencer::Sequencer, tail::Tail, waiters::Waiters,
-    watches::Watches,
+    Clock, Poisoned, ReadError, index::Index, queue::Queue, sequencer::Sequencer, stepper::Stepped, tail::Tail,
+    waiters::Waiters, watches::Watches,
 };
 use crate::storage::Storage;
 use std::{
@@ -35,7 +35,7 @@ pub struct Shared {
     /// Wakes the writer.
     pub work: Condvar,
     /// Wakes who steps the writer, where it has no thread.
-    pub stepped: Option<Notify>,
+    pub stepped: Option<Stepped>,
     /// How much waits to be written or is being written, in bytes.
     pub pending_bytes: AtomicUsize,
     /// Wakes those who wait for less of it.
@@ -72,7 +72,7 @@ impl Shared {
     pub fn wake(&self) {
         match &self.stepped {
             None => self.work.notify_one(),
-            Some(work) => work.notify_one(),
+            Some(stepped) => stepped.wake(),
         }
     }
 

@@ -275,10 +275,13 @@ impl Dispatcher {
     fn until_next_timer(&self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(60);
         let hold = self.key_holds.first().map(|(until, _)| *until);
-        [self.timers.next(), self.turns.next_held(), hold].into_iter().flatten().min().map_or(LONGEST, |due| {
-            let micros = due.as_micros().saturating_sub(self.now().as_micros()).max(0);
-            Duration::from_micros(micros as u64).min(LONGEST)
-        })
+        [self.timers.next(), self.turns.next_held(self.now()), hold].into_iter().flatten().min().map_or(
+            LONGEST,
+            |due| {
+                let micros = due.as_micros().saturating_sub(self.now().as_micros()).max(0);
+                Duration::from_micros(micros as u64).min(LONGEST)
+            },
+        )
     }
 
     fn fire_timers(&mut self) {
