@@ -31,6 +31,9 @@ use timers::Timers;
 use tokio::sync::{mpsc, oneshot, watch};
 use turns::{Place, Ready, Turns};
 
+/// When the end of a job is tried again whose time is up and that could not be ended.
+const TRY_AGAIN_MS: u64 = 10_000;
+
 /// What the dispatcher hears.
 pub(crate) enum Message {
     /// These events are durable and folded.
@@ -234,8 +237,12 @@ impl Dispatcher {
                 self.timers.set(job, due);
             }
             Leave::Abandoned => {
+                // It may end when its time is up, whatever keeps it from going on; not where nothing can be recorded. Where its
+                // time was up before, that was tried just now.
+                let again = self.now().plus_ms(TRY_AGAIN_MS);
                 let deadline = self.live(&job).and_then(|state| state.deadline());
-                self.timers.set(job, deadline);
+                let due = deadline.filter(|_| self.inner.log.is_poisoned().is_none());
+                self.timers.set(job, due.map(|due| if due <= self.now() { again } else { due }));
             }
         }
         // A poke that the task did not see any more must not be lost.
