@@ -2,6 +2,7 @@
 //! and `job.submitted` is durable before anybody is told.
 
 use crate::{
+    agent::left_of_budget,
     locks::Locks,
     request::{ScriptSource, Submit, SubmitError, Submitted},
     runner::{Inner, Runner, stopping},
@@ -148,6 +149,7 @@ impl Inner {
             labels: input.opts.labels,
             resume_from: request.resume_from,
             session: request.session,
+            budget_tokens: left_of_budget(self, &request.parent),
             ..Submit::new(ScriptSource::Workflow(input.name))
         };
         let parent = Parent {
