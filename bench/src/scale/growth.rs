@@ -61,7 +61,8 @@ impl Growth {
             lines.push(std::iter::once(name.clone()).chain(cells).chain([last]).collect());
         }
         let mut text = format!("scale: {}\n", self.title);
-        let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count());
+        let width =
+            |column: usize| lines.iter().filter_map(move |line| line.get(column)).map(|cell| cell.chars().count());
         let widths: Vec<usize> = (0..self.sizes.len() + 2).map(|column| width(column).max().unwrap_or(0)).collect();
         for line in &lines {
             for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
