@@ -64,6 +64,17 @@ impl History {
         self.begun - SIDE_BY_SIDE
     }
 
+    /// What is left to do of the jobs that have begun: a server would take them up otherwise.
+    pub fn rest(&mut self) -> Vec<(JobId, NewEvent)> {
+        let mut rest = Vec::new();
+        for job in &mut self.jobs {
+            rest.extend(job.to_come.drain(..).rev().map(|event| (job.id, event)));
+            self.begun += 1;
+            *job = Job::new(self.begun, self.mixed);
+        }
+        rest
+    }
+
     /// The next events with their places in a log, behind `position`.
     pub fn events(&mut self, position: u64, count: usize, versions: &mut Versions) -> Vec<Arc<Event>> {
         let place = |(nth, (id, new)): (usize, (JobId, NewEvent))| {

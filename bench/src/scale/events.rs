@@ -11,6 +11,7 @@ use crate::{
 };
 use moonlog_core::{
     event::{EventBody, EventBody::JobLogged, JobLogged as Logged, NewEvent, StreamId},
+    id::JobId,
     log::{Append, Expected, Log, LogOptions},
     projection::{Views, ViewsOptions},
     storage::{SledOptions, Space, open_sled},
@@ -103,9 +104,9 @@ pub fn grow(table: &mut Growth, dir: &Path, history: &mut History, size: u64) ->
 fn append(log: &Log, history: &mut History, size: u64) -> Outcome<f64> {
     let (mut begun, mut counted) = (Instant::now(), 0);
     let shared_script = log.put_blob(b"return 1".to_vec())?;
-    while log.head() < size {
-        let mut appends = Vec::with_capacity(64);
-        for (job, event) in history.take(64) {
+    let mut put = |some: Vec<(JobId, NewEvent)>| {
+        let mut appends = Vec::with_capacity(some.len());
+        for (job, event) in some {
             if matches!(&event.body, EventBody::JobSubmitted(submitted) if submitted.script_hash != shared_script) {
                 log.put_blob(script(&job).into_bytes())?;
             }
@@ -113,13 +114,19 @@ fn append(log: &Log, history: &mut History, size: u64) -> Outcome<f64> {
         }
         let last = log.append_all(appends)?.last().map_or(0, |appended| appended.last_position);
         // Not so far ahead that the log refuses.
-        log.durable_blocking(last.saturating_sub(4_096))?;
+        Outcome::Ok(log.durable_blocking(last.saturating_sub(4_096))?)
+    };
+    while log.head() < size {
+        put(history.take(64).collect())?;
         counted += 64;
         if counted == 64 || log.head() + RATE_EVENTS < size {
             (begun, counted) = (Instant::now(), 64);
         }
     }
     let rate = counted as f64 / begun.elapsed().as_secs_f64();
+    for some in history.rest().chunks(64) {
+        put(some.to_vec())?;
+    }
     log.durable_blocking(log.head())?;
     Ok(rate)
 }
