@@ -16,6 +16,7 @@ mod options;
 mod processes;
 mod report;
 mod resume;
+mod scale;
 mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -58,5 +59,6 @@ fn run(benchmark: Benchmark, options: &Options) -> Outcome {
         Benchmark::Memory => memory::run(options),
         Benchmark::Resume => resume::run(options),
         Benchmark::Processes => processes::run(options),
+        Benchmark::Scale => scale::run(options),
     }
 }

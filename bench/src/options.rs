@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const USAGE: &str =
-    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
-  --quick          fewer and shorter rounds
+    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|scale|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
+  --quick          fewer and shorter rounds; of scale, up to a million events
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
   --server BINARY  the moonlog that jobs, feeds, memory, processes, resume and agents run (default: beside this program)
-  --only TEXT      of the jobs and the appends, those whose name has this in it";
+  --only TEXT      of the jobs, the appends and the parts of scale, those whose name has this in it";
 
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Benchmark {
     Processes,
     /// Turns of agents.
     Agents,
+    /// What grows with the log and with jobs. Not among all: it takes long.
+    Scale,
 }
 
 impl Benchmark {
@@ -46,6 +48,9 @@ impl Benchmark {
         Self::Agents,
     ];
 
+    /// What `all` leaves out: it takes long.
+    const APART: [Self; 1] = [Self::Scale];
+
     /// As on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,6 +63,7 @@ impl Benchmark {
             Self::Resume => "resume",
             Self::Processes => "processes",
             Self::Agents => "agents",
+            Self::Scale => "scale",
         }
     }
 }
@@ -92,10 +98,13 @@ impl Options {
                 "--only" => options.only = args.next().ok_or(USAGE)?,
                 "--server" => options.server = Some(args.next().ok_or(USAGE)?.into()),
                 "all" => options.benchmarks.extend(Benchmark::ALL),
-                name => match Benchmark::ALL.into_iter().find(|benchmark| benchmark.name() == name) {
-                    Some(benchmark) => options.benchmarks.push(benchmark),
-                    None => return Err(format!("`{name}` is unknown\n{USAGE}")),
-                },
+                name => {
+                    match Benchmark::ALL.into_iter().chain(Benchmark::APART).find(|benchmark| benchmark.name() == name)
+                    {
+                        Some(benchmark) => options.benchmarks.push(benchmark),
+                        None => return Err(format!("`{name}` is unknown\n{USAGE}")),
+                    }
+                }
             }
         }
         if options.benchmarks.is_empty() {

@@ -315,7 +315,11 @@ impl Runner {
         }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
-        Ok(Self { inner, stop: Arc::new(stop) })
+        let runner = Self { inner, stop: Arc::new(stop) };
+        if runner.inner.options.concurrency > 0 && runner.inner.log.is_poisoned().is_none() {
+            tokio::spawn(deletion::sweep_rest(runner.clone()));
+        }
+        Ok(runner)
     }
 
     pub(crate) fn inner(&self) -> &Inner {

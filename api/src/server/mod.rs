@@ -31,6 +31,7 @@ mod queues;
 mod refusal;
 mod reply;
 mod request;
+mod route;
 mod router;
 mod routes;
 mod schedules;

@@ -1,6 +1,6 @@
 //! The log: one sequence of events, durable before anyone is told of it. `handle` is the way in. An append goes by
 //! `intake` from `sequencer` (positions, versions, times) through `queue` to `writer` (write, sync, publish); reads go through `reader` over
-//! `tail` and `index`. `frame` and `record` hold the stored grammar, `removal` takes streams out, `removed` says what is left of them, and `backup` gives the log as one stream of bytes. Nothing here knows what keeps the bytes, nor what
+//! `tail` and `index`, those of feeds through `select`. `frame` and `record` hold the stored grammar, `removal` takes streams out, `removed` says what is left of them, and `backup` gives the log as one stream of bytes. Nothing here knows what keeps the bytes, nor what
 //! events mean, but for which of them close a stream, and which name blobs.
 
 mod append;
@@ -20,6 +20,7 @@ mod reader;
 mod record;
 mod removal;
 mod removed;
+mod select;
 mod sequencer;
 mod shared;
 mod tail;
@@ -42,5 +43,6 @@ pub use options::{Clock, LogOptions, OpenReport};
 pub use reader::Place;
 pub use removal::{BackupUnderWay, Removal, RemovedCounts, Still};
 pub use removed::RemovedEvent;
+pub use select::{Selected, Traits};
 pub use verify::{VerifyReport, verify};
 pub use watches::StreamWatch;
