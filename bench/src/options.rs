@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const USAGE: &str =
-    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
+    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|peers|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
   --quick          fewer and shorter rounds
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
   --server BINARY  the moonlog that jobs, feeds, memory, processes, resume and agents run (default: beside this program)
@@ -31,10 +31,12 @@ pub enum Benchmark {
     Processes,
     /// Turns of agents.
     Agents,
+    /// The same work by what else there is; installs that, so `all` leaves it out.
+    Peers,
 }
 
 impl Benchmark {
-    const ALL: [Self; 9] = [
+    const NAMED: [Self; 10] = [
         Self::Append,
         Self::Flow,
         Self::Fold,
@@ -44,7 +46,13 @@ impl Benchmark {
         Self::Resume,
         Self::Processes,
         Self::Agents,
+        Self::Peers,
     ];
+
+    /// Those that need nothing which is not built here.
+    fn all() -> impl Iterator<Item = Self> {
+        Self::NAMED.into_iter().filter(|benchmark| *benchmark != Self::Peers)
+    }
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
@@ -58,6 +66,7 @@ impl Benchmark {
             Self::Resume => "resume",
             Self::Processes => "processes",
             Self::Agents => "agents",
+            Self::Peers => "peers",
         }
     }
 }
@@ -91,15 +100,15 @@ impl Options {
                 "--dir" => options.dir = args.next().ok_or(USAGE)?.into(),
                 "--only" => options.only = args.next().ok_or(USAGE)?,
                 "--server" => options.server = Some(args.next().ok_or(USAGE)?.into()),
-                "all" => options.benchmarks.extend(Benchmark::ALL),
-                name => match Benchmark::ALL.into_iter().find(|benchmark| benchmark.name() == name) {
+                "all" => options.benchmarks.extend(Benchmark::all()),
+                name => match Benchmark::NAMED.into_iter().find(|benchmark| benchmark.name() == name) {
                     Some(benchmark) => options.benchmarks.push(benchmark),
                     None => return Err(format!("`{name}` is unknown\n{USAGE}")),
                 },
             }
         }
         if options.benchmarks.is_empty() {
-            options.benchmarks.extend(Benchmark::ALL);
+            options.benchmarks.extend(Benchmark::all());
         }
         Ok(options)
     }

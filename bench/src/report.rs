@@ -86,7 +86,8 @@ impl Table {
     }
 }
 
-fn shown(cell: Option<f64>, unit: Unit) -> String {
+/// A number as it is printed.
+pub fn shown(cell: Option<f64>, unit: Unit) -> String {
     let Some(value) = cell else { return "-".into() };
     match unit {
         Unit::PerSecond => format!("{}/s", thousands(value)),
