@@ -5,6 +5,7 @@ use crate::{
     deletion,
     dispatcher::{Dispatcher, Message},
     locks::Locks,
+    memory,
     options::RunnerOptions,
     process::{ProcessTable, Processes, lost},
     projector,
@@ -313,6 +314,8 @@ impl Runner {
         if inner.options.concurrency > 0 {
             inner.workspaces.begin(stopped.clone());
         }
+        let quiet = Duration::from_millis(inner.options.idle_evict_ms);
+        tokio::spawn(memory::rest(inner.log.clone(), quiet, stopped.clone()));
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         let runner = Self { inner, stop: Arc::new(stop) };

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::{Config, Loaded},
-    server::{ServeError, ServeOptions, Served, serve},
+    server::{ServeError, ServeOptions, Served, prepare_metrics, serve},
 };
 use moonlog_core::{
     json::Json,
@@ -50,6 +50,8 @@ impl Assembled {
 
 /// Opens the log of the configured folder and serves it on `listen`.
 pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Result<Assembled, Failure> {
+    // Beside what waits for the disk.
+    prepare_metrics();
     let config = &loaded.config;
     let mut options = runner_options::of(loaded)?;
     options.resume_jobs = purpose == Purpose::Serve;

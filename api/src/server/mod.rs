@@ -47,6 +47,7 @@ mod verify;
 mod webhooks;
 mod workflows;
 
+pub use metrics::prepare as prepare_metrics;
 pub use options::{ServeError, ServeOptions};
 use problem::Problem;
 pub use serve::{Served, Shutdown, serve};
