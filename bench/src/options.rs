@@ -38,7 +38,7 @@ pub enum Benchmark {
 }
 
 impl Benchmark {
-    const NAMED: [Self; 10] = [
+    const NAMED: [Self; 11] = [
         Self::Append,
         Self::Flow,
         Self::Fold,

@@ -1,5 +1,6 @@
 //! What a runner can be told, with the defaults.
 
+use crate::threads::Threads;
 use crate::{
     agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions, tool::ToolOptions,
     webhook::WebhookOptions, workspace::WorkspaceOptions,
@@ -7,6 +8,7 @@ use crate::{
 use moonlog_core::{json::Json, rate::MINUTE_MS, time::Timestamp};
 use moonlog_scripts::Limits;
 use std::{collections::BTreeMap, sync::Arc};
+use uuid::Uuid;
 
 /// Where the runner's time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -17,6 +19,14 @@ pub fn system_clock() -> Clock {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     })
+}
+
+/// Where ids come from.
+pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
+
+/// Ids by time and chance.
+pub fn random_ids() -> Ids {
+    Arc::new(Uuid::now_v7)
 }
 
 /// A queue's limits.
@@ -82,4 +92,8 @@ pub struct RunnerOptions {
     pub repaired: Option<Json>,
     /// Where the time comes from.
     pub clock: Clock,
+    /// Where the ids of jobs, sessions and processes come from.
+    pub ids: Ids,
+    /// Where work is done that would hold up others.
+    pub threads: Threads,
 }

@@ -108,7 +108,7 @@ impl Runner {
             false => None,
         };
         let Some(key) = request.idempotency_key.clone() else {
-            return inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await;
+            return inner.admit(request, inner.new_id().into(), None, true).await;
         };
         // One submission with this key at a time: the second one finds what the first one has recorded.
         let _turn = inner.admission.keys.of(key.as_bytes()).lock().await;
@@ -119,7 +119,7 @@ impl Runner {
                 Err(SubmitError::KeyReused { job: first.job })
             };
         }
-        let submitted = inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await?;
+        let submitted = inner.admit(request, inner.new_id().into(), None, true).await?;
         Ok(submitted)
     }
 }
@@ -298,7 +298,7 @@ impl Inner {
             return Ok(info.clone());
         }
         let (name, source) = (name.to_owned(), source.clone());
-        let info = match tokio::task::spawn_blocking(move || check(&name, &source)).await {
+        let info = match self.options.threads.begin(move || check(&name, &source)).await {
             Ok(info) => Arc::new(info.map_err(SubmitError::DoesNotCompile)?),
             Err(_) => return Err(SubmitError::Unavailable(stopping())),
         };

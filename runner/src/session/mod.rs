@@ -50,7 +50,7 @@ impl Runner {
         if inner.admission.is_closed() {
             return Err(CommandError::Unavailable(stopping()));
         }
-        let session: SessionId = uuid::Uuid::now_v7().into();
+        let session: SessionId = inner.new_id().into();
         let create = CreateSession { workspace: workspace.as_ref().map_or_else(Json::null, Json::of), ..create };
         let mut bodies = decide_create_session(create);
         if let Some(spec) = &workspace {

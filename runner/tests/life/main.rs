@@ -30,6 +30,8 @@ mod rates;
 mod reference;
 mod repository;
 mod schedules;
+#[path = "../support/scripts.rs"]
+mod scripts;
 mod subagents;
 mod together;
 mod tools;
