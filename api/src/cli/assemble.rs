@@ -14,7 +14,7 @@ use moonlog_core::{
     log::{Log, LogOptions, OpenError, OpenReport},
     storage::{SledOptions, Storage, StorageError, open_sled},
 };
-use moonlog_runner::{Runner, system_clock};
+use moonlog_runner::{Runner, SteadyClock, system_clock};
 use moonlog_scripts::Library;
 use std::{net::SocketAddr, sync::Arc};
 
@@ -59,7 +59,10 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
     if purpose == Purpose::Answer {
         options.concurrency = 0;
     }
-    let (log, report) = open(config)?;
+    let clock = SteadyClock::new();
+    let (log, report) = open(config, &clock)?;
+    clock.begin_at(log.last_time());
+    (options.clock, options.calendar) = (clock.clock(), Some(system_clock()));
     if report.is_repaired() {
         tracing::warn!(torn_tail = report.torn_tail, lost_tail = report.lost_tail, "the log's end was mended");
         options.repaired = Some(Json::of(&report));
@@ -78,12 +81,12 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
     }
 }
 
-fn open(config: &Config) -> Result<(Log, OpenReport), Failure> {
+fn open(config: &Config, clock: &SteadyClock) -> Result<(Log, OpenReport), Failure> {
     let folder = &config.log.folder;
     std::fs::create_dir_all(folder).map_err(|error| Failure::file("create the data folder", folder, &error))?;
     let options = SledOptions { cache_bytes: config.log.cache_bytes, reserve_bytes: config.log.reserve_bytes };
     let storage: Arc<dyn Storage> = open_sled(folder, options).map_err(|error| not_stored(config, error))?;
-    let clock = system_clock();
+    let clock = clock.clock();
     let options = LogOptions {
         tail_cache_bytes: usize::try_from(config.log.tail_cache_bytes).unwrap_or(usize::MAX),
         ..LogOptions::new(move || clock())

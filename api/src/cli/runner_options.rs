@@ -99,6 +99,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         config: Json::from(loaded.values_json()),
         repaired: None,
         clock: system_clock(),
+        calendar: None,
     })
 }
 

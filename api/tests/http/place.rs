@@ -170,5 +170,6 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
+        calendar: None,
     }
 }

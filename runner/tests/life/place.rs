@@ -237,5 +237,6 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
+        calendar: None,
     }
 }

@@ -71,6 +71,7 @@ impl Place {
             webhooks: Default::default(),
             repaired: None,
             clock: system_clock(),
+            calendar: None,
         };
         change(&mut options.tools);
         let runner = Runner::start(options, log, Library::new(Vec::new())).await.unwrap();
