@@ -2,6 +2,7 @@
 //! here knows more of moonlog than its users do.
 
 mod binary;
+pub mod faults;
 mod folder;
 mod models;
 mod process;
@@ -14,6 +15,7 @@ pub mod sources;
 mod wait;
 
 pub use binary::moonlog;
+pub use faults::Faults;
 pub use folder::copy_folder;
 pub use models::{ModelServer, RawServer, STALL};
 pub use process::{command, printed, resident_kib, tree_resident_kib};
