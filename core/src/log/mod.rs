@@ -1,6 +1,6 @@
 //! The log: one sequence of events, durable before anyone is told of it. `handle` is the way in. An append goes by
 //! `intake` from `sequencer` (positions, versions, times) through `queue` to `writer` (write, sync, publish); reads go through `reader` over
-//! `tail` and `index`. `frame` and `record` hold the stored grammar, `removal` takes streams out, `removed` says what is left of them, and `backup` gives the log as one stream of bytes. Nothing here knows what keeps the bytes, nor what
+//! `tail` and `index`. `frame` and `record` hold the stored grammar, `removal` takes streams out, `removed` says what is left of them, and `backup` gives the log as one stream of bytes; `sound` opens what can be read of a damaged one. Nothing here knows what keeps the bytes, nor what
 //! events mean, but for which of them close a stream, and which name blobs.
 
 mod append;
@@ -22,6 +22,7 @@ mod removal;
 mod removed;
 mod sequencer;
 mod shared;
+mod sound;
 mod tail;
 mod upkeep;
 mod verify;
