@@ -23,7 +23,7 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
+    event::{Cause, EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
     log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
@@ -169,6 +169,8 @@ impl Inner {
         for process in left {
             let exited = lost(process.output_bytes, now.ms_since(process.started_at));
             let event = NewEvent {
+                // As of any other end: that it began.
+                cause: Some(Cause::At(process.started_position)),
                 job: process.job,
                 session: process.session,
                 step: process.step.clone(),

@@ -102,6 +102,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         clock: system_clock(),
         ids: random_ids(),
         threads: Threads::Pool,
+        calendar: None,
     })
 }
 

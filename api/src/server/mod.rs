@@ -10,6 +10,7 @@ mod body;
 mod bulk;
 mod commands;
 mod compact;
+mod connections;
 mod console;
 mod descriptors;
 mod diff;

@@ -172,5 +172,6 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         clock: system_clock(),
         ids: moonlog_runner::random_ids(),
         threads: Default::default(),
+        calendar: None,
     }
 }

@@ -427,5 +427,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"f1e7dd31b030c0553d8ae8590fc07d66e4e5f90ac12e64bed5f4d0c350dd434c");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"a9e8ee9d50b6e7298399cfe1ef84fc781e4f2229a1ebd4c8f7cfc8635b068cfe");
 }

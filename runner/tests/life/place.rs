@@ -239,5 +239,6 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         clock: system_clock(),
         ids: moonlog_runner::random_ids(),
         threads: Default::default(),
+        calendar: None,
     }
 }

@@ -73,6 +73,7 @@ impl Place {
             clock: system_clock(),
             ids: moonlog_runner::random_ids(),
             threads: Default::default(),
+            calendar: None,
         };
         change(&mut options.tools);
         let runner = Runner::start(options, log, Library::new(Vec::new())).await.unwrap();
