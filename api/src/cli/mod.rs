@@ -25,7 +25,8 @@ mod paint;
 mod problem;
 mod process_args;
 mod runner_options;
-mod sse;
+#[doc(hidden)]
+pub mod sse;
 mod table;
 mod tree;
 mod webhook_options;

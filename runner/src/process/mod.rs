@@ -4,6 +4,8 @@
 
 mod capture;
 mod command_line;
+#[doc(hidden)]
+pub mod decoders;
 mod environment;
 pub mod exec;
 mod exec_input;

@@ -30,6 +30,7 @@ mod rates;
 mod reference;
 mod repository;
 mod schedules;
+mod secrets;
 mod subagents;
 mod together;
 mod tools;
