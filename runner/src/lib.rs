@@ -4,6 +4,7 @@
 
 mod again;
 pub mod agent;
+mod bounds;
 mod bulk;
 mod command;
 mod deletion;
@@ -33,6 +34,7 @@ mod waiters;
 pub mod webhook;
 pub mod workspace;
 
+pub use bounds::Bounds;
 pub use bulk::{Bulk, BulkFailure, BulkReport};
 pub use deletion::{Delete, Deletion};
 pub use options::{Clock, QueueOptions, RunnerOptions, system_clock};

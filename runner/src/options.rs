@@ -1,8 +1,8 @@
 //! What a runner can be told, with the defaults.
 
 use crate::{
-    agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions, tool::ToolOptions,
-    webhook::WebhookOptions, workspace::WorkspaceOptions,
+    agent::AgentOptions, bounds::Bounds, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions,
+    tool::ToolOptions, webhook::WebhookOptions, workspace::WorkspaceOptions,
 };
 use moonlog_core::{json::Json, rate::MINUTE_MS, time::Timestamp};
 use moonlog_scripts::Limits;
@@ -58,6 +58,8 @@ pub struct RunnerOptions {
     pub checkpoint_events: u64,
     /// How many virtual machines are kept warm.
     pub warm_vms: usize,
+    /// How many there may be of what grows.
+    pub bounds: Bounds,
     /// What a script may use.
     pub limits: Limits,
     /// The largest `args` of a job, in bytes. A script's source has a limit of its own.

@@ -4,7 +4,7 @@ use super::{agent_options, failure::Failure, webhook_options};
 use crate::config::{Loaded, ToolsConfig};
 use moonlog_core::json::Json;
 use moonlog_runner::{
-    CacheOptions, QueueOptions, RunnerOptions,
+    Bounds, CacheOptions, QueueOptions, RunnerOptions,
     http::{AllowedNetwork, HttpOptions, HttpPolicy},
     process::{HostCommand, ProcessLimits, ProcessOptions},
     secret::{SecretSource, Secrets},
@@ -35,6 +35,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             output_max_bytes: limits.process_output_bytes,
             capture_bytes: size(limits.process_capture_bytes),
             stall_ms: u64::try_from(limits.process_stall.as_millis()).unwrap_or(u64::MAX),
+            processes_max: limits.processes,
             ..ProcessLimits::default()
         },
         secrets: secrets.clone(),
@@ -81,6 +82,14 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             agents_max: u32::try_from(limits.agents_per_job).unwrap_or(u32::MAX),
             source_bytes: size(limits.script_source_bytes),
             ..Limits::default()
+        },
+        bounds: Bounds {
+            unended_jobs: limits.unended_jobs,
+            schedules: limits.schedules,
+            open_sessions: limits.open_sessions,
+            queued_messages: limits.queued_messages,
+            signals_per_job: limits.signals_per_job,
+            name_max_bytes: limits.name_max_bytes,
         },
         agents: agent_options::of(config),
         submit_max_bytes: size(limits.value_max_bytes),

@@ -97,6 +97,7 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         nesting: 1,
         checkpoint_events: 10_000,
         warm_vms: 0,
+        bounds: Default::default(),
         limits: Limits { cpu_ms: 100, ..Limits::default() },
         submit_max_bytes: 64 << 10,
         processes,
@@ -126,7 +127,7 @@ pub fn http(data: &[u8]) {
         let mut answer = Vec::new();
         // A feed that follows is not waited for.
         let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
-        let _ = stream.by_ref().take(1 << 20).read_to_end(&mut answer);
+        let _ = Read::by_ref(&mut stream).take(1 << 20).read_to_end(&mut answer);
         assert!(begun.elapsed() < LONG, "a connection took {:?}", begun.elapsed());
         if !answer.is_empty() {
             let line = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();

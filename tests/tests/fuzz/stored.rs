@@ -158,7 +158,8 @@ pub fn backup(data: &[u8]) {
         bytes.splice(at..end, other.iter().copied());
     }
     if kind & 2 != 0 && bytes.len() > 32 {
-        let (whole, sum) = bytes.split_at_mut(bytes.len() - 32);
+        let whole = bytes.len() - 32;
+        let (whole, sum) = bytes.split_at_mut(whole);
         sum.copy_from_slice(moonlog_core::id::Hash::of(whole).as_bytes());
     }
     let begun = Instant::now();
