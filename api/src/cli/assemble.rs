@@ -64,7 +64,7 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
         tracing::warn!(torn_tail = report.torn_tail, lost_tail = report.lost_tail, "the log's end was mended");
         options.repaired = Some(Json::of(&report));
     }
-    let library = Library::new(config.runner.workflow_folders.clone());
+    let library = Library::new(config.runner.workflow_folders.clone()).at_most(config.limits.workflows);
     let runner = Runner::start(options, log, library)
         .await
         .map_err(|error| Failure::failed(format!("the runner does not start: {error}")))?;

@@ -241,6 +241,7 @@ impl Values {
                 workspace_diff_bytes: limit("workspace_diff_bytes"),
                 unended_jobs: limit("unended_jobs"),
                 processes: size("processes"),
+                workflows: size("workflows"),
                 schedules: size("schedules"),
                 open_sessions: size("open_sessions"),
                 queued_messages: size("queued_messages"),

@@ -269,6 +269,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("limits.unended_jobs", Whole(1, ANY), "1_000_000", "jobs that have not ended, in all queues; more get 429"),
     key("limits.processes", Whole(1, 1_000_000), "4_096", "processes that run at once; more get 429"),
+    key("limits.workflows", Whole(1, 1_000_000), "1_000", "scripts of a folder of workflows that are looked at"),
     key("limits.schedules", Whole(1, 1_000_000), "10_000", "schedules; more get 409"),
     key("limits.open_sessions", Whole(1, 10_000_000), "100_000", "sessions that are open; more get 429"),
     key("limits.queued_messages", Whole(1, 1_000_000), "1_000", "messages that wait in a session; more get 429"),

@@ -257,6 +257,7 @@ pub struct LimitsConfig {
     pub workspace_diff_bytes: u64,
     pub unended_jobs: u64,
     pub processes: usize,
+    pub workflows: usize,
     pub schedules: usize,
     pub open_sessions: usize,
     pub queued_messages: usize,

@@ -296,7 +296,8 @@ impl Agent<'_> {
             }
             None => {
                 let parts =
-                    self.input.parts(self.root.as_deref(), self.queued.as_ref()).await.map_err(Refused::Error)?;
+                    self.input.parts(&self.context.inner.tools, self.root.as_deref(), self.queued.as_ref()).await;
+                let parts = parts.map_err(Refused::Error)?;
                 let turn = self.conversation.turns() + 1;
                 let event = self.say(Message { id, role: Role::User, parts, turn });
                 self.recorder.append_events(vec![event]).await?;

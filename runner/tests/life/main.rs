@@ -20,6 +20,7 @@ mod conversations;
 mod deletion;
 mod eviction;
 mod history;
+mod images;
 mod limits;
 mod merging;
 mod place;
