@@ -205,6 +205,17 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_those_of_the_runner_where_nobody_says() {
+        let mut loaded = crate::config::Config::load(Some("/dev/null".as_ref()), [], &[]).unwrap();
+        assert_eq!(of(&loaded).unwrap().bounds, Bounds::default());
+        assert_eq!(of(&loaded).unwrap().processes.limits.processes_max, ProcessLimits::default().processes_max);
+        loaded.config.limits.schedules = 7;
+        loaded.config.limits.name_max_bytes = 99;
+        let bounds = of(&loaded).unwrap().bounds;
+        assert_eq!((bounds.schedules, bounds.name_max_bytes), (7, 99));
+    }
+
+    #[test]
     fn networks_of_scripts() {
         let read = |text: &str| networks(&[text.to_owned()]);
         for (text, count) in [("127.0.0.1", 1), ("10.0.0.0/8", 1), ("fd00::/8", 1), ("localhost", 2)] {
