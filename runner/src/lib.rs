@@ -4,6 +4,7 @@
 
 mod again;
 pub mod agent;
+mod bounds;
 mod bulk;
 mod clock;
 mod command;
@@ -37,6 +38,7 @@ mod waiters;
 pub mod webhook;
 pub mod workspace;
 
+pub use bounds::Bounds;
 pub use bulk::{Bulk, BulkFailure, BulkReport};
 pub use clock::{Clock, SteadyClock, system_clock};
 pub use deletion::{Delete, Deletion};

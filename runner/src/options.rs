@@ -2,7 +2,7 @@
 
 use crate::threads::Threads;
 use crate::{
-    agent::AgentOptions, clock::Clock, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions,
+    agent::AgentOptions, bounds::Bounds, clock::Clock, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions,
     tool::ToolOptions, webhook::WebhookOptions, workspace::WorkspaceOptions,
 };
 use moonlog_core::{json::Json, rate::MINUTE_MS};
@@ -57,6 +57,8 @@ pub struct RunnerOptions {
     pub checkpoint_events: u64,
     /// How many virtual machines are kept warm.
     pub warm_vms: usize,
+    /// How many there may be of what grows.
+    pub bounds: Bounds,
     /// What a script may use.
     pub limits: Limits,
     /// The largest `args` of a job, in bytes. A script's source has a limit of its own.

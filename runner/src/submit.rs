@@ -329,6 +329,12 @@ impl Inner {
 
     /// A place in a queue for a submission.
     fn take_place(&self, queue: &str) -> Result<QueuePlace, SubmitError> {
+        let max = self.options.bounds.unended_jobs;
+        let of_queue = |queue: &moonlog_core::projection::QueueState| queue.depth() + queue.running + queue.waiting;
+        let unended: u64 = self.views.with(|all| all.queues().iter().map(|(_, queue)| of_queue(queue)).sum());
+        if unended >= max {
+            return Err(SubmitError::TooManyJobs { max, retry_after_ms: RETRY_AFTER_MS });
+        }
         let capacity = self.options.queues.get(queue).cloned().unwrap_or_default().capacity;
         let counted = || {
             self.views.with(|all| Counted {

@@ -40,6 +40,7 @@ mod serve;
 mod sessions;
 mod state;
 mod submit;
+mod text_limits;
 mod ticket;
 mod tickets;
 mod tools;

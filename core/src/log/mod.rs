@@ -7,6 +7,8 @@ mod append;
 mod backup;
 mod blob_holds;
 mod blobs;
+#[doc(hidden)]
+pub mod decoders;
 mod driver;
 mod error;
 mod frame;

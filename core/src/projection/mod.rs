@@ -11,6 +11,8 @@ mod chat;
 mod chat_view;
 mod client_tokens;
 mod conversation;
+#[doc(hidden)]
+pub mod decoders;
 mod deleted;
 mod filter;
 mod flow;

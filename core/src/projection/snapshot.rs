@@ -48,7 +48,7 @@ pub(super) const SCHEMA: u32 = 10;
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_KEYS: usize = 256;
 
-const HEAD_KEY: &[u8] = b"v/h";
+pub(super) const HEAD_KEY: &[u8] = b"v/h";
 const LIVE: &[u8] = b"v/l/";
 const ENDED: &[u8] = b"v/e/";
 pub(super) const KEY: &[u8] = b"v/k/";

@@ -59,6 +59,7 @@ impl Place {
             nesting: 1,
             checkpoint_events: 10_000,
             warm_vms: 1,
+            bounds: Default::default(),
             limits: Limits::default(),
             agents: Default::default(),
             cache: Default::default(),
