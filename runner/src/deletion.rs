@@ -59,6 +59,9 @@ impl Runner {
     pub async fn delete(&self, job: &JobId) -> Result<(), CommandError> {
         let delete = Delete { job: *job, reason: DeleteReason::Requested, exported: None };
         let mut deletion = self.delete_all(vec![delete]).await?;
+        if !deletion.deleted.is_empty() {
+            self.sweep().await?;
+        }
         deletion.refused.pop().map_or(Ok(()), |(_, refused)| Err(refused))
     }
 
@@ -71,7 +74,8 @@ impl Runner {
         Ok(self.inner().plan(jobs.into_iter().map(delete).collect())?.1)
     }
 
-    /// Deletes those of several jobs that may be deleted.
+    /// Deletes those of several jobs that may be deleted. Blobs that only they named stay until [`Self::sweep`], which
+    /// reads the whole log and so is better done once for many.
     ///
     /// # Errors
     /// Where nothing can be deleted now, or the log cannot be read or written.
@@ -83,11 +87,37 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// Deletes the blobs that deleted jobs have left, and that no event names.
+    ///
+    /// # Errors
+    /// Where nothing can be deleted now, or the log cannot be read or written.
+    pub async fn sweep(&self) -> Result<RemovedCounts, CommandError> {
+        let removal = begin_removal(&self.inner().log).await?;
+        let swept = tokio::task::spawn_blocking(move || removal.sweep()).await;
+        Ok(swept.map_err(|_| CommandError::Unavailable(stopping()))??)
+    }
+}
+
+/// Deletes what blobs a deletion has left that a crash has cut off. Nothing waits for it.
+pub(crate) async fn sweep_rest(runner: Runner) {
+    let swept = match runner.inner().log.is_unswept() {
+        Ok(false) => return,
+        Ok(true) => runner.sweep().await.map(drop),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = swept {
+        tracing::warn!(error = %error.to_info(), "blobs of deleted jobs stay until more are deleted");
+    }
+}
+
+async fn begin_removal(log: &Log) -> Result<Removal, CommandError> {
+    let removal = log.begin_removal().await;
+    removal.map_err(|error| CommandError::Conflict(ErrorInfo::new("backup_under_way", error.to_string()).retryable()))
+}
+
 async fn delete_all(inner: Arc<Inner>, jobs: Vec<Delete>) -> Result<Deletion, CommandError> {
-    let removal =
-        inner.log.begin_removal().await.map_err(|error| {
-            CommandError::Conflict(ErrorInfo::new("backup_under_way", error.to_string()).retryable())
-        })?;
+    let removal = begin_removal(&inner.log).await?;
     let alone = inner.histories.write().await;
     // A job's events are read to tell what goes with it, which may take a while.
     let planning = inner.clone();
@@ -201,7 +231,7 @@ async fn remove(
     streams: Vec<StreamId>,
     through: u64,
 ) -> Result<RemovedCounts, ReadError> {
-    let removed = threads.begin(move || removal.remove(&streams, through));
+    let removed = threads.begin(move || removal.remove_unswept(&streams, through));
     removed.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 

@@ -4,7 +4,9 @@
 
 mod again;
 pub mod agent;
+mod bounds;
 mod bulk;
+mod clock;
 mod command;
 mod deletion;
 mod derived_id;
@@ -18,6 +20,7 @@ pub mod memory;
 mod options;
 pub mod process;
 mod projector;
+mod queue_places;
 mod rate;
 mod request;
 mod reuse;
@@ -28,15 +31,18 @@ mod session;
 mod sources;
 mod step_result;
 mod submit;
+mod temporary;
 mod threads;
 pub mod tool;
 mod waiters;
 pub mod webhook;
 pub mod workspace;
 
+pub use bounds::Bounds;
 pub use bulk::{Bulk, BulkFailure, BulkReport};
+pub use clock::{Clock, SteadyClock, system_clock};
 pub use deletion::{Delete, Deletion};
-pub use options::{Clock, Ids, QueueOptions, RunnerOptions, random_ids, system_clock};
+pub use options::{Ids, QueueOptions, RunnerOptions, random_ids};
 pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use reuse::CacheOptions;
 pub use runner::{QueueView, Runner};

@@ -5,6 +5,7 @@ use crate::{
     deletion,
     dispatcher::{Dispatcher, Message},
     locks::Locks,
+    memory,
     options::RunnerOptions,
     process::{ProcessOptions, ProcessTable, Processes, lost},
     projector,
@@ -22,7 +23,7 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
+    event::{Cause, EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
     log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
@@ -168,6 +169,8 @@ impl Inner {
         for process in left {
             let exited = lost(process.output_bytes, now.ms_since(process.started_at));
             let event = NewEvent {
+                // As of any other end: that it began.
+                cause: Some(Cause::At(process.started_position)),
                 job: process.job,
                 session: process.session,
                 step: process.step.clone(),
@@ -320,9 +323,15 @@ impl Runner {
         if inner.options.concurrency > 0 {
             inner.workspaces.begin(stopped.clone());
         }
+        let quiet = Duration::from_millis(inner.options.idle_evict_ms);
+        tokio::spawn(memory::rest(inner.log.clone(), quiet, stopped.clone()));
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
-        Ok(Self { inner, stop: Arc::new(stop) })
+        let runner = Self { inner, stop: Arc::new(stop) };
+        if runner.inner.options.concurrency > 0 && runner.inner.log.is_poisoned().is_none() {
+            tokio::spawn(deletion::sweep_rest(runner.clone()));
+        }
+        Ok(runner)
     }
 
     pub(crate) fn inner(&self) -> &Inner {

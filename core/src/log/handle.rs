@@ -1,7 +1,7 @@
 //! The way in to the log.
 
 use super::{
-    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Place, Poisoned, ReadError, Stepper, StreamHead,
+    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Poisoned, ReadError, Stepper, StreamHead,
     StreamWatch, VerifyReport,
     driver::{Driver, Writing},
     open::{damage, open},
@@ -233,14 +233,6 @@ impl Log {
     /// Where they cannot be read.
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
         self.shared.read(after, limit)
-    }
-
-    /// The next `limit` durable positions behind `after`, with what stands there or what is left of it.
-    ///
-    /// # Errors
-    /// Where they cannot be read.
-    pub fn places(&self, after: u64, limit: usize) -> Result<Vec<Place>, ReadError> {
-        self.shared.places(after, limit)
     }
 
     /// At most `limit` durable events before position `before`, newest first.

@@ -357,6 +357,15 @@ fn page_value(positions: &[u64], closed: bool) -> Vec<u8> {
     value
 }
 
+/// Panics where a page is not written as it was read.
+pub(super) fn check_page(key: &[u8], value: &[u8]) {
+    if let Ok(page) = read_page(key, value) {
+        let written = page_value(&page.positions, page.closed);
+        let again = read_page(key, &written).map(|again| (again.positions, again.closed));
+        assert_eq!(again, Ok((page.positions, page.closed)));
+    }
+}
+
 fn read_page(key: &[u8], value: &[u8]) -> Result<Stretch, String> {
     let first_version = key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or("its key is too short")?;
     let mut rest = Rest(value);

@@ -268,7 +268,7 @@ impl Dispatcher {
         if job.cancel_requested.is_some() || job.deadline().is_some_and(|deadline| deadline <= now) {
             return self.wake(&job.id);
         }
-        if let Some(at) = job.not_before().filter(|at| *at > now) {
+        if let Some(at) = self.inner.not_before(job) {
             return self.timers.set(job.id, Some(job.deadline().map_or(at, |deadline| deadline.min(at))));
         }
         self.timers.set(job.id, job.deadline());

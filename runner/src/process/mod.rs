@@ -5,6 +5,8 @@
 mod capture;
 mod command_line;
 mod connected;
+#[doc(hidden)]
+pub mod decoders;
 mod environment;
 pub mod exec;
 mod exec_input;

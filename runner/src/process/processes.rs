@@ -248,12 +248,12 @@ impl Inner {
         outputs: [OutputEnd; 2],
     ) -> Result<Process, ErrorInfo> {
         let body = EventBody::ProcessStarted(ProcessStarted {
-            command: spec.command.clone(),
+            command: self.options.secrets.scrub(&spec.command),
             args: spec.args.iter().map(|arg| self.options.secrets.scrub(arg)).collect(),
             workdir: workdir.to_string_lossy().into_owned(),
             pid,
             background: spec.background,
-            description: spec.description.clone(),
+            description: spec.description.as_deref().map(|text| self.options.secrets.scrub(text)),
         });
         let event = |body| NewEvent {
             body,

@@ -61,7 +61,7 @@ impl Register {
         }
         if state.starting.len() + state.running.len() >= max {
             let message =
-                format!("{max} processes run, which is the limit: wait for some to end, or raise processes_max");
+                format!("{max} processes run, which is the limit: wait for some to end, or raise limits.processes");
             return Err(ErrorInfo::new("too_many_processes", message).retryable());
         }
         if state.starting.contains_key(&id) || state.running.contains_key(&id) {

@@ -31,9 +31,10 @@ impl Runner {
     /// Where there is no such session, it is closed, or it is busy and `busy` says to refuse.
     pub async fn say(&self, session: &SessionId, parts: Json, busy: Busy) -> Result<JobId, CommandError> {
         let inner = self.inner();
-        let job: JobId = inner.new_id().into();
-        let state =
-            inner.decide_session(session, |state| decide_message(state, job.to_string(), parts.clone(), busy)).await?;
+        let (job, max): (JobId, _) = (inner.new_id().into(), inner.options.bounds.queued_messages);
+        let state = inner
+            .decide_session(session, |state| decide_message(state, job.to_string(), parts.clone(), busy, max))
+            .await?;
         if busy == Busy::Interrupt {
             inner.interrupt(session).await;
         }

@@ -225,6 +225,7 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         nesting: 1,
         checkpoint_events: 10_000,
         warm_vms: 2,
+        bounds: Default::default(),
         limits: Limits::default(),
         agents: moonlog_runner::agent::AgentOptions::default(),
         submit_max_bytes: 8 << 20,
@@ -239,5 +240,6 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         clock: system_clock(),
         ids: moonlog_runner::random_ids(),
         threads: Default::default(),
+        calendar: None,
     }
 }
