@@ -9,10 +9,12 @@
 mod client;
 mod disk;
 #[path = "../life/history.rs"]
+#[expect(dead_code, reason = "a failure here lists the whole log, and not the jobs alone")]
 mod history;
 mod host;
 mod life;
 mod oracle;
+mod order;
 #[path = "../support/scripts.rs"]
 mod scripts;
 mod world;
