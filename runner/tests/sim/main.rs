@@ -55,6 +55,7 @@ fn hear_of_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         panic::set_hook(Box::new(|info| {
+            eprintln!("{info}");
             PANIC.with_borrow_mut(|first| {
                 first.get_or_insert_with(|| info.to_string());
             });
