@@ -3,6 +3,7 @@
 use super::{
     Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Poisoned, ReadError, StreamHead, StreamWatch,
     VerifyReport,
+    frame_cache::FrameCache,
     open::{damage, open},
     prepare::{check_blob_size, cut, fit_one_frame, prepare},
     sequencer::{Intake, Sequencer},
@@ -70,6 +71,7 @@ impl Log {
             pending_bytes: AtomicUsize::new(0),
             drained: Notify::new(),
             tail: RwLock::new(Tail::new(options.tail_cache_bytes)),
+            frames: FrameCache::new(options.frame_cache_bytes),
             index: opened.index,
             head: AtomicU64::new(opened.head),
             head_watch: watch::Sender::new(opened.head),
