@@ -241,6 +241,7 @@ fn step_finished(step: u32, kind: &str, output: &str) -> NewEvent {
         latency_ms: 12,
         cached: false,
         cached_from: None,
+        tokens_spent: None,
     };
     NewEvent::new(EventBody::StepFinished(body)).step(at)
 }

@@ -13,6 +13,8 @@ mod load;
 mod memory;
 mod model;
 mod options;
+mod peers;
+mod process_tree;
 mod processes;
 mod report;
 mod resume;
@@ -60,5 +62,6 @@ fn run(benchmark: Benchmark, options: &Options) -> Outcome {
         Benchmark::Resume => resume::run(options),
         Benchmark::Processes => processes::run(options),
         Benchmark::Scale => scale::run(options),
+        Benchmark::Peers => peers::run(options),
     }
 }

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// How many events a server has folded since its last snapshot at most, by default.
-const BEHIND: usize = 50_000;
+pub const BEHIND: usize = 50_000;
 /// The time to stay under, in milliseconds.
 const TARGET_MS: f64 = 1_000.0;
 

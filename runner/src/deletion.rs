@@ -7,6 +7,7 @@
 use crate::{
     request::{CommandError, StartError},
     runner::{Inner, Runner, stopping},
+    threads::Threads,
 };
 use moonlog_core::{
     decide::{NeededJobs, decide_delete, decide_delete_in_session},
@@ -128,7 +129,7 @@ async fn delete_all(inner: Arc<Inner>, jobs: Vec<Delete>) -> Result<Deletion, Co
     let alone = inner.histories.write().await;
     // A job's events are read to tell what goes with it, which may take a while.
     let planning = inner.clone();
-    let planned = tokio::task::spawn_blocking(move || planning.plan(jobs)).await;
+    let planned = inner.options.threads.begin(move || planning.plan(jobs)).await;
     let (mut planned, refused) = planned.map_err(|_| CommandError::Unavailable(stopping()))??;
     if planned.is_empty() {
         return Ok(Deletion { refused, ..Deletion::default() });
@@ -148,7 +149,7 @@ async fn delete_all(inner: Arc<Inner>, jobs: Vec<Delete>) -> Result<Deletion, Co
     drop(alone);
     // Whoever submits one of them from here on stores it anew.
     planned.iter().for_each(|planned| inner.sources.forget(&planned.script));
-    let removed = remove(removal, streams, position).await?;
+    let removed = remove(inner.options.threads, removal, streams, position).await?;
     Ok(Deletion { deleted: planned.into_iter().map(|planned| planned.job).collect(), refused, removed })
 }
 
@@ -238,13 +239,18 @@ fn is_own(log: &Log, job: &JobId, session: &SessionState) -> Result<bool, ReadEr
     }
 }
 
-async fn remove(removal: Removal, streams: Vec<StreamId>, through: u64) -> Result<RemovedCounts, ReadError> {
-    let removed = tokio::task::spawn_blocking(move || removal.remove_unswept(&streams, through));
+async fn remove(
+    threads: Threads,
+    removal: Removal,
+    streams: Vec<StreamId>,
+    through: u64,
+) -> Result<RemovedCounts, ReadError> {
+    let removed = threads.begin(move || removal.remove_unswept(&streams, through));
     removed.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Carries out the deletions that were recorded and not carried out.
-pub(crate) async fn finish(log: &Log) -> Result<(), StartError> {
+pub(crate) async fn finish(log: &Log, threads: Threads) -> Result<(), StartError> {
     if log.is_poisoned().is_some() {
         return Ok(());
     }
@@ -268,7 +274,7 @@ pub(crate) async fn finish(log: &Log) -> Result<(), StartError> {
     if !streams.is_empty() {
         tracing::info!(streams = streams.len(), "a deletion that was cut off is carried out");
         let Ok(removal) = log.begin_removal().await else { return Ok(()) };
-        remove(removal, streams, last).await?;
+        remove(threads, removal, streams, last).await?;
     }
     Ok(())
 }

@@ -20,14 +20,17 @@ mod failure;
 mod feed;
 mod interrupts;
 mod log_args;
+mod log_lines;
 mod markdown;
 mod output;
+mod own_environment;
 mod paint;
 mod problem;
 mod process_args;
 mod runner_options;
 mod schedule_args;
-mod sse;
+#[doc(hidden)]
+pub mod sse;
 mod table;
 mod tree;
 mod webhook_options;

@@ -264,8 +264,13 @@ impl Compactor {
     }
 
     async fn rewrite(&self, done: &mut Compacted) -> Result<(), CompactError> {
-        let log = self.runner.log().clone();
-        blocking(move || log.rewrite()).await??;
+        let (log, views) = (self.runner.log().clone(), self.runner.views().clone());
+        blocking(move || {
+            // What is derived of deleted jobs takes room too.
+            views.sweep()?;
+            log.rewrite()
+        })
+        .await??;
         done.rewritten = true;
         Ok(())
     }

@@ -51,7 +51,7 @@ pub async fn answer(app: Arc<App>, head: Head, body: BodyStream) -> Response {
 }
 
 async fn handle(app: &Arc<App>, head: Head, body: BodyStream, label: &mut &'static str) -> Result<Response, Problem> {
-    app.guard.check_place(&head.headers)?;
+    app.guard.check_place(&head.method, &head.headers)?;
     let found = find(&head.path);
     *label = found.as_ref().map_or("", |(route, _)| route.path);
     let preflight = head.method == Method::OPTIONS && app.guard.foreign_origin(&head.headers).is_some();

@@ -232,7 +232,7 @@ pub const ROUTES: &[Route] = &[
         operations: &[
             post(Endpoint::StartProcess, &[(201, "Started"), (200, "Started")], "Start a process, and do not wait")
                 .body("StartProcess")
-                .problems(&[409, 429]),
+                .problems(&[404, 409, 429]),
             get(Endpoint::ListProcesses, &[(200, "ProcessList")], "List processes: running ones first, then newest")
                 .query(&["session", "job", "limit"]),
         ],

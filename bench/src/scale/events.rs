@@ -104,7 +104,7 @@ pub fn grow(table: &mut Growth, dir: &Path, history: &mut History, size: u64) ->
 fn append(log: &Log, history: &mut History, size: u64) -> Outcome<f64> {
     let (mut begun, mut counted) = (Instant::now(), 0);
     let shared_script = log.put_blob(b"return 1".to_vec())?;
-    let mut put = |some: Vec<(JobId, NewEvent)>| {
+    let put = |some: Vec<(JobId, NewEvent)>| {
         let mut appends = Vec::with_capacity(some.len());
         for (job, event) in some {
             if matches!(&event.body, EventBody::JobSubmitted(submitted) if submitted.script_hash != shared_script) {

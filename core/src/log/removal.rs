@@ -28,7 +28,6 @@ use super::{
     record::{Record, Rest, StoredBody, StoredEvent, put_stream, read_record},
     removed::RemovedRecord,
     shared::{Shared, lock, write_lock},
-    waiters::wait_blocking,
 };
 use crate::{
     event::{EventBody, StreamId},
@@ -362,7 +361,7 @@ impl Shared {
 
     /// Those of the blobs that no event up to `head` names.
     fn unnamed(&self, mut blobs: BTreeSet<Hash>, head: u64) -> Result<BTreeSet<Hash>, ReadError> {
-        wait_blocking(self.durable(head))?;
+        self.durable_blocking(head)?;
         let mut to = Bound::Included(frame_key(head));
         while !blobs.is_empty() {
             let entries =

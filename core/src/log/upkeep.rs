@@ -1,6 +1,7 @@
 //! What keeps a log in order, through its handle: streams are removed, the store is rewritten, backups are made.
 
-use super::{Backup, BackupUnderWay, Log, ReadError, Removal, Still};
+use super::{Backup, BackupUnderWay, Log, ReadError, Removal, Still, shared::lock};
+use crate::time::Timestamp;
 use std::sync::atomic::Ordering;
 
 impl Log {
@@ -21,6 +22,11 @@ impl Log {
     pub async fn backup(&self) -> Backup {
         let still = self.hold_still().await;
         Backup::new(self.shared.clone(), still)
+    }
+
+    /// The time of the last event; the earliest of all where there is none.
+    pub fn last_time(&self) -> Timestamp {
+        lock(&self.shared.sequencer).last_time()
     }
 
     /// Whether retention ever removed something.

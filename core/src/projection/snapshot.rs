@@ -17,7 +17,7 @@
 //! A checkpoint writes only what has changed since the one before, so its rows come in two steps. First the changed
 //! jobs, sessions, keys, tokens and places are put, then the live rows of what has ended are deleted and the head is put. A
 //! crash in between leaves the old head with states that are ahead of it, which does no harm: a state skips the events that it
-//! holds already, and one that has ended skips all.
+//! holds already, and one that has ended skips all. What else is left of deleted jobs is found by `sweep`.
 
 use super::{
     JobState, Projection, SessionState,
@@ -26,6 +26,7 @@ use super::{
     job_row::{self, Parts},
     rows::{self, RowError},
     session_row,
+    sweep::Sweep,
 };
 use crate::{
     codec::{self, CodecError, Decode, Encode},
@@ -47,12 +48,12 @@ pub(super) const SCHEMA: u32 = 10;
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_KEYS: usize = 256;
 
-const HEAD_KEY: &[u8] = b"v/h";
+pub(super) const HEAD_KEY: &[u8] = b"v/h";
 const LIVE: &[u8] = b"v/l/";
 const ENDED: &[u8] = b"v/e/";
-const KEY: &[u8] = b"v/k/";
-const TOKEN: &[u8] = b"v/t/";
-const PLACE: &[u8] = b"v/p/";
+pub(super) const KEY: &[u8] = b"v/k/";
+pub(super) const TOKEN: &[u8] = b"v/t/";
+pub(super) const PLACE: &[u8] = b"v/p/";
 const DELETED: &[u8] = b"v/d/";
 const OPEN_SESSION: &[u8] = b"v/s/";
 const CLOSED_SESSION: &[u8] = b"v/c/";
@@ -75,6 +76,10 @@ pub(super) struct Stored {
     live: BTreeMap<JobId, usize>,
     /// The same for sessions.
     open_sessions: BTreeMap<SessionId, usize>,
+    /// What looks for rows of deleted jobs now.
+    pub(super) sweep: Option<Sweep>,
+    /// Whether it has to look again behind that.
+    pub(super) sweep_again: bool,
 }
 
 /// Why a checkpoint could not be stored.
@@ -148,6 +153,7 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
 /// Deletes the rows of deleted jobs and of the sessions that went with them, and notes the jobs.
 fn delete_rows(batch: &mut Batch<'_>, all: &Projection, stored: &mut Stored) -> Result<(), SaveError> {
     let storage = batch.storage;
+    stored.sweep_again |= !all.deleted.jobs.is_empty();
     for (id, deleted) in &all.deleted.jobs {
         let mut key = deleted.key.clone();
         if let Ok(Some(job)) = ended_job(storage, id) {
@@ -253,6 +259,10 @@ fn try_load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, LoadE
         all.sessions.restore(session);
         Ok(())
     })?;
+    // The last server may not have come to the end of it.
+    let (from, to) = (Bound::Included(DELETED.to_vec()), Bound::Excluded(after(DELETED)));
+    let deleted = storage.scan(Space::Snapshots, from, to, Direction::Forward, 1).map_err(RowError::Storage)?;
+    stored.sweep_again = !deleted.is_empty();
     Ok(Some((all, stored)))
 }
 
@@ -395,7 +405,7 @@ fn hashed(prefix: &[u8], name: &str) -> Vec<u8> {
 }
 
 /// The first key behind all that begin with `prefix`.
-fn after(prefix: &[u8]) -> Vec<u8> {
+pub(super) fn after(prefix: &[u8]) -> Vec<u8> {
     let mut after = prefix.to_vec();
     if let Some(last) = after.last_mut() {
         *last += 1;
