@@ -85,7 +85,6 @@ fn what_is_shared_cannot_be_changed_or_seen_through() {
         "return not pcall(table.freeze, _G) or true",
         "local e = select(2, pcall(error)) return e == nil",
         // Errors of the host's are plain tables or texts of a script's own: what is done to one is done to no other.
-        "local _, e = exec == nil, nil pcall(function() json.decode('{') end) return getmetatable('') == nil or type(getmetatable('')) ~= 'table'",
         "local _, e = pcall(json.decode, '{') local m = type(e) == 'table' and getmetatable(e) return type(m) ~= 'table' or not pcall(function() m.__tostring = nil end)",
         "local _, e = pcall(json.decode, '{') return not pcall(function() getmetatable(e).__index.evil = 1 end)",
         // What a script forges is no value of the host's.
