@@ -154,6 +154,10 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         | Command::Completions(_)
         | Command::Doctor(_) => Ok(Status::Done),
     };
+    let damage = connection.damage();
     connection.close().await;
-    status
+    match damage {
+        Some(damage) if status == Ok(Status::Done) => Err(damage),
+        _ => status,
+    }
 }

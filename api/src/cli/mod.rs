@@ -19,6 +19,7 @@ mod duration;
 mod failure;
 mod feed;
 mod interrupts;
+mod log_args;
 mod log_lines;
 mod markdown;
 mod output;
@@ -27,6 +28,7 @@ mod paint;
 mod problem;
 mod process_args;
 mod runner_options;
+mod schedule_args;
 #[doc(hidden)]
 pub mod sse;
 mod table;

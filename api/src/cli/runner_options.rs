@@ -4,9 +4,10 @@ use super::{agent_options, failure::Failure, webhook_options};
 use crate::config::{Loaded, ToolsConfig};
 use moonlog_core::json::Json;
 use moonlog_runner::{
-    Bounds, CacheOptions, QueueOptions, RunnerOptions,
+    Bounds, CacheOptions, QueueOptions, RunnerOptions, Threads,
     http::{AllowedNetwork, HttpOptions, HttpPolicy},
     process::{HostCommand, ProcessLimits, ProcessOptions},
+    random_ids,
     secret::{SecretSource, Secrets},
     system_clock,
     tool::{Policy, Rule, ToolLimits, ToolOptions},
@@ -104,6 +105,9 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         config: Json::from(loaded.values_json()),
         repaired: None,
         clock: system_clock(),
+        ids: random_ids(),
+        threads: Threads::Pool,
+        calendar: None,
     })
 }
 

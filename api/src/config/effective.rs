@@ -212,6 +212,7 @@ impl Values {
             },
             limits: LimitsConfig {
                 connections: size("connections"),
+                connection_keep: ms("connection_keep_ms"),
                 feeds: size("feeds"),
                 header_read_timeout: ms("header_read_timeout_ms"),
                 body_read_timeout: ms("body_read_timeout_ms"),

@@ -223,6 +223,12 @@ pub(super) const KEYS: &[Key] = &[
     key("tools.execute_timeout_ms", Whole(1, MAX_MS), "10_000", "how long execute waits where a call doesn't say"),
     key("tools.wait_max_ms", Whole(1, MAX_MS), "14_400_000", "the longest wait of execute and process_output"),
     key("limits.connections", Whole(1, 1_000_000), "4_096", "HTTP connections at once; more wait to be accepted"),
+    key(
+        "limits.connection_keep_ms",
+        Whole(10, MAX_MS),
+        "1_000",
+        "where all connections are taken: how long one keeps its place that asks nothing or does not take its answer",
+    ),
     key("limits.feeds", Whole(1, 1_000_000), "2_048", "open feeds at once; more get 503"),
     key("limits.header_read_timeout_ms", Whole(10, MAX_MS), "30_000", "for a request's head, and between requests"),
     key("limits.body_read_timeout_ms", Whole(10, MAX_MS), "30_000", "for a request's body"),

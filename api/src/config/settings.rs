@@ -227,6 +227,7 @@ pub struct ToolsConfig {
 #[expect(missing_docs, reason = "each is documented once, beside its default, in keys.rs")]
 pub struct LimitsConfig {
     pub connections: usize,
+    pub connection_keep: Duration,
     pub feeds: usize,
     pub header_read_timeout: Duration,
     pub body_read_timeout: Duration,

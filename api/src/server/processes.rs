@@ -32,7 +32,7 @@ const SIGNALS: [&str; 3] = ["terminate", "kill", "interrupt"];
 /// `POST /v1/processes`
 pub async fn start(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let mut spec = read(request.fields(&app.options).await?)?;
-    // Sessions of a client's own making are a scope and no more.
+    // That there is none is said where a token is not known.
     if let Some(session) = spec.owner.session.filter(|session| matches!(app.runner.session(session), Ok(Some(_)))) {
         let root = app.runner.workspaces().root(&session).await.map_err(super::sessions::refused)?;
         spec.workdir = match (root, spec.workdir) {
@@ -201,7 +201,7 @@ fn variables(fields: &mut Fields) -> BTreeMap<String, String> {
 /// The answer to what could not be done with a process.
 fn refused(error: ErrorInfo) -> Problem {
     let (status, field) = match error.code.as_str() {
-        "no_such_process" => (StatusCode::NOT_FOUND, None),
+        "no_such_process" | "no_such_session" => (StatusCode::NOT_FOUND, None),
         "process_exited" | "client_token_reused" | "session_closed" => (StatusCode::CONFLICT, None),
         "too_many_processes" => (StatusCode::TOO_MANY_REQUESTS, None),
         "log_unreadable" | "not_recorded" | "interrupted" => (StatusCode::SERVICE_UNAVAILABLE, None),

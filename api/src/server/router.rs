@@ -11,7 +11,8 @@ use super::{
     queues,
     reply::{self, Response},
     request::{BodyStream, Head, Request},
-    routes::{Endpoint, Operation, ROUTES, Route},
+    route::{Endpoint, Operation, Route},
+    routes::ROUTES,
     schedules, sessions, state, tickets, tools, traces, verify, webhooks, workflows,
 };
 use futures_util::FutureExt;

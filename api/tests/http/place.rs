@@ -171,5 +171,8 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
+        ids: moonlog_runner::random_ids(),
+        threads: Default::default(),
+        calendar: None,
     }
 }

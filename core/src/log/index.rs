@@ -208,7 +208,10 @@ impl Index {
 
     /// The streams with events that are not in pages yet.
     pub fn unwritten_streams(&self) -> Vec<StreamId> {
-        read_lock(&self.tails).streams.keys().cloned().collect()
+        let mut streams: Vec<_> = read_lock(&self.tails).streams.keys().cloned().collect();
+        // In one order, so that the same log is written in the same way.
+        streams.sort_unstable();
+        streams
     }
 
     /// Writes the pages of some of `streams`, and takes those off the list. Only one thread may do that at a time.

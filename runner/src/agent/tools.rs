@@ -63,7 +63,7 @@ pub(crate) fn register(inner: &Arc<Inner>) {
         Which::AskUser,
     ];
     for which in all {
-        inner.tools.register(Arc::new(AgentTool { which, inner: Arc::downgrade(inner) }));
+        inner.tools.register_own(Arc::new(AgentTool { which, inner: Arc::downgrade(inner) }));
     }
 }
 

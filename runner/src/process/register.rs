@@ -7,7 +7,7 @@ use moonlog_core::{
     id::{JobId, ProcessId},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Notify;
@@ -33,8 +33,8 @@ pub(super) struct Register {
 
 #[derive(Default)]
 struct State {
-    starting: HashMap<ProcessId, Starting>,
-    running: HashMap<ProcessId, Process>,
+    starting: BTreeMap<ProcessId, Starting>,
+    running: BTreeMap<ProcessId, Process>,
     ended: HashMap<ProcessId, Ended>,
     ended_of_no_job: VecDeque<ProcessId>,
     stopped: bool,

@@ -59,9 +59,9 @@ pub struct ScheduleView {
 }
 
 impl ScheduleView {
-    fn of(state: &ScheduleState) -> Self {
+    fn of(state: &ScheduleState, now: Timestamp) -> Self {
         let cron = Cron::read(&state.set.cron, &state.set.time_zone).ok().filter(|_| !state.set.paused);
-        let mut from = state.done_until();
+        let mut from = state.done_until(now);
         let next = cron.iter().flat_map(|cron| {
             std::iter::from_fn(|| {
                 from = cron.next(from)?;
@@ -93,7 +93,7 @@ impl Runner {
         let SetSchedule { name, mut set } = request;
         check_name(&name)?;
         let inner = self.inner();
-        Cron::parse(&set.cron, &set.time_zone, (inner.options.clock)()).map_err(invalid_cron)?;
+        Cron::parse(&set.cron, &set.time_zone, inner.calendar_now()).map_err(invalid_cron)?;
         inner.check_job_of(&mut set).await?;
         let _turn = inner.commands.of(name.as_bytes()).lock().await;
         let (events, is_new, count) = inner.views.with(|all| {
@@ -127,13 +127,15 @@ impl Runner {
 
     /// A schedule as it stands.
     pub fn schedule(&self, name: &str) -> Option<ScheduleView> {
-        self.views().with(|all| all.schedules().get(name).map(ScheduleView::of))
+        let now = self.inner().calendar_now();
+        self.views().with(|all| all.schedules().get(name).map(|state| ScheduleView::of(state, now)))
     }
 
     /// All schedules, by name.
     pub fn schedules(&self) -> Vec<ScheduleView> {
+        let now = self.inner().calendar_now();
         let all: Vec<_> = self.views().with(|all| all.schedules().iter().cloned().collect());
-        all.iter().map(ScheduleView::of).collect()
+        all.iter().map(|state| ScheduleView::of(state, now)).collect()
     }
 }
 

@@ -52,7 +52,7 @@ impl Runner {
             return Err(CommandError::Unavailable(stopping()));
         }
         inner.check_open_sessions()?;
-        let session: SessionId = uuid::Uuid::now_v7().into();
+        let session: SessionId = inner.new_id().into();
         let create = CreateSession { workspace: workspace.as_ref().map_or_else(Json::null, Json::of), ..create };
         let mut bodies = decide_create_session(create);
         if let Some(spec) = &workspace {

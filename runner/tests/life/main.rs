@@ -31,6 +31,8 @@ mod rates;
 mod reference;
 mod repository;
 mod schedules;
+#[path = "../support/scripts.rs"]
+mod scripts;
 mod secrets;
 mod subagents;
 mod together;

@@ -238,5 +238,8 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
+        ids: moonlog_runner::random_ids(),
+        threads: Default::default(),
+        calendar: None,
     }
 }

@@ -72,6 +72,9 @@ impl Place {
             webhooks: Default::default(),
             repaired: None,
             clock: system_clock(),
+            ids: moonlog_runner::random_ids(),
+            threads: Default::default(),
+            calendar: None,
         };
         change(&mut options.tools);
         let runner = Runner::start(options, log, Library::new(Vec::new())).await.unwrap();

@@ -110,6 +110,9 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         config: Json::from_written("{}".into()),
         repaired: None,
         clock: system_clock(),
+        calendar: None,
+        ids: moonlog_runner::random_ids(),
+        threads: Default::default(),
     }
 }
 
