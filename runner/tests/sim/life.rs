@@ -119,6 +119,8 @@ impl Setup {
             clock: Arc::new(move || clock.now()),
             ids: Arc::new(move || ids.new_id()),
             threads: Threads::Here,
+            bounds: Default::default(),
+            calendar: None,
         }
     }
 }
