@@ -248,8 +248,9 @@ fn classes(data: &Path) -> Vec<Place> {
             0..=3 => all.iter().collect(),
             many => [many / 4, many / 2, many - 1].iter().map(|at| &all[*at]).collect(),
         };
-        for (n, (_, value)) in chosen.iter().enumerate().filter(|(_, (_, value))| value.len() > 40) {
+        for (n, (_, value)) in chosen.iter().enumerate().filter(|(_, (_, value))| value.len() >= 12) {
             let places = places(&bytes, value);
+            let middle = [("middle", value.len() / 2)];
             let parts: &[(&str, usize)] = match space {
                 // See the grammar in core/src/log/frame.rs.
                 Space::Frames if n == 1 => &[
@@ -262,7 +263,7 @@ fn classes(data: &Path) -> Vec<Place> {
                     ("record", 100),
                 ],
                 Space::Frames => &[("record", 100)],
-                _ => &[("middle", 24)],
+                _ => &middle,
             };
             for (part, at) in parts.iter().filter(|(_, at)| *at < value.len()) {
                 let matters = matches!(space, Space::Frames | Space::Blobs);
