@@ -146,7 +146,7 @@ async fn measure(address: SocketAddr, workload: &Workload, url: &str) -> Outcome
 }
 
 /// An HTTP server that says `ok` to everything: its address.
-async fn peer() -> Outcome<String> {
+pub async fn peer() -> Outcome<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
     tokio::spawn(async move {

@@ -13,9 +13,12 @@ mod load;
 mod memory;
 mod model;
 mod options;
+mod peers;
+mod process_tree;
 mod processes;
 mod report;
 mod resume;
+mod scale;
 mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -58,5 +61,7 @@ fn run(benchmark: Benchmark, options: &Options) -> Outcome {
         Benchmark::Memory => memory::run(options),
         Benchmark::Resume => resume::run(options),
         Benchmark::Processes => processes::run(options),
+        Benchmark::Scale => scale::run(options),
+        Benchmark::Peers => peers::run(options),
     }
 }

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const USAGE: &str =
-    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
-  --quick          fewer and shorter rounds
+    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|scale|peers|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
+  --quick          fewer and shorter rounds; of scale, up to a million events
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
   --server BINARY  the moonlog that jobs, feeds, memory, processes, resume and agents run (default: beside this program)
-  --only TEXT      of the jobs and the appends, those whose name has this in it";
+  --only TEXT      of the jobs, the appends and the parts of scale, those whose name has this in it";
 
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +31,14 @@ pub enum Benchmark {
     Processes,
     /// Turns of agents.
     Agents,
+    /// What grows with the log and with jobs. Not among all: it takes long.
+    Scale,
+    /// The same work by what else there is; installs that, so `all` leaves it out.
+    Peers,
 }
 
 impl Benchmark {
-    const ALL: [Self; 9] = [
+    const NAMED: [Self; 11] = [
         Self::Append,
         Self::Flow,
         Self::Fold,
@@ -44,7 +48,14 @@ impl Benchmark {
         Self::Resume,
         Self::Processes,
         Self::Agents,
+        Self::Peers,
+        Self::Scale,
     ];
+
+    /// Those that need nothing which is not built here, and do not take long.
+    fn all() -> impl Iterator<Item = Self> {
+        Self::NAMED.into_iter().filter(|benchmark| !matches!(benchmark, Self::Peers | Self::Scale))
+    }
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
@@ -58,6 +69,8 @@ impl Benchmark {
             Self::Resume => "resume",
             Self::Processes => "processes",
             Self::Agents => "agents",
+            Self::Scale => "scale",
+            Self::Peers => "peers",
         }
     }
 }
@@ -91,15 +104,15 @@ impl Options {
                 "--dir" => options.dir = args.next().ok_or(USAGE)?.into(),
                 "--only" => options.only = args.next().ok_or(USAGE)?,
                 "--server" => options.server = Some(args.next().ok_or(USAGE)?.into()),
-                "all" => options.benchmarks.extend(Benchmark::ALL),
-                name => match Benchmark::ALL.into_iter().find(|benchmark| benchmark.name() == name) {
+                "all" => options.benchmarks.extend(Benchmark::all()),
+                name => match Benchmark::NAMED.into_iter().find(|benchmark| benchmark.name() == name) {
                     Some(benchmark) => options.benchmarks.push(benchmark),
                     None => return Err(format!("`{name}` is unknown\n{USAGE}")),
                 },
             }
         }
         if options.benchmarks.is_empty() {
-            options.benchmarks.extend(Benchmark::ALL);
+            options.benchmarks.extend(Benchmark::all());
         }
         Ok(options)
     }

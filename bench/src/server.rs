@@ -1,6 +1,6 @@
 //! A real server process, for what is measured from outside.
 
-use crate::{Outcome, options::Options};
+use crate::{Outcome, options::Options, process_tree::resident_bytes};
 use serde_json::Value;
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How long a start may take.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(600);
 
 /// A running server. It is killed when this is dropped.
 pub struct Server {
@@ -69,7 +69,8 @@ impl Drop for Server {
     }
 }
 
-fn binary(options: &Options) -> Outcome<PathBuf> {
+/// The server's binary: the one that was named, or the one beside this program.
+pub fn binary(options: &Options) -> Outcome<PathBuf> {
     let beside = std::env::current_exe()?.with_file_name("moonlog");
     let binary = options.server.clone().unwrap_or(beside);
     if binary.exists() {
@@ -83,16 +84,4 @@ fn listens_at(file: &Path) -> Option<SocketAddr> {
     let text = std::fs::read_to_string(file).ok()?;
     let url = serde_json::from_str::<Value>(&text).ok()?;
     url["url"].as_str()?.strip_prefix("http://")?.trim_end_matches('/').parse().ok()
-}
-
-fn resident_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    let own = line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) << 10;
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let children = tasks.flat_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
-    });
-    own + children.map(resident_bytes).sum::<u64>()
 }

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// How many events a server has folded since its last snapshot at most, by default.
-const BEHIND: usize = 50_000;
+pub const BEHIND: usize = 50_000;
 /// The time to stay under, in milliseconds.
 const TARGET_MS: f64 = 1_000.0;
 
@@ -111,7 +111,7 @@ fn ms(begun: Instant) -> f64 {
 }
 
 /// Deletes derived data.
-fn forget(dir: &Path, space: Space) -> Outcome {
+pub fn forget(dir: &Path, space: Space) -> Outcome {
     let storage = open_sled(dir, SledOptions::default())?;
     loop {
         let some = storage.scan(space, Bound::Unbounded, Bound::Unbounded, Direction::Forward, 1_000)?;

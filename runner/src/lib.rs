@@ -4,6 +4,7 @@
 
 mod again;
 pub mod agent;
+mod bounds;
 mod bulk;
 mod clock;
 mod command;
@@ -31,17 +32,20 @@ mod sources;
 mod step_result;
 mod submit;
 mod temporary;
+mod threads;
 pub mod tool;
 mod waiters;
 pub mod webhook;
 pub mod workspace;
 
+pub use bounds::Bounds;
 pub use bulk::{Bulk, BulkFailure, BulkReport};
 pub use clock::{Clock, SteadyClock, system_clock};
 pub use deletion::{Delete, Deletion};
-pub use options::{QueueOptions, RunnerOptions};
+pub use options::{Ids, QueueOptions, RunnerOptions, random_ids};
 pub use request::{CommandError, Fork, Retry, ScriptSource, StartError, Submit, SubmitError, Submitted};
 pub use reuse::CacheOptions;
 pub use runner::{QueueView, Runner};
 pub use schedule::{ScheduleView, SetSchedule};
 pub use step_result::StepResult;
+pub use threads::Threads;

@@ -1,12 +1,22 @@
 //! What a runner can be told, with the defaults.
 
+use crate::threads::Threads;
 use crate::{
-    agent::AgentOptions, clock::Clock, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions,
+    agent::AgentOptions, bounds::Bounds, clock::Clock, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions,
     tool::ToolOptions, webhook::WebhookOptions, workspace::WorkspaceOptions,
 };
 use moonlog_core::{json::Json, rate::MINUTE_MS};
 use moonlog_scripts::Limits;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+use uuid::Uuid;
+
+/// Where ids come from.
+pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
+
+/// Ids by time and chance.
+pub fn random_ids() -> Ids {
+    Arc::new(Uuid::now_v7)
+}
 
 /// A queue's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +57,8 @@ pub struct RunnerOptions {
     pub checkpoint_events: u64,
     /// How many virtual machines are kept warm.
     pub warm_vms: usize,
+    /// How many there may be of what grows.
+    pub bounds: Bounds,
     /// What a script may use.
     pub limits: Limits,
     /// The largest `args` of a job, in bytes. A script's source has a limit of its own.
@@ -71,6 +83,10 @@ pub struct RunnerOptions {
     pub repaired: Option<Json>,
     /// Where the time comes from: of all that lasts so long, or is so old.
     pub clock: Clock,
+    /// Where the ids of jobs, sessions and processes come from.
+    pub ids: Ids,
+    /// Where work is done that would hold up others.
+    pub threads: Threads,
     /// Where the time of day comes from, by which schedules and `run_at` go; `None`: as the time.
     pub calendar: Option<Clock>,
 }

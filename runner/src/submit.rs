@@ -2,6 +2,7 @@
 //! and `job.submitted` is durable before anybody is told.
 
 use crate::{
+    agent::left_of_budget,
     locks::Locks,
     queue_places::{Counted, QueuePlace, QueuePlaces},
     request::{ScriptSource, Submit, SubmitError, Submitted},
@@ -108,7 +109,7 @@ impl Runner {
             false => None,
         };
         let Some(key) = request.idempotency_key.clone() else {
-            return inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await;
+            return inner.admit(request, inner.new_id().into(), None, true).await;
         };
         // One submission with this key at a time: the second one finds what the first one has recorded.
         let _turn = inner.admission.keys.of(key.as_bytes()).lock().await;
@@ -119,7 +120,7 @@ impl Runner {
                 Err(SubmitError::KeyReused { job: first.job })
             };
         }
-        let submitted = inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await?;
+        let submitted = inner.admit(request, inner.new_id().into(), None, true).await?;
         Ok(submitted)
     }
 }
@@ -149,6 +150,7 @@ impl Inner {
             labels: input.opts.labels,
             resume_from: request.resume_from,
             session: request.session,
+            budget_tokens: left_of_budget(self, &request.parent),
             ..Submit::new(ScriptSource::Workflow(input.name))
         };
         let parent = Parent {
@@ -302,7 +304,7 @@ impl Inner {
             return Ok(info.clone());
         }
         let (name, source) = (name.to_owned(), source.clone());
-        let info = match tokio::task::spawn_blocking(move || check(&name, &source)).await {
+        let info = match self.options.threads.begin(move || check(&name, &source)).await {
             Ok(info) => Arc::new(info.map_err(SubmitError::DoesNotCompile)?),
             Err(_) => return Err(SubmitError::Unavailable(stopping())),
         };
@@ -327,6 +329,12 @@ impl Inner {
 
     /// A place in a queue for a submission.
     fn take_place(&self, queue: &str) -> Result<QueuePlace, SubmitError> {
+        let max = self.options.bounds.unended_jobs;
+        let of_queue = |queue: &moonlog_core::projection::QueueState| queue.depth() + queue.running + queue.waiting;
+        let unended: u64 = self.views.with(|all| all.queues().iter().map(|(_, queue)| of_queue(queue)).sum());
+        if unended >= max {
+            return Err(SubmitError::TooManyJobs { max, retry_after_ms: RETRY_AFTER_MS });
+        }
         let capacity = self.options.queues.get(queue).cloned().unwrap_or_default().capacity;
         let counted = || {
             self.views.with(|all| Counted {

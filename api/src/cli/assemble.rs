@@ -3,11 +3,11 @@
 use super::{
     connect::{address, locked},
     failure::Failure,
-    runner_options, webhook_options,
+    own_environment, runner_options, webhook_options,
 };
 use crate::{
     config::{Config, Loaded},
-    server::{ServeError, ServeOptions, Served, serve},
+    server::{ServeError, ServeOptions, Served, prepare_metrics, serve},
 };
 use moonlog_core::{
     json::Json,
@@ -17,6 +17,9 @@ use moonlog_core::{
 use moonlog_runner::{Runner, SteadyClock, system_clock};
 use moonlog_scripts::Library;
 use std::{net::SocketAddr, sync::Arc};
+
+/// The variable that holds what clients must send.
+const TOKEN_VARIABLE: &str = "MOONLOG_TOKEN";
 
 /// What a server is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ impl Assembled {
 
 /// Opens the log of the configured folder and serves it on `listen`.
 pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Result<Assembled, Failure> {
+    // Beside what waits for the disk.
+    prepare_metrics();
     let config = &loaded.config;
     let mut options = runner_options::of(loaded)?;
     options.resume_jobs = purpose == Purpose::Serve;
@@ -73,13 +78,21 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
         tracing::warn!(torn_tail = report.torn_tail, lost_tail = report.lost_tail, "the log's end was mended");
         options.repaired = Some(Json::of(&report));
     }
-    let library = Library::new(config.runner.workflow_folders.clone());
+    let library = Library::new(config.runner.workflow_folders.clone()).at_most(config.limits.workflows);
     let runner = Runner::start(options, log, library)
         .await
         .map_err(|error| Failure::failed(format!("the runner does not start: {error}")))?;
     let serve_options = ServeOptions { listen, compacts: purpose == Purpose::Serve, ..ServeOptions::of(config) };
     match serve(serve_options, runner.clone()).await {
-        Ok(served) => Ok(Assembled { served, runner, damage }),
+        Ok(served) => {
+            if purpose == Purpose::Serve {
+                // All of them have been read. A server for one command may be started again by the same process.
+                let secrets = config.secrets.values().map(|secret| secret.env.as_str());
+                let own = config.key_variables.iter().map(String::as_str).chain([TOKEN_VARIABLE]);
+                own_environment::forget(secrets.chain(own));
+            }
+            Ok(Assembled { served, runner, damage })
+        }
         Err(error) => {
             runner.shutdown().await;
             Err(not_served(&error))

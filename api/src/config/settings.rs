@@ -177,6 +177,10 @@ pub struct SecretConfig {
 pub struct HttpConfig {
     /// Private hosts, addresses and ranges that scripts may reach.
     pub allow_private: Vec<String>,
+    /// How long a request may take that names no timeout.
+    pub timeout: Duration,
+    /// How many redirects are followed.
+    pub redirects_max: usize,
 }
 
 /// `[tools]`
@@ -256,6 +260,20 @@ pub struct LimitsConfig {
     pub git_output_bytes: usize,
     pub workspace_files: usize,
     pub workspace_diff_bytes: u64,
+    pub unended_jobs: u64,
+    pub processes: usize,
+    pub workflows: usize,
+    pub schedules: usize,
+    pub open_sessions: usize,
+    pub queued_messages: usize,
+    pub signals_per_job: usize,
+    pub name_max_bytes: usize,
+    pub key_max_bytes: usize,
+    pub label_max_bytes: usize,
+    pub title_max_bytes: usize,
+    pub reason_max_bytes: usize,
+    pub note_max_bytes: usize,
+    pub session_agent_max_bytes: usize,
     pub labels: usize,
     pub bulk_jobs: usize,
 }

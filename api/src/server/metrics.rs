@@ -25,16 +25,25 @@ pub struct Metrics {
     upkeep: Option<tokio::task::JoinHandle<()>>,
 }
 
+/// Makes the recorder on a thread of its own, while a server starts: its clock is compared with the system's first, which takes
+/// some milliseconds of a processor.
+pub fn prepare() {
+    std::thread::spawn(recorder);
+}
+
+fn recorder() -> &'static Option<PrometheusHandle> {
+    RECORDER.get_or_init(|| {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), BUCKETS)
+            .inspect_err(|error| tracing::warn!(%error, "metrics have no buckets"))
+            .unwrap_or_else(|_| PrometheusBuilder::new());
+        builder.install_recorder().inspect_err(|error| tracing::warn!(%error, "there are no metrics")).ok()
+    })
+}
+
 impl Metrics {
     pub fn new() -> Self {
-        let handle = RECORDER.get_or_init(|| {
-            let builder = PrometheusBuilder::new()
-                .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), BUCKETS)
-                .inspect_err(|error| tracing::warn!(%error, "metrics have no buckets"))
-                .unwrap_or_else(|_| PrometheusBuilder::new());
-            builder.install_recorder().inspect_err(|error| tracing::warn!(%error, "there are no metrics")).ok()
-        });
-        let upkeep = handle.clone().map(|handle| {
+        let upkeep = recorder().clone().map(|handle| {
             tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(UPKEEP).await;

@@ -8,6 +8,7 @@ use super::{
     reply::{self, Response},
     request::Request,
     serve::stopped,
+    text_limits::Text,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -21,7 +22,6 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use warp::http::StatusCode;
 
-const TOKEN_MAX_BYTES: usize = 512;
 /// What Linux takes as one argument.
 const COMMAND_MAX_BYTES: usize = 128 << 10;
 /// JSON numbers up to here are the same in every language.
@@ -143,7 +143,7 @@ fn read(mut fields: Fields) -> Result<ProcessSpec, Problem> {
     let background = fields.boolean("background").unwrap_or(false);
     let timeout_ms = fields.whole("timeout_ms", 1..=WHOLE_MAX).and_then(|ms| u64::try_from(ms).ok());
     let session = fields.parsed("session");
-    let client_token = fields.short_text("client_token", TOKEN_MAX_BYTES);
+    let client_token = fields.limited("client_token", Text::Key);
     fields.finish()?;
     let (command, args) = match shell {
         // What stands behind the script is the shell's name for it, then the arguments.

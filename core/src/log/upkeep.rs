@@ -50,6 +50,14 @@ impl Log {
         Ok(self.shared.removed_bytes()?)
     }
 
+    /// Whether [`Removal::sweep`] has something to look for.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn is_unswept(&self) -> Result<bool, ReadError> {
+        Ok(self.shared.is_unswept()?)
+    }
+
     /// Rewrites the store without what was removed from it, so that the disk gets its room back. Blocks; appends and reads
     /// go on meanwhile, but for a moment.
     ///

@@ -11,6 +11,7 @@
 //! v/t/<hash>    the first use of a client's token for processes, by the token's hash
 //! v/p/<id>      in which job's stream a process stands
 //! v/d/<job id>  where a job was deleted
+//! v/i/...       which ended jobs have what lists filter by: see `job_index`
 //! v/m/...       further chunks of long rows
 //! ```
 //! A checkpoint writes only what has changed since the one before, so its rows come in two steps. First the changed
@@ -20,6 +21,8 @@
 
 use super::{
     JobState, Projection, SessionState,
+    filter::FilterParts,
+    job_index,
     job_row::{self, Parts},
     rows::{self, RowError},
     session_row,
@@ -45,7 +48,7 @@ pub(super) const SCHEMA: u32 = 10;
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_KEYS: usize = 256;
 
-const HEAD_KEY: &[u8] = b"v/h";
+pub(super) const HEAD_KEY: &[u8] = b"v/h";
 const LIVE: &[u8] = b"v/l/";
 const ENDED: &[u8] = b"v/e/";
 pub(super) const KEY: &[u8] = b"v/k/";
@@ -99,6 +102,8 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
         let row = job_row::encode(job)?;
         if job.status.is_ended() {
             batch.put(ended_key(&job.id), &row)?;
+            let index = job_index::keys(&job.id, &FilterParts::of(job)).into_iter();
+            batch.writes.extend(index.map(|key| Write::put(Space::Snapshots, key, [])));
             if let Some(len) = stored.live.get(&job.id) {
                 rows::delete(live_key(&job.id), *len, &mut gone);
                 ended.insert(job.id);
@@ -152,6 +157,8 @@ fn delete_rows(batch: &mut Batch<'_>, all: &Projection, stored: &mut Stored) -> 
     for (id, deleted) in &all.deleted.jobs {
         let mut key = deleted.key.clone();
         if let Ok(Some(job)) = ended_job(storage, id) {
+            let index = job_index::keys(id, &FilterParts::of(&job)).into_iter();
+            batch.writes.extend(index.map(|key| Write::delete(Space::Snapshots, key)));
             key = key.or_else(|| job.submitted.idempotency_key.clone());
         }
         if let Some(key) = key
@@ -310,6 +317,19 @@ pub(super) fn ended_entries(
     let entries = storage.scan(Space::Snapshots, Bound::Included(ENDED.to_vec()), to, Direction::Backward, limit)?;
     let id = |key: &[u8]| key.strip_prefix(ENDED).and_then(|id| id.try_into().ok()).map(JobId::from_bytes);
     Ok(entries.into_iter().filter_map(|(key, value)| Some((id(&key)?, value))).collect())
+}
+
+/// The same for those that have a facet. They may have been stored anew since with another.
+pub(super) fn entries_with(
+    storage: &dyn Storage,
+    facet: &job_index::FacetKey,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<(JobId, Vec<u8>)>, StorageError> {
+    let jobs = job_index::jobs_before(storage, facet, before, limit)?.into_iter();
+    // A row that is gone still moves the cursor on.
+    let row = |id: JobId| Ok((id, storage.get(Space::Snapshots, &ended_key(&id))?.unwrap_or_default()));
+    jobs.map(row).collect()
 }
 
 /// The session, where it is settled and stored.

@@ -1,7 +1,7 @@
 //! The one read model of a server: the projection behind a lock, with what it has stored.
 
 use super::{
-    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, SessionState, TokenUse, job_row,
+    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, SessionState, TokenUse, job_index, job_row,
     rows::{RowError, beginning},
     snapshot::{self, SaveError, Stored},
     sweep::{self, Sweep},
@@ -202,6 +202,7 @@ impl Views {
     ) -> Result<Option<JobId>, ReadError> {
         let oldest_wanted = if found.len() == wanted { found.last().map(|job| job.id) } else { None };
         let Some(rows) = self.rows() else { return Ok(None) };
+        let facet = job_index::facet_of(filter);
         let mut stored = Vec::new();
         let mut before = cursor;
         let mut left = self.shared.options.page_rows;
@@ -209,7 +210,11 @@ impl Views {
             if left == 0 {
                 break;
             }
-            let entries = snapshot::ended_entries(rows, before, left.min(READ_JOBS))?;
+            let at_once = left.min(READ_JOBS);
+            let entries = match &facet {
+                Some(facet) => snapshot::entries_with(rows, facet, before, at_once)?,
+                None => snapshot::ended_entries(rows, before, at_once)?,
+            };
             left -= entries.len();
             let Some((last, _)) = entries.last() else { break };
             before = Some(*last);

@@ -17,8 +17,6 @@ use moonlog_core::{
 use serde::Serialize;
 use std::sync::Arc;
 
-/// How many schedules there may be.
-const SCHEDULES_MAX: usize = 10_000;
 /// The longest name, in bytes.
 const NAME_MAX_BYTES: usize = 128;
 /// How many coming times are shown.
@@ -102,8 +100,11 @@ impl Runner {
             let current = all.schedules().get(&name);
             (decide_set_schedule(current, set), current.is_none(), all.schedules().iter().len())
         });
-        if is_new && count >= SCHEDULES_MAX {
-            let message = format!("there are {count} schedules, and {SCHEDULES_MAX} are allowed: remove one first");
+        let max = inner.options.bounds.schedules;
+        if is_new && count >= max {
+            let message = format!(
+                "there are {count} schedules, and {max} are allowed: remove one first, or raise limits.schedules"
+            );
             return Err(CommandError::Conflict(ErrorInfo::new("too_many_schedules", message)));
         }
         inner.change_schedule(&name, events).await?;

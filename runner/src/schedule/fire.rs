@@ -36,6 +36,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = inner.schedules_changed.notified() => {}
             _ = stop.wait_for(|stop| *stop) => return,

@@ -2,9 +2,20 @@
 
 use super::{
     Decision, Tool, ToolAnswer, ToolContext, ToolDefinition, ToolOptions, ToolOutput,
-    create_workspace::CreateWorkspace, delete_file::DeleteFile, edit_files::EditFiles, execute::Execute, files::Files,
-    input, list_files::ListFiles, near::nearest, process_list::ProcessList, process_output::ProcessOutput,
-    process_signal::ProcessSignal, read_file::ReadFile, search_files::SearchFiles, write_file::WriteFile,
+    create_workspace::CreateWorkspace,
+    delete_file::DeleteFile,
+    edit_files::EditFiles,
+    execute::Execute,
+    files::{Files, blocking},
+    input,
+    list_files::ListFiles,
+    near::nearest,
+    process_list::ProcessList,
+    process_output::ProcessOutput,
+    process_signal::ProcessSignal,
+    read_file::ReadFile,
+    search_files::SearchFiles,
+    write_file::WriteFile,
 };
 use crate::{
     process::{ProcessTable, Processes},
@@ -19,7 +30,8 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, PoisonError, RwLock},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Instant,
 };
 
@@ -39,8 +51,25 @@ struct Inner {
 /// A tool with what is needed at every call.
 struct Registered {
     definition: ToolDefinition,
-    validator: Validator,
+    /// Made when it is first needed: most servers start without a call of most tools.
+    validator: OnceLock<Validator>,
     tool: Arc<dyn Tool>,
+}
+
+impl Registered {
+    fn check(&self, name: &str, input: &Value) -> Result<(), ErrorInfo> {
+        let schema = &self.definition.input_schema;
+        let validator = match self.validator.get() {
+            Some(validator) => validator,
+            None => {
+                let made = jsonschema::validator_for(schema);
+                let made =
+                    made.map_err(|error| ErrorInfo::new("internal", format!("the schema of `{name}`: {error}")))?;
+                self.validator.get_or_init(|| made)
+            }
+        };
+        input::check(name, schema, validator, input)
+    }
 }
 
 impl Tools {
@@ -66,7 +95,7 @@ impl Tools {
             Arc::new(SearchFiles(files)),
         ];
         for tool in built_in {
-            tools.register(tool);
+            tools.register_own(tool);
         }
         tools
     }
@@ -74,14 +103,23 @@ impl Tools {
     /// Adds a tool, or replaces the one of its name. One whose schema is no JSON Schema is left out, and logged.
     pub fn register(&self, tool: Arc<dyn Tool>) {
         let definition = tool.definition();
-        let name = definition.name.clone();
         match jsonschema::validator_for(&definition.input_schema) {
-            Ok(validator) => {
-                let registered = Arc::new(Registered { definition, validator, tool });
-                self.inner.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, registered);
+            Ok(validator) => self.add(definition, OnceLock::from(validator), tool),
+            Err(error) => {
+                tracing::warn!(name = definition.name, %error, "a tool was left out: its input schema is invalid");
             }
-            Err(error) => tracing::warn!(%name, %error, "a tool was left out: its input schema is invalid"),
         }
+    }
+
+    /// Adds one that comes with the runner, whose schema is known to be sound.
+    pub(crate) fn register_own(&self, tool: Arc<dyn Tool>) {
+        self.add(tool.definition(), OnceLock::new(), tool);
+    }
+
+    fn add(&self, definition: ToolDefinition, validator: OnceLock<Validator>, tool: Arc<dyn Tool>) {
+        let name = definition.name.clone();
+        let registered = Arc::new(Registered { definition, validator, tool });
+        self.inner.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, registered);
     }
 
     /// Takes a tool away.
@@ -93,6 +131,28 @@ impl Tools {
     pub fn definitions(&self) -> Vec<ToolDefinition> {
         let all = self.inner.by_name.read().unwrap_or_else(PoisonError::into_inner);
         all.values().map(|registered| registered.definition.clone()).collect()
+    }
+
+    /// What a file holds that a model is shown. A relative path stays below `root` or, without one, below the configured roots.
+    ///
+    /// # Errors
+    /// Where it may not be read, is no file, or has more than `max_bytes`.
+    pub(crate) async fn content(
+        &self,
+        root: Option<PathBuf>,
+        path: &str,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, ErrorInfo> {
+        let (files, path) = (self.inner.files.clone(), path.to_owned());
+        blocking(move || {
+            let mut roots = root.map_or_else(|| files.own_roots(), |root| vec![root]);
+            // Scripts name what they like in full, as with `exec`; a relative path leads out of nowhere.
+            if Path::new(&path).is_absolute() {
+                roots.push("/".into());
+            }
+            files.content(&roots, &path, max_bytes)
+        })
+        .await
     }
 
     /// Whether a call may be performed, by the configuration's rules.
@@ -107,8 +167,7 @@ impl Tools {
     /// # Errors
     /// Where there is no such tool, or its schema complains.
     pub fn check(&self, name: &str, input: &Json) -> Result<(), ErrorInfo> {
-        let registered = self.find(name)?;
-        input::check(name, &registered.definition.input_schema, &registered.validator, &input.to_value())
+        self.find(name)?.check(name, &input.to_value())
     }
 
     /// Performs a call. Never panics; what goes wrong is told in the output, for a model. Calls may be performed at
@@ -124,7 +183,7 @@ impl Tools {
 
     async fn answer(&self, context: &ToolContext, name: &str, input: Value) -> Result<ToolAnswer, ErrorInfo> {
         let registered = self.find(name)?;
-        input::check(name, &registered.definition.input_schema, &registered.validator, &input)?;
+        registered.check(name, &input)?;
         let context = self.in_workspace(context).await?;
         if let Decision::Deny(reason) = self.inner.files.decide(&context, name, &input) {
             return Err(ErrorInfo::new("denied", reason));
