@@ -1,10 +1,11 @@
 //! Events as a server writes them: jobs that run side by side, with steps, processes and what these print.
 
 use moonlog_core::{
+    error_info::ErrorInfo,
     event::{
-        Event, EventBody, JobCompleted, JobLimits, JobLogged, JobPhaseEntered, JobStarted, JobSubmitted, JobUsage,
-        NewEvent, ProcessExited, ProcessOutcome, ProcessOutput, ProcessStarted, StepFinished, StepOutcome, StepStarted,
-        StreamId,
+        Event, EventBody, JobCompleted, JobFailed, JobLimits, JobLogged, JobPhaseEntered, JobStarted, JobSubmitted,
+        JobUsage, NewEvent, ProcessExited, ProcessOutcome, ProcessOutput, ProcessStarted, StepFinished, StepOutcome,
+        StepStarted, StreamId,
     },
     id::{Hash, JobId, ProcessId},
     json::Json,
@@ -17,11 +18,23 @@ const SIDE_BY_SIDE: u64 = 64;
 /// How many steps a job has; every other one runs a process.
 const STEPS: u32 = 8;
 
+/// How many workflows a mixed history has.
+pub const WORKFLOWS: u64 = 7;
+/// One job in so many of a mixed history fails.
+pub const FAILS: u64 = 50;
+/// One in so many has a script of its own, and an idempotency key.
+const OWN_SCRIPT: u64 = 16;
+/// One in so many has a result that is stored as a blob of its own.
+const LARGE: u64 = 100;
+/// So many jobs after each other share a label.
+pub const BATCH: u64 = 1_000;
+
 /// An endless history, one event at a time.
 pub struct History {
     jobs: Vec<Job>,
     next: usize,
     begun: u64,
+    mixed: bool,
 }
 
 /// A job that runs, and what it is going to do, last first.
@@ -33,8 +46,33 @@ struct Job {
 impl History {
     /// A history from its beginning; it is always the same.
     pub fn new() -> Self {
-        let jobs = (1..=SIDE_BY_SIDE).map(Job::new).collect();
-        Self { jobs, next: 0, begun: SIDE_BY_SIDE }
+        Self::of(false)
+    }
+
+    /// A history whose jobs differ: workflows, labels, scripts, keys, failures, results that are blobs.
+    pub fn mixed() -> Self {
+        Self::of(true)
+    }
+
+    fn of(mixed: bool) -> Self {
+        let jobs = (1..=SIDE_BY_SIDE).map(|nth| Job::new(nth, mixed)).collect();
+        Self { jobs, next: 0, begun: SIDE_BY_SIDE, mixed }
+    }
+
+    /// How many jobs have ended, at least.
+    pub const fn ended(&self) -> u64 {
+        self.begun - SIDE_BY_SIDE
+    }
+
+    /// What is left to do of the jobs that have begun: a server would take them up otherwise.
+    pub fn rest(&mut self) -> Vec<(JobId, NewEvent)> {
+        let mut rest = Vec::new();
+        for job in &mut self.jobs {
+            rest.extend(job.to_come.drain(..).rev().map(|event| (job.id, event)));
+            self.begun += 1;
+            *job = Job::new(self.begun, self.mixed);
+        }
+        rest
     }
 
     /// The next events with their places in a log, behind `position`.
@@ -86,16 +124,17 @@ impl Iterator for History {
         let job = &mut self.jobs[self.next];
         if job.to_come.is_empty() {
             self.begun += 1;
-            *job = Job::new(self.begun);
+            *job = Job::new(self.begun, self.mixed);
         }
         job.to_come.pop().map(|event| (job.id, event))
     }
 }
 
 impl Job {
-    fn new(nth: u64) -> Self {
+    fn new(nth: u64, mixed: bool) -> Self {
         let mut to_come = Vec::with_capacity(48);
-        to_come.push(NewEvent::new(EventBody::JobSubmitted(submitted(nth).into())));
+        let submitted = if mixed { one_of_many(nth) } else { submitted(nth) };
+        to_come.push(NewEvent::new(EventBody::JobSubmitted(submitted.into())));
         let runner = "moonlog 0.1.0, Luau 0.700".into();
         to_come.push(NewEvent::new(EventBody::JobStarted(JobStarted { attempt: 1, run: 1, runner })));
         let title = "Build".into();
@@ -104,15 +143,40 @@ impl Job {
             if step % 2 == 0 { process_step(nth, step, &mut to_come) } else { pure_step(step, &mut to_come) }
         }
         let result = Json::from_written(r#"{"built":8,"failed":0,"report":"all is well"}"#.into());
-        to_come.push(NewEvent::new(EventBody::JobCompleted(JobCompleted { result, usage: JobUsage::default() })));
+        let completed = |result| EventBody::JobCompleted(JobCompleted { result, usage: JobUsage::default() });
+        to_come.push(NewEvent::new(match nth {
+            _ if !mixed => completed(result),
+            _ if nth.is_multiple_of(FAILS) => {
+                let error = ErrorInfo::new("step_failed", "make ended with status 2");
+                EventBody::JobFailed(JobFailed { error })
+            }
+            _ if nth % LARGE == 1 => completed(Json::from_written(format!("\"{nth:040}{}\"", "x".repeat(40_000)))),
+            _ => completed(result),
+        }));
         to_come.reverse();
         Self { id: job_id(nth), to_come }
     }
 }
 
 /// The `nth` job's id; ids grow as those of a server do.
-fn job_id(nth: u64) -> JobId {
+pub fn job_id(nth: u64) -> JobId {
     JobId::from_bytes(id_bytes(0x7000_0000, nth))
+}
+
+/// The script that the job of a mixed history was submitted with.
+pub fn script(id: &JobId) -> String {
+    let nth = nth_job(id);
+    if nth.is_multiple_of(OWN_SCRIPT) { format!("return {nth}") } else { "return 1".into() }
+}
+
+/// The jobs of a mixed history differ in what lists filter by.
+fn one_of_many(nth: u64) -> JobSubmitted {
+    let mut one = submitted(nth);
+    one.script_hash = Hash::of(script(&job_id(nth)).as_bytes());
+    one.workflow = format!("build-{}", nth % WORKFLOWS);
+    one.labels.insert("batch".into(), (nth / BATCH).to_string());
+    one.idempotency_key = nth.is_multiple_of(OWN_SCRIPT).then(|| format!("commit-{nth:040x}"));
+    one
 }
 
 fn nth_job(id: &JobId) -> u64 {
@@ -177,6 +241,7 @@ fn step_finished(step: u32, kind: &str, output: &str) -> NewEvent {
         latency_ms: 12,
         cached: false,
         cached_from: None,
+        tokens_spent: None,
     };
     NewEvent::new(EventBody::StepFinished(body)).step(at)
 }

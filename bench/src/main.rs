@@ -18,6 +18,7 @@ mod process_tree;
 mod processes;
 mod report;
 mod resume;
+mod scale;
 mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -60,6 +61,7 @@ fn run(benchmark: Benchmark, options: &Options) -> Outcome {
         Benchmark::Memory => memory::run(options),
         Benchmark::Resume => resume::run(options),
         Benchmark::Processes => processes::run(options),
+        Benchmark::Scale => scale::run(options),
         Benchmark::Peers => peers::run(options),
     }
 }

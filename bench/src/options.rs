@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const USAGE: &str =
-    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|peers|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
-  --quick          fewer and shorter rounds
+    "usage: moonlog-bench [append|flow|fold|jobs|feeds|memory|processes|resume|agents|scale|peers|all]... [--quick] [--dir FOLDER] [--server BINARY] [--only TEXT]
+  --quick          fewer and shorter rounds; of scale, up to a million events
   --dir FOLDER     where the logs go; a folder on a real disk (default: target/bench)
   --server BINARY  the moonlog that jobs, feeds, memory, processes, resume and agents run (default: beside this program)
-  --only TEXT      of the jobs and the appends, those whose name has this in it";
+  --only TEXT      of the jobs, the appends and the parts of scale, those whose name has this in it";
 
 /// One group of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +31,14 @@ pub enum Benchmark {
     Processes,
     /// Turns of agents.
     Agents,
+    /// What grows with the log and with jobs. Not among all: it takes long.
+    Scale,
     /// The same work by what else there is; installs that, so `all` leaves it out.
     Peers,
 }
 
 impl Benchmark {
-    const NAMED: [Self; 10] = [
+    const NAMED: [Self; 11] = [
         Self::Append,
         Self::Flow,
         Self::Fold,
@@ -47,11 +49,12 @@ impl Benchmark {
         Self::Processes,
         Self::Agents,
         Self::Peers,
+        Self::Scale,
     ];
 
-    /// Those that need nothing which is not built here.
+    /// Those that need nothing which is not built here, and do not take long.
     fn all() -> impl Iterator<Item = Self> {
-        Self::NAMED.into_iter().filter(|benchmark| *benchmark != Self::Peers)
+        Self::NAMED.into_iter().filter(|benchmark| !matches!(benchmark, Self::Peers | Self::Scale))
     }
 
     /// As on the command line.
@@ -66,6 +69,7 @@ impl Benchmark {
             Self::Resume => "resume",
             Self::Processes => "processes",
             Self::Agents => "agents",
+            Self::Scale => "scale",
             Self::Peers => "peers",
         }
     }

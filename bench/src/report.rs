@@ -11,10 +11,29 @@ pub enum Unit {
     Ratio,
     /// Milliseconds.
     Ms,
+    /// Microseconds.
+    Us,
+    /// Bytes.
+    Bytes,
     /// 2^20 bytes.
     MiB,
     /// Just a number.
     Count,
+}
+
+impl Unit {
+    /// How names end of what is meant in it.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::PerSecond => "_per_s",
+            Self::Ratio => "_ratio",
+            Self::Ms => "_ms",
+            Self::Us => "_us",
+            Self::Bytes => "_bytes",
+            Self::MiB => "_mib",
+            Self::Count => "",
+        }
+    }
 }
 
 /// A table with a row for each thing that was measured.
@@ -86,7 +105,7 @@ impl Table {
     }
 }
 
-/// A number as it is printed.
+/// A number as people read it.
 pub fn shown(cell: Option<f64>, unit: Unit) -> String {
     let Some(value) = cell else { return "-".into() };
     match unit {
@@ -94,6 +113,8 @@ pub fn shown(cell: Option<f64>, unit: Unit) -> String {
         Unit::Ratio => format!("{value:.2}x"),
         Unit::Ms if value < 10.0 => format!("{value:.2} ms"),
         Unit::Ms => format!("{} ms", thousands(value)),
+        Unit::Us => format!("{value:.1} us"),
+        Unit::Bytes => format!("{value:.1} B"),
         Unit::MiB => format!("{value:.1} MiB"),
         Unit::Count => thousands(value),
     }
@@ -111,14 +132,9 @@ fn thousands(value: f64) -> String {
     text
 }
 
-fn key(heading: &str, unit: Unit) -> String {
-    let unit = match unit {
-        Unit::PerSecond => "_per_s",
-        Unit::Ratio => "_ratio",
-        Unit::Ms => "_ms",
-        Unit::MiB => "_mib",
-        Unit::Count => "",
-    };
+/// The name of a number in JSON.
+pub fn key(heading: &str, unit: Unit) -> String {
+    let unit = unit.suffix();
     let name: String =
         heading.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     name + unit

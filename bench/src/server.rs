@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How long a start may take.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(600);
 
 /// A running server. It is killed when this is dropped.
 pub struct Server {

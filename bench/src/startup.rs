@@ -111,7 +111,7 @@ fn ms(begun: Instant) -> f64 {
 }
 
 /// Deletes derived data.
-fn forget(dir: &Path, space: Space) -> Outcome {
+pub fn forget(dir: &Path, space: Space) -> Outcome {
     let storage = open_sled(dir, SledOptions::default())?;
     loop {
         let some = storage.scan(space, Bound::Unbounded, Bound::Unbounded, Direction::Forward, 1_000)?;

@@ -94,7 +94,7 @@ impl Runner {
         act: impl Fn(JobId) -> BoxFuture<'static, Result<Option<JobId>, CommandError>>,
     ) -> Result<BulkReport, CommandError> {
         let (views, filter, limit) = (self.views().clone(), bulk.filter, bulk.limit);
-        let found = tokio::task::spawn_blocking(move || matching(&views, &filter, limit.saturating_add(1)));
+        let found = self.options().threads.begin(move || matching(&views, &filter, limit.saturating_add(1)));
         let mut jobs = found.await.map_err(|_| CommandError::Unavailable(crate::runner::stopping()))??;
         let more = jobs.len() > limit;
         jobs.truncate(limit);

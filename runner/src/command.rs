@@ -6,7 +6,7 @@ use crate::{
     runner::{Inner, Runner},
 };
 use moonlog_core::{
-    decide::{Refusal, decide_approval, decide_cancel, decide_pause, decide_resume, decide_signal},
+    decide::{Refusal, SignalLimits, decide_approval, decide_cancel, decide_pause, decide_resume, decide_signal},
     error_info::ErrorInfo,
     event::{Decision, EventBody, JobCancelRequested, JobCancelled, NewEvent, StreamId},
     id::{JobId, SessionId},
@@ -36,7 +36,10 @@ impl Runner {
         payload: Json,
         idempotency_key: Option<String>,
     ) -> Result<(), CommandError> {
-        self.inner().command(job, |state| decide_signal(state, name, payload.clone(), idempotency_key.clone())).await
+        let bounds = &self.inner().options.bounds;
+        let limits = SignalLimits { signals: bounds.signals_per_job, name_max_bytes: bounds.name_max_bytes };
+        let decide = |state: &JobState| decide_signal(state, name, payload.clone(), idempotency_key.clone(), limits);
+        self.inner().command(job, decide).await
     }
 
     /// Decides an open approval.

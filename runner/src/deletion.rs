@@ -7,6 +7,7 @@
 use crate::{
     request::{CommandError, StartError},
     runner::{Inner, Runner, stopping},
+    threads::Threads,
 };
 use moonlog_core::{
     decide::{NeededJobs, decide_delete, decide_delete_in_session},
@@ -58,6 +59,9 @@ impl Runner {
     pub async fn delete(&self, job: &JobId) -> Result<(), CommandError> {
         let delete = Delete { job: *job, reason: DeleteReason::Requested, exported: None };
         let mut deletion = self.delete_all(vec![delete]).await?;
+        if !deletion.deleted.is_empty() {
+            self.sweep().await?;
+        }
         deletion.refused.pop().map_or(Ok(()), |(_, refused)| Err(refused))
     }
 
@@ -70,7 +74,8 @@ impl Runner {
         Ok(self.inner().plan(jobs.into_iter().map(delete).collect())?.1)
     }
 
-    /// Deletes those of several jobs that may be deleted.
+    /// Deletes those of several jobs that may be deleted. Blobs that only they named stay until [`Self::sweep`], which
+    /// reads the whole log and so is better done once for many.
     ///
     /// # Errors
     /// Where nothing can be deleted now, or the log cannot be read or written.
@@ -82,15 +87,41 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// Deletes the blobs that deleted jobs have left, and that no event names.
+    ///
+    /// # Errors
+    /// Where nothing can be deleted now, or the log cannot be read or written.
+    pub async fn sweep(&self) -> Result<RemovedCounts, CommandError> {
+        let removal = begin_removal(&self.inner().log).await?;
+        let swept = tokio::task::spawn_blocking(move || removal.sweep()).await;
+        Ok(swept.map_err(|_| CommandError::Unavailable(stopping()))??)
+    }
+}
+
+/// Deletes what blobs a deletion has left that a crash has cut off. Nothing waits for it.
+pub(crate) async fn sweep_rest(runner: Runner) {
+    let swept = match runner.inner().log.is_unswept() {
+        Ok(false) => return,
+        Ok(true) => runner.sweep().await.map(drop),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = swept {
+        tracing::warn!(error = %error.to_info(), "blobs of deleted jobs stay until more are deleted");
+    }
+}
+
+async fn begin_removal(log: &Log) -> Result<Removal, CommandError> {
+    let removal = log.begin_removal().await;
+    removal.map_err(|error| CommandError::Conflict(ErrorInfo::new("backup_under_way", error.to_string()).retryable()))
+}
+
 async fn delete_all(inner: Arc<Inner>, jobs: Vec<Delete>) -> Result<Deletion, CommandError> {
-    let removal =
-        inner.log.begin_removal().await.map_err(|error| {
-            CommandError::Conflict(ErrorInfo::new("backup_under_way", error.to_string()).retryable())
-        })?;
+    let removal = begin_removal(&inner.log).await?;
     let alone = inner.histories.write().await;
     // A job's events are read to tell what goes with it, which may take a while.
     let planning = inner.clone();
-    let planned = tokio::task::spawn_blocking(move || planning.plan(jobs)).await;
+    let planned = inner.options.threads.begin(move || planning.plan(jobs)).await;
     let (mut planned, refused) = planned.map_err(|_| CommandError::Unavailable(stopping()))??;
     if planned.is_empty() {
         return Ok(Deletion { refused, ..Deletion::default() });
@@ -110,7 +141,7 @@ async fn delete_all(inner: Arc<Inner>, jobs: Vec<Delete>) -> Result<Deletion, Co
     drop(alone);
     // Whoever submits one of them from here on stores it anew.
     planned.iter().for_each(|planned| inner.sources.forget(&planned.script));
-    let removed = remove(removal, streams, position).await?;
+    let removed = remove(inner.options.threads, removal, streams, position).await?;
     Ok(Deletion { deleted: planned.into_iter().map(|planned| planned.job).collect(), refused, removed })
 }
 
@@ -194,13 +225,18 @@ fn is_own(log: &Log, job: &JobId, session: &SessionState) -> Result<bool, ReadEr
     }
 }
 
-async fn remove(removal: Removal, streams: Vec<StreamId>, through: u64) -> Result<RemovedCounts, ReadError> {
-    let removed = tokio::task::spawn_blocking(move || removal.remove(&streams, through));
+async fn remove(
+    threads: Threads,
+    removal: Removal,
+    streams: Vec<StreamId>,
+    through: u64,
+) -> Result<RemovedCounts, ReadError> {
+    let removed = threads.begin(move || removal.remove_unswept(&streams, through));
     removed.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Carries out the deletions that were recorded and not carried out.
-pub(crate) async fn finish(log: &Log) -> Result<(), StartError> {
+pub(crate) async fn finish(log: &Log, threads: Threads) -> Result<(), StartError> {
     if log.is_poisoned().is_some() {
         return Ok(());
     }
@@ -224,7 +260,7 @@ pub(crate) async fn finish(log: &Log) -> Result<(), StartError> {
     if !streams.is_empty() {
         tracing::info!(streams = streams.len(), "a deletion that was cut off is carried out");
         let Ok(removal) = log.begin_removal().await else { return Ok(()) };
-        remove(removal, streams, last).await?;
+        remove(threads, removal, streams, last).await?;
     }
     Ok(())
 }

@@ -1,13 +1,18 @@
 //! What keeps a queued job from starting, for whoever looks at it. Nothing of it is stored: it follows from where things
 //! stand.
 
-use crate::runner::Runner;
+use crate::runner::{Inner, Runner};
 use moonlog_core::{
     event::{JobWaiting, WaitKind},
     projection::{JobState, JobStatus, JobView, Projection},
     time::Timestamp,
 };
 use std::sync::PoisonError;
+
+/// By how much the time of day may be off the runner's clock before that matters, in milliseconds.
+const CALENDAR_DIFFERS_MS: u64 = 10;
+/// How often it is looked at where it is, in milliseconds.
+const CALENDAR_LOOK_MS: u64 = 60_000;
 
 impl Runner {
     /// A job as answers show it: a queued one with what keeps it from starting.
@@ -31,7 +36,9 @@ impl Runner {
     fn held(&self, job: &JobState) -> Option<JobWaiting> {
         let inner = self.inner();
         let now = (inner.options.clock)();
-        if let Some(until) = job.not_before().filter(|until| *until > now) {
+        if inner.not_before(job).is_some()
+            && let Some(until) = job.not_before()
+        {
             let name = if job.retry_at.is_some() { "backoff" } else { "run_at" };
             return Some(waiting(WaitKind::Sleep, name, None, Some(until)));
         }
@@ -75,6 +82,30 @@ impl Runner {
             return capacity("runner_concurrency", format!("the runner runs {} jobs at once", options.concurrency));
         }
         None
+    }
+}
+
+impl Inner {
+    /// The time of day.
+    pub(crate) fn calendar_now(&self) -> Timestamp {
+        self.options.calendar.as_ref().unwrap_or(&self.options.clock)()
+    }
+
+    /// Before when a queued job must not start, by the runner's clock; `None` where it may. `run_at` is a time of day: where that is
+    /// not what the runner's clock shows, it is looked at again after a while.
+    pub(crate) fn not_before(&self, job: &JobState) -> Option<Timestamp> {
+        let now = (self.options.clock)();
+        let (until, calendar) = match (job.retry_at, job.submitted.run_at) {
+            (Some(retry_at), _) => return Some(retry_at).filter(|at| *at > now),
+            (None, Some(run_at)) => (run_at, self.calendar_now()),
+            (None, None) => return None,
+        };
+        let left_ms = until.ms_since(calendar).max(u64::from(until > calendar));
+        let differ = now.ms_since(calendar).max(calendar.ms_since(now)) > CALENDAR_DIFFERS_MS;
+        (left_ms > 0).then(|| match differ {
+            true => now.plus_ms(left_ms.min(CALENDAR_LOOK_MS)),
+            false => until.max(now.plus_ms(left_ms)),
+        })
     }
 }
 

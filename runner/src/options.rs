@@ -1,22 +1,21 @@
 //! What a runner can be told, with the defaults.
 
+use crate::threads::Threads;
 use crate::{
-    agent::AgentOptions, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions, tool::ToolOptions,
-    webhook::WebhookOptions, workspace::WorkspaceOptions,
+    agent::AgentOptions, bounds::Bounds, clock::Clock, http::HttpPolicy, process::ProcessOptions, reuse::CacheOptions,
+    tool::ToolOptions, webhook::WebhookOptions, workspace::WorkspaceOptions,
 };
-use moonlog_core::{json::Json, rate::MINUTE_MS, time::Timestamp};
+use moonlog_core::{json::Json, rate::MINUTE_MS};
 use moonlog_scripts::Limits;
 use std::{collections::BTreeMap, sync::Arc};
+use uuid::Uuid;
 
-/// Where the runner's time comes from.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// Where ids come from.
+pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
 
-/// The system's clock.
-pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-    })
+/// Ids by time and chance.
+pub fn random_ids() -> Ids {
+    Arc::new(Uuid::now_v7)
 }
 
 /// A queue's limits.
@@ -58,6 +57,8 @@ pub struct RunnerOptions {
     pub checkpoint_events: u64,
     /// How many virtual machines are kept warm.
     pub warm_vms: usize,
+    /// How many there may be of what grows.
+    pub bounds: Bounds,
     /// What a script may use.
     pub limits: Limits,
     /// The largest `args` of a job, in bytes. A script's source has a limit of its own.
@@ -80,6 +81,12 @@ pub struct RunnerOptions {
     pub config: Json,
     /// What was mended when the log was opened, for `runner.started`.
     pub repaired: Option<Json>,
-    /// Where the time comes from.
+    /// Where the time comes from: of all that lasts so long, or is so old.
     pub clock: Clock,
+    /// Where the ids of jobs, sessions and processes come from.
+    pub ids: Ids,
+    /// Where work is done that would hold up others.
+    pub threads: Threads,
+    /// Where the time of day comes from, by which schedules and `run_at` go; `None`: as the time.
+    pub calendar: Option<Clock>,
 }

@@ -37,13 +37,14 @@ async fn follow(inner: &Arc<Inner>, mut stop: watch::Receiver<bool>) {
         }
         if inner.views.checkpoint_due() && checkpoint.as_ref().is_none_or(JoinHandle::is_finished) {
             let views = inner.views.clone();
-            checkpoint = Some(tokio::task::spawn_blocking(move || {
+            checkpoint = Some(inner.options.threads.begin(move || {
                 if let Err(error) = views.checkpoint() {
                     tracing::warn!(%error, "no snapshot was written; the next start folds more events");
                 }
             }));
         }
         tokio::select! {
+            biased;
             changed = head.changed() => if changed.is_err() { return },
             // What was durable before is folded already, or is in a moment: a refusal comes behind the last publication.
             _ = &mut refused, if !inner.waiters.is_over() => inner.waiters.end(),

@@ -148,6 +148,14 @@ pub enum SubmitError {
         /// When to try again.
         retry_after_ms: u64,
     },
+    /// As many jobs have not ended as may.
+    #[error("{max} jobs have not ended, which is the limit: wait for some to end, or raise limits.unended_jobs")]
+    TooManyJobs {
+        /// How many may be.
+        max: u64,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
     /// No queue has this name.
     #[error("no queue is named `{name}`: add [queues.{name}] to the configuration")]
     NoSuchQueue {
@@ -201,6 +209,7 @@ impl SubmitError {
             Self::InvalidArgs(_) => "invalid_args",
             Self::KeyReused { .. } => "idempotency_key_reused",
             Self::QueueFull { .. } => "queue_full",
+            Self::TooManyJobs { .. } => "too_many_jobs",
             Self::NoSuchQueue { .. } => "no_such_queue",
             Self::TooLarge { .. } => "too_large",
             Self::NoSuchSession { .. } => "no_such_session",
@@ -227,6 +236,9 @@ pub enum CommandError {
     /// A value that cannot be.
     #[error("{0}")]
     Invalid(ErrorInfo),
+    /// There are as many of them as may be.
+    #[error("{0}")]
+    TooMany(ErrorInfo),
     /// The server takes nothing now.
     #[error("{0}")]
     Unavailable(ErrorInfo),
@@ -238,9 +250,11 @@ impl CommandError {
         match self {
             Self::NoSuchJob => "no_such_job",
             Self::Submit(error) => error.code(),
-            Self::NotFound(error) | Self::Conflict(error) | Self::Invalid(error) | Self::Unavailable(error) => {
-                &error.code
-            }
+            Self::NotFound(error)
+            | Self::Conflict(error)
+            | Self::Invalid(error)
+            | Self::TooMany(error)
+            | Self::Unavailable(error) => &error.code,
         }
     }
 
@@ -249,9 +263,11 @@ impl CommandError {
         match self {
             Self::NoSuchJob => ErrorInfo::new("no_such_job", self.to_string()),
             Self::Submit(error) => ErrorInfo::new(error.code(), self.to_string()),
-            Self::NotFound(error) | Self::Conflict(error) | Self::Invalid(error) | Self::Unavailable(error) => {
-                error.clone()
-            }
+            Self::NotFound(error)
+            | Self::Conflict(error)
+            | Self::Invalid(error)
+            | Self::TooMany(error)
+            | Self::Unavailable(error) => error.clone(),
         }
     }
 }
@@ -294,6 +310,7 @@ impl From<Refusal> for CommandError {
         match refusal {
             Refusal::NoSuchApproval { .. } | Refusal::NoSuchMessage { .. } => Self::NotFound(refusal.into()),
             Refusal::Invalid { .. } => Self::Invalid(refusal.into()),
+            Refusal::TooManyMessages { .. } => Self::TooMany(refusal.into()),
             _ => Self::Conflict(refusal.into()),
         }
     }

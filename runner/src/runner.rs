@@ -7,7 +7,7 @@ use crate::{
     locks::Locks,
     memory,
     options::RunnerOptions,
-    process::{ProcessTable, Processes, lost},
+    process::{ProcessOptions, ProcessTable, Processes, lost},
     projector,
     rate::{self, ModelRates, StartRates},
     request::StartError,
@@ -23,7 +23,7 @@ use crate::{
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
+    event::{Cause, EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
     id::{Hash, JobId},
     log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
     projection::{JobState, JobView, Views, ViewsOptions},
@@ -39,6 +39,7 @@ use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, oneshot, watch},
 };
+use uuid::Uuid;
 
 /// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
 pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
@@ -138,6 +139,11 @@ impl Inner {
         let _ = self.dispatcher.send(message);
     }
 
+    /// A new id.
+    pub(crate) fn new_id(&self) -> Uuid {
+        (self.options.ids)()
+    }
+
     /// A permit to keep a waiting job's virtual machine, where not too many are kept.
     pub(crate) fn keep_machine(&self) -> Option<OwnedSemaphorePermit> {
         self.idle_machines.clone().try_acquire_owned().ok()
@@ -163,6 +169,8 @@ impl Inner {
         for process in left {
             let exited = lost(process.output_bytes, now.ms_since(process.started_at));
             let event = NewEvent {
+                // As of any other end: that it began.
+                cause: Some(Cause::At(process.started_position)),
                 job: process.job,
                 session: process.session,
                 step: process.step.clone(),
@@ -235,14 +243,15 @@ impl Runner {
     /// # Errors
     /// Where the log cannot be read, or the script host cannot be set up.
     pub async fn start(options: RunnerOptions, log: Log, library: Library) -> Result<Self, StartError> {
-        deletion::finish(&log).await?;
+        deletion::finish(&log, options.threads).await?;
         let views = Views::open(
             &log,
             ViewsOptions { checkpoint_events: options.checkpoint_events, ..ViewsOptions::default() },
         )?;
         let engine = Engine::new(EngineOptions { limits: options.limits.clone(), warm: options.warm_vms });
         let (dispatcher, inbox) = mpsc::unbounded_channel();
-        let processes = Processes::new(log.clone(), options.processes.clone());
+        let of_processes = ProcessOptions { threads: options.threads, ..options.processes.clone() };
+        let processes = Processes::new(log.clone(), of_processes);
         let waiters = Arc::new(Waiters::default());
         let process_table =
             ProcessTable::new(processes.clone(), views.clone(), waiters.clone(), options.concurrency > 0);
@@ -318,7 +327,11 @@ impl Runner {
         tokio::spawn(memory::rest(inner.log.clone(), quiet, stopped.clone()));
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
-        Ok(Self { inner, stop: Arc::new(stop) })
+        let runner = Self { inner, stop: Arc::new(stop) };
+        if runner.inner.options.concurrency > 0 && runner.inner.log.is_poisoned().is_none() {
+            tokio::spawn(deletion::sweep_rest(runner.clone()));
+        }
+        Ok(runner)
     }
 
     pub(crate) fn inner(&self) -> &Inner {

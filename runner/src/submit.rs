@@ -2,7 +2,9 @@
 //! and `job.submitted` is durable before anybody is told.
 
 use crate::{
+    agent::left_of_budget,
     locks::Locks,
+    queue_places::{Counted, QueuePlace, QueuePlaces},
     request::{ScriptSource, Submit, SubmitError, Submitted},
     runner::{Inner, Runner, stopping},
 };
@@ -19,7 +21,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -28,8 +30,8 @@ use std::{
 pub(crate) struct Admission {
     /// Submissions with a key take turns with those whose key falls on the same of these.
     keys: Locks,
-    /// Submissions under way, by queue.
-    under_way: Mutex<HashMap<String, Arc<AtomicUsize>>>,
+    /// What submissions under way take of their queues.
+    places: QueuePlaces,
     /// What scripts said of themselves, by hash.
     checked: Mutex<HashMap<Hash, Arc<WorkflowInfo>>>,
     closed: AtomicBool,
@@ -107,7 +109,7 @@ impl Runner {
             false => None,
         };
         let Some(key) = request.idempotency_key.clone() else {
-            return inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await;
+            return inner.admit(request, inner.new_id().into(), None, true).await;
         };
         // One submission with this key at a time: the second one finds what the first one has recorded.
         let _turn = inner.admission.keys.of(key.as_bytes()).lock().await;
@@ -118,7 +120,7 @@ impl Runner {
                 Err(SubmitError::KeyReused { job: first.job })
             };
         }
-        let submitted = inner.admit(request, uuid::Uuid::now_v7().into(), None, true).await?;
+        let submitted = inner.admit(request, inner.new_id().into(), None, true).await?;
         Ok(submitted)
     }
 }
@@ -148,6 +150,7 @@ impl Inner {
             labels: input.opts.labels,
             resume_from: request.resume_from,
             session: request.session,
+            budget_tokens: left_of_budget(self, &request.parent),
             ..Submit::new(ScriptSource::Workflow(input.name))
         };
         let parent = Parent {
@@ -186,7 +189,7 @@ impl Inner {
         let args = request.args.unwrap_or_else(|| Json::from_written("{}".into()));
         check_size("args", args.as_str().len(), self.options.submit_max_bytes)?;
         let args = prepare_args(script.args_schema.as_ref(), &args).map_err(SubmitError::InvalidArgs)?;
-        let _place = if bounded { Some(self.take_place(&queue)?) } else { None };
+        let place = if bounded { Some(self.take_place(&queue)?) } else { None };
         let nesting = parent.as_ref().map_or(self.options.nesting, |parent| parent.nesting);
         let cause = parent.as_ref().and_then(|parent| parent.position).map(Cause::At);
         let submitted = JobSubmitted {
@@ -218,8 +221,13 @@ impl Inner {
         let event =
             NewEvent { cause, ..NewEvent::new(EventBody::JobSubmitted(Arc::new(submitted))).session(request.session) };
         let append = Append::new(StreamId::Job(job), Expected::NoStream, vec![event]);
-        let position = match self.log.append(append) {
-            Ok(appended) => appended.last_position,
+        let append = || self.log.append(append).map(|appended| appended.last_position);
+        let appended = match place {
+            Some(place) => place.hand_over(append),
+            None => append(),
+        };
+        let position = match appended {
+            Ok(position) => position,
             // A child that its parent asked for before a restart.
             Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => {
                 return Ok(Submitted { job, created: false });
@@ -296,7 +304,7 @@ impl Inner {
             return Ok(info.clone());
         }
         let (name, source) = (name.to_owned(), source.clone());
-        let info = match tokio::task::spawn_blocking(move || check(&name, &source)).await {
+        let info = match self.options.threads.begin(move || check(&name, &source)).await {
             Ok(info) => Arc::new(info.map_err(SubmitError::DoesNotCompile)?),
             Err(_) => return Err(SubmitError::Unavailable(stopping())),
         };
@@ -319,26 +327,26 @@ impl Inner {
         Ok(())
     }
 
-    /// A place in a queue for a submission under way, given back when the projections count the job.
-    fn take_place(&self, queue: &str) -> Result<UnderWay, SubmitError> {
-        let limits = self.options.queues.get(queue).cloned().unwrap_or_default();
-        let counter = {
-            let mut under_way = self.admission.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            match under_way.get(queue) {
-                Some(counter) => counter.clone(),
-                None => under_way.entry(queue.to_owned()).or_default().clone(),
-            }
-        };
-        let queued = self.views.with(|all| all.queues().get(queue).map_or(0, |queue| queue.depth() as usize));
-        if queued + counter.fetch_add(1, Ordering::Relaxed) >= limits.capacity {
-            counter.fetch_sub(1, Ordering::Relaxed);
-            return Err(SubmitError::QueueFull {
-                queue: queue.to_owned(),
-                capacity: limits.capacity,
-                retry_after_ms: RETRY_AFTER_MS,
-            });
+    /// A place in a queue for a submission.
+    fn take_place(&self, queue: &str) -> Result<QueuePlace, SubmitError> {
+        let max = self.options.bounds.unended_jobs;
+        let of_queue = |queue: &moonlog_core::projection::QueueState| queue.depth() + queue.running + queue.waiting;
+        let unended: u64 = self.views.with(|all| all.queues().iter().map(|(_, queue)| of_queue(queue)).sum());
+        if unended >= max {
+            return Err(SubmitError::TooManyJobs { max, retry_after_ms: RETRY_AFTER_MS });
         }
-        Ok(UnderWay(counter))
+        let capacity = self.options.queues.get(queue).cloned().unwrap_or_default().capacity;
+        let counted = || {
+            self.views.with(|all| Counted {
+                applied: all.applied(),
+                depth: all.queues().get(queue).map_or(0, |queue| queue.depth() as usize),
+            })
+        };
+        self.admission.places.take(queue, capacity, counted).ok_or_else(|| SubmitError::QueueFull {
+            queue: queue.to_owned(),
+            capacity,
+            retry_after_ms: RETRY_AFTER_MS,
+        })
     }
 }
 
@@ -353,14 +361,6 @@ pub(crate) struct Parent {
     pub(crate) position: Option<u64>,
     /// What is left of it for the child.
     pub(crate) nesting: u32,
-}
-
-struct UnderWay(Arc<AtomicUsize>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The seed of a job's randomness: it follows from the id, which is random. It has 53 bits, since readers of JSON may keep

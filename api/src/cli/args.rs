@@ -3,7 +3,9 @@
 pub use super::{
     agent_args::{Chat, Doctor},
     bulk_args::{Errors, Many, Redeliver, Webhooks, Which},
+    log_args::{Backup, Compact, Export, Import, Restore, Verify},
     process_args::{Kill, Output, Ps},
+    schedule_args::{Schedule, Schedules, Unschedule},
 };
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{net::SocketAddr, path::PathBuf};
@@ -364,76 +366,6 @@ pub struct Replay {
     pub format: Format,
 }
 
-/// `moonlog export`
-#[derive(Debug, Args)]
-pub struct Export {
-    /// The job
-    pub job: String,
-    /// The file to write [default: standard output]
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output: Option<PathBuf>,
-}
-
-/// `moonlog import`
-#[derive(Debug, Args)]
-pub struct Import {
-    /// The bundle; `-` reads standard input
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    #[command(flatten)]
-    pub format: Format,
-}
-
-/// `moonlog verify`
-#[derive(Debug, Args)]
-pub struct Verify {
-    #[command(flatten)]
-    pub format: Format,
-}
-
-/// `moonlog backup`
-#[derive(Debug, Args)]
-pub struct Backup {
-    /// The file to write, or a folder, where it is named after its position; `-` writes to standard output
-    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
-    pub output: PathBuf,
-    #[command(flatten)]
-    pub format: Format,
-}
-
-/// `moonlog restore`
-#[derive(Debug, Args)]
-pub struct Restore {
-    /// The backup; `-` reads standard input. The data folder (--data) must be empty, or not be there
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    #[command(flatten)]
-    pub format: Format,
-}
-
-/// `moonlog compact`
-#[derive(Debug, Args)]
-#[command(
-    after_help = "What is kept is said by [retention] in moonlog.toml; an option here takes the place of its key. With \
-neither, no job is deleted, and the store is rewritten without what was removed before."
-)]
-pub struct Compact {
-    /// Delete jobs that ended longer ago than this, such as 30d or 12h
-    #[arg(long, value_name = "DURATION")]
-    pub older_than: Option<String>,
-    /// Keep so many ended jobs, the newest ends
-    #[arg(long, value_name = "N")]
-    pub keep: Option<u64>,
-    /// Delete the jobs with the oldest ends until the store has at most this many bytes
-    #[arg(long, value_name = "BYTES")]
-    pub max_bytes: Option<u64>,
-    /// Only say how many jobs are too old or too many
-    #[arg(long)]
-    pub dry_run: bool,
-    #[command(flatten)]
-    pub format: Format,
-}
-
 /// `moonlog workflows`
 #[derive(Debug, Args)]
 pub struct Workflows {
@@ -444,60 +376,6 @@ pub struct Workflows {
     pub source: bool,
     #[command(flatten)]
     pub format: Format,
-}
-
-/// `moonlog schedules`
-#[derive(Debug, Args)]
-pub struct Schedules {
-    /// Show this one in full
-    pub name: Option<String>,
-    #[command(flatten)]
-    pub format: Format,
-}
-
-/// `moonlog schedule`
-#[derive(Debug, Args)]
-pub struct Schedule {
-    /// The schedule's name; one that is there is changed
-    pub name: String,
-    /// The workflow
-    pub workflow: String,
-    /// When, such as "0 3 * * 1-5" or "@hourly"
-    #[arg(long, value_name = "PATTERN")]
-    pub cron: String,
-    /// The time zone that the pattern goes by
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    pub time_zone: String,
-    /// While the job before has not ended: skip, queue or replace
-    #[arg(long, value_name = "POLICY", default_value = "skip")]
-    pub overlap: String,
-    /// What to make up for after a time without a server: none, last or all
-    #[arg(long, value_name = "POLICY", default_value = "last")]
-    pub catch_up: String,
-    /// Come up to this much later, such as 30s or 5m
-    #[arg(long, value_name = "DURATION")]
-    pub jitter: Option<String>,
-    /// The queue of its jobs
-    #[arg(long, value_name = "NAME")]
-    pub queue: Option<String>,
-    /// Set it, but let it not run
-    #[arg(long)]
-    pub paused: bool,
-    /// One argument; its type comes from the workflow's schema. Repeat it for lists
-    #[arg(long = "arg", short = 'a', value_name = "KEY=VALUE")]
-    pub arg: Vec<String>,
-    /// All arguments as a JSON object, or @FILE that holds one; --arg wins over it
-    #[arg(long, value_name = "JSON")]
-    pub args: Option<String>,
-    #[command(flatten)]
-    pub format: Format,
-}
-
-/// `moonlog unschedule`
-#[derive(Debug, Args)]
-pub struct Unschedule {
-    /// The schedule
-    pub name: String,
 }
 
 /// `moonlog check`

@@ -3,7 +3,7 @@
 use super::{
     connect::{address, locked},
     failure::Failure,
-    runner_options, webhook_options,
+    own_environment, runner_options, webhook_options,
 };
 use crate::{
     config::{Config, Loaded},
@@ -11,12 +11,15 @@ use crate::{
 };
 use moonlog_core::{
     json::Json,
-    log::{Log, LogOptions, OpenError, OpenReport},
+    log::{Damage, Log, LogOptions, OpenError, OpenReport},
     storage::{SledOptions, Storage, StorageError, open_sled},
 };
-use moonlog_runner::{Runner, system_clock};
+use moonlog_runner::{Runner, SteadyClock, system_clock};
 use moonlog_scripts::Library;
 use std::{net::SocketAddr, sync::Arc};
+
+/// The variable that holds what clients must send.
+const TOKEN_VARIABLE: &str = "MOONLOG_TOKEN";
 
 /// What a server is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +36,18 @@ pub enum Purpose {
 pub struct Assembled {
     served: Served,
     runner: Runner,
+    damage: Option<Damage>,
 }
 
 impl Assembled {
     /// Where clients on this machine find it.
     pub fn url(&self) -> String {
         self.served.url()
+    }
+
+    /// Where the log is damaged, if only what stands before that is served.
+    pub const fn damage(&self) -> Option<&Damage> {
+        self.damage.as_ref()
     }
 
     /// Ends it: connections, then jobs, which go on at the next start, then the log.
@@ -61,18 +70,29 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
     if purpose == Purpose::Answer {
         options.concurrency = 0;
     }
-    let (log, report) = open(config)?;
+    let clock = SteadyClock::new();
+    let Opened { log, report, damage } = open(config, &clock, purpose)?;
+    clock.begin_at(log.last_time());
+    (options.clock, options.calendar) = (clock.clock(), Some(system_clock()));
     if report.is_repaired() {
         tracing::warn!(torn_tail = report.torn_tail, lost_tail = report.lost_tail, "the log's end was mended");
         options.repaired = Some(Json::of(&report));
     }
-    let library = Library::new(config.runner.workflow_folders.clone());
+    let library = Library::new(config.runner.workflow_folders.clone()).at_most(config.limits.workflows);
     let runner = Runner::start(options, log, library)
         .await
         .map_err(|error| Failure::failed(format!("the runner does not start: {error}")))?;
     let serve_options = ServeOptions { listen, compacts: purpose == Purpose::Serve, ..ServeOptions::of(config) };
     match serve(serve_options, runner.clone()).await {
-        Ok(served) => Ok(Assembled { served, runner }),
+        Ok(served) => {
+            if purpose == Purpose::Serve {
+                // All of them have been read. A server for one command may be started again by the same process.
+                let secrets = config.secrets.values().map(|secret| secret.env.as_str());
+                let own = config.key_variables.iter().map(String::as_str).chain([TOKEN_VARIABLE]);
+                own_environment::forget(secrets.chain(own));
+            }
+            Ok(Assembled { served, runner, damage })
+        }
         Err(error) => {
             runner.shutdown().await;
             Err(not_served(&error))
@@ -80,20 +100,40 @@ pub async fn start(loaded: &Loaded, listen: SocketAddr, purpose: Purpose) -> Res
     }
 }
 
-fn open(config: &Config) -> Result<(Log, OpenReport), Failure> {
+/// A log, and what was found as it was opened.
+struct Opened {
+    log: Log,
+    report: OpenReport,
+    damage: Option<Damage>,
+}
+
+fn open(config: &Config, clock: &SteadyClock, purpose: Purpose) -> Result<Opened, Failure> {
     let folder = &config.log.folder;
     std::fs::create_dir_all(folder).map_err(|error| Failure::file("create the data folder", folder, &error))?;
     let options = SledOptions { cache_bytes: config.log.cache_bytes, reserve_bytes: config.log.reserve_bytes };
     let storage: Arc<dyn Storage> = open_sled(folder, options).map_err(|error| not_stored(config, error))?;
-    let clock = system_clock();
+    let clock = clock.clock();
     let options = LogOptions {
         tail_cache_bytes: usize::try_from(config.log.tail_cache_bytes).unwrap_or(usize::MAX),
         ..LogOptions::new(move || clock())
     };
-    Log::open(storage, options).map_err(|error| match error {
+    let error = match Log::open(storage.clone(), options.clone()) {
+        Ok((log, report)) => return Ok(Opened { log, report, damage: None }),
+        Err(error) => error,
+    };
+    // Who asks for something may have what is sound; a server on half a log would be none.
+    let is_damage = matches!(error, OpenError::Damaged(_) | OpenError::Storage(StorageError::Damaged(_)));
+    if purpose == Purpose::Answer
+        && is_damage
+        && let Ok((log, damage)) = Log::open_sound_part(&storage, &options)
+    {
+        return Ok(Opened { log, report: OpenReport::default(), damage: Some(damage) });
+    }
+    Err(match error {
         OpenError::Storage(error) => not_stored(config, error),
-        error => Failure::failed(format!("the log in {} does not open: {error}", folder.display()))
-            .hint("`moonlog verify` says what can still be read"),
+        error => Failure::failed(format!("the log in {} does not open: {error}", folder.display())).hint(
+            "`moonlog verify` says what can still be read; `moonlog export` and other commands that read give it",
+        ),
     })
 }
 

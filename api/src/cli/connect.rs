@@ -48,6 +48,14 @@ impl Connection {
         self.embedded.is_some()
     }
 
+    /// Why not all of the log was read, where it was not.
+    pub fn damage(&self) -> Option<Failure> {
+        let damage = self.embedded.as_ref()?.damage()?;
+        let text =
+            format!("the log is damaged {damage}; only the events before that were read, and nothing was changed");
+        Some(Failure::failed(text).hint("`moonlog verify` says more; restore the data folder from a copy"))
+    }
+
     /// Ends the server where it is this process's own.
     pub async fn close(self) {
         if let Some(embedded) = self.embedded {

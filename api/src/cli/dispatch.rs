@@ -7,6 +7,7 @@ use super::{
     connect::connect,
     context::Context,
     failure::{Failure, Status},
+    log_lines::LogLines,
     output,
 };
 use crate::config::Flag;
@@ -43,9 +44,9 @@ pub fn main() -> ExitCode {
 fn log(is_server: bool) {
     let quiet = if is_server { "info" } else { "error" };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(quiet));
-    let logged = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    );
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = LogLines { coloured };
+    let logged = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(coloured);
     // Only a second call can fail, and there is none.
     let _ = logged.try_init();
 }
@@ -153,6 +154,10 @@ async fn serve_or_ask(context: &Context, command: Command) -> Result<Status, Fai
         | Command::Completions(_)
         | Command::Doctor(_) => Ok(Status::Done),
     };
+    let damage = connection.damage();
     connection.close().await;
-    status
+    match damage {
+        Some(damage) if status == Ok(Status::Done) => Err(damage),
+        _ => status,
+    }
 }

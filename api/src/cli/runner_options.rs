@@ -4,9 +4,10 @@ use super::{agent_options, failure::Failure, webhook_options};
 use crate::config::{Loaded, ToolsConfig};
 use moonlog_core::json::Json;
 use moonlog_runner::{
-    CacheOptions, QueueOptions, RunnerOptions,
+    Bounds, CacheOptions, QueueOptions, RunnerOptions, Threads,
     http::{AllowedNetwork, HttpOptions, HttpPolicy},
     process::{HostCommand, ProcessLimits, ProcessOptions},
+    random_ids,
     secret::{SecretSource, Secrets},
     system_clock,
     tool::{Policy, Rule, ToolLimits, ToolOptions},
@@ -35,6 +36,7 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             output_max_bytes: limits.process_output_bytes,
             capture_bytes: size(limits.process_capture_bytes),
             stall_ms: u64::try_from(limits.process_stall.as_millis()).unwrap_or(u64::MAX),
+            processes_max: limits.processes,
             ..ProcessLimits::default()
         },
         secrets: secrets.clone(),
@@ -82,6 +84,14 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
             source_bytes: size(limits.script_source_bytes),
             ..Limits::default()
         },
+        bounds: Bounds {
+            unended_jobs: limits.unended_jobs,
+            schedules: limits.schedules,
+            open_sessions: limits.open_sessions,
+            queued_messages: limits.queued_messages,
+            signals_per_job: limits.signals_per_job,
+            name_max_bytes: limits.name_max_bytes,
+        },
         agents: agent_options::of(config),
         submit_max_bytes: size(limits.value_max_bytes),
         processes,
@@ -99,6 +109,9 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         config: Json::from(loaded.values_json()),
         repaired: None,
         clock: system_clock(),
+        ids: random_ids(),
+        threads: Threads::Pool,
+        calendar: None,
     })
 }
 
@@ -193,6 +206,17 @@ mod tests {
         assert_eq!((set.limits.read_max_bytes, set.limits.execute_timeout_ms), (2_048, 500));
         assert_eq!((set.policy.deny[0].to_string().as_str(), set.roots.len()), ("execute:rm *", 1));
         assert!(load("[tools]\nask = [\"execute:\"]").is_err());
+    }
+
+    #[test]
+    fn limits_are_those_of_the_runner_where_nobody_says() {
+        let mut loaded = crate::config::Config::load(Some("/dev/null".as_ref()), [], &[]).unwrap();
+        assert_eq!(of(&loaded).unwrap().bounds, Bounds::default());
+        assert_eq!(of(&loaded).unwrap().processes.limits.processes_max, ProcessLimits::default().processes_max);
+        loaded.config.limits.schedules = 7;
+        loaded.config.limits.name_max_bytes = 99;
+        let bounds = of(&loaded).unwrap().bounds;
+        assert_eq!((bounds.schedules, bounds.name_max_bytes), (7, 99));
     }
 
     #[test]

@@ -223,6 +223,7 @@ pub struct ToolsConfig {
 #[expect(missing_docs, reason = "each is documented once, beside its default, in keys.rs")]
 pub struct LimitsConfig {
     pub connections: usize,
+    pub connection_keep: Duration,
     pub feeds: usize,
     pub header_read_timeout: Duration,
     pub body_read_timeout: Duration,
@@ -255,6 +256,20 @@ pub struct LimitsConfig {
     pub git_output_bytes: usize,
     pub workspace_files: usize,
     pub workspace_diff_bytes: u64,
+    pub unended_jobs: u64,
+    pub processes: usize,
+    pub workflows: usize,
+    pub schedules: usize,
+    pub open_sessions: usize,
+    pub queued_messages: usize,
+    pub signals_per_job: usize,
+    pub name_max_bytes: usize,
+    pub key_max_bytes: usize,
+    pub label_max_bytes: usize,
+    pub title_max_bytes: usize,
+    pub reason_max_bytes: usize,
+    pub note_max_bytes: usize,
+    pub session_agent_max_bytes: usize,
     pub labels: usize,
     pub bulk_jobs: usize,
 }

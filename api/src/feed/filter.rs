@@ -3,7 +3,7 @@
 use moonlog_core::{
     event::{Event, EventBody},
     id::{JobId, ProcessId, SessionId},
-    log::RemovedEvent,
+    log::Traits,
 };
 use std::str::FromStr;
 
@@ -43,6 +43,10 @@ impl FromStr for Types {
 }
 
 impl Types {
+    fn has(&self, name: &'static str) -> bool {
+        self.0.iter().any(|wanted| std::ptr::eq(*wanted, name) || *wanted == name)
+    }
+
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.iter().copied()
@@ -63,23 +67,22 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether an event that was removed would have been shown.
-    pub fn fitted(&self, removed: &RemovedEvent) -> bool {
-        self.job.is_none_or(|job| removed.job == Some(job))
-            && self.session.is_none_or(|session| removed.session == Some(session))
-            && self.process.is_none_or(|process| removed.process == Some(process))
-            && self.types.as_ref().is_none_or(|types| removed.name.is_none_or(|name| types.0.contains(&name)))
+    /// Whether everything is shown.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether an event is shown, or would have been that was removed.
+    pub fn wants(&self, event: &Traits) -> bool {
+        self.job.is_none_or(|job| event.job == Some(job))
+            && self.session.is_none_or(|session| event.session == Some(session))
+            && self.process.is_none_or(|process| event.process == Some(process))
+            && self.types.as_ref().is_none_or(|types| event.name.is_none_or(|name| types.has(name)))
     }
 
     /// Whether the event is shown.
     pub fn fits(&self, event: &Event) -> bool {
-        self.job.is_none_or(|job| event.job == Some(job))
-            && self.session.is_none_or(|session| event.session == Some(session))
-            && self.process.is_none_or(|process| event.process == Some(process))
-            && self.types.as_ref().is_none_or(|types| {
-                let name = event.body.name();
-                types.0.iter().any(|wanted| std::ptr::eq(*wanted, name) || *wanted == name)
-            })
+        self.wants(&Traits::from(event))
     }
 }
 

@@ -4,7 +4,7 @@ use super::Filter;
 use moonlog_core::{
     event::{Event, StreamId},
     id::JobId,
-    log::{Log, Place, ReadError},
+    log::{Log, Place, ReadError, Selected, Traits},
 };
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use std::sync::Arc;
 const PAGE_NEAR: usize = 128;
 /// Events of a page further back, which is read and decoded on a thread of its own.
 const PAGE_FAR: usize = 256;
+/// Positions that are looked at at once further back, where the filter leaves most of them out.
+const SCAN_FAR: usize = 4_096;
 /// A page of large events ends early, in bytes of data that is stored apart.
 const PAGE_BLOB_BYTES: u64 = 1 << 20;
 
@@ -84,7 +86,19 @@ impl Reader {
             version = if scanned == 0 { 0 } else { log.version_at(&stream, scanned)? };
             ended = end.closed && version >= end.version;
         }
+        let scanned = scanned.max(Self::passed_over(log, &scope, &filter)?);
         Ok(Self { log: log.clone(), scope, filter, scanned, version, ended })
+    }
+
+    /// The position up to which nothing can fit: no event names a job before that was submitted. Where something was removed, the
+    /// job may have been there before, and a reader has to be told.
+    fn passed_over(log: &Log, scope: &Scope, filter: &Filter) -> Result<u64, ReadError> {
+        match (scope, filter.job) {
+            (Scope::All, Some(job)) if !log.has_gaps() => {
+                Ok(log.position_of(&StreamId::Job(job), 1)?.map_or(0, |first| first - 1))
+            }
+            _ => Ok(0),
+        }
     }
 
     /// The next events that the filter wants, and whether there was anything to look at. Returns after one page, be
@@ -101,16 +115,18 @@ impl Reader {
         }
         let far = head - self.scanned > 8 * PAGE_FAR as u64;
         let size = if far { PAGE_FAR } else { PAGE_NEAR };
-        let places = if far {
-            let (log, scope, scanned, version) = (self.log.clone(), self.scope.clone(), self.scanned, self.version);
-            blocking(move || read(&log, &scope, scanned, version, size)).await??
+        let Selected { places, through } = if far {
+            let (log, scope, filter) = (self.log.clone(), self.scope.clone(), self.filter.clone());
+            let (scanned, version) = (self.scanned, self.version);
+            let scan = if filter.is_all() { size } else { SCAN_FAR };
+            blocking(move || read(&log, &scope, &filter, scanned, version, (scan, size), limit)).await??
         } else {
-            read(&self.log, &self.scope, self.scanned, self.version, size)?
+            read(&self.log, &self.scope, &self.filter, self.scanned, self.version, (size, size), limit)?
         };
         if places.is_empty() {
             self.check_stream()?;
         }
-        let mut full = places.len() == size;
+        let mut is_cut = false;
         let (mut wanted, mut blob_bytes) = (Vec::new(), 0);
         for place in places {
             match place {
@@ -123,21 +139,23 @@ impl Reader {
                     }
                 }
                 Place::Removed(removed) if removed.position > limit => break,
-                Place::Removed(removed) if !self.filter.fitted(&removed) => self.scanned = removed.position,
+                Place::Removed(removed) if !self.filter.wants(&Traits::from(&removed)) => {
+                    self.scanned = removed.position
+                }
                 Place::Removed(removed) if wanted.is_empty() => return Err(self.gap(removed.position).await),
                 // What comes before the gap is given first.
                 Place::Removed(_) => {
-                    full = true;
+                    is_cut = true;
                     break;
                 }
             }
             if blob_bytes >= PAGE_BLOB_BYTES {
-                full = true;
+                is_cut = true;
                 break;
             }
         }
-        if !full {
-            self.scanned = self.scanned.max(limit);
+        if !is_cut {
+            self.scanned = self.scanned.max(through.min(limit));
         }
         Ok(Page { events: wanted, more: !self.ended && self.scanned < limit })
     }
@@ -214,11 +232,22 @@ impl Scope {
     }
 }
 
-fn read(log: &Log, scope: &Scope, scanned: u64, version: u64, size: usize) -> Result<Vec<Place>, ReadError> {
-    match scope.stream() {
-        None => log.places(scanned, size),
-        Some(stream) => Ok(log.read_stream(&stream, version, size)?.into_iter().map(Place::Event).collect()),
-    }
+/// Reads what the filter wants of the next positions, or events of a stream; of all that is up to `limit`, where there are fewer.
+fn read(
+    log: &Log,
+    scope: &Scope,
+    filter: &Filter,
+    scanned: u64,
+    version: u64,
+    (scan, size): (usize, usize),
+    limit: u64,
+) -> Result<Selected, ReadError> {
+    let Some(stream) = scope.stream() else {
+        return log.select(scanned, scan, size, &|event| filter.wants(event));
+    };
+    let events = log.read_stream(&stream, version, size)?;
+    let through = if events.len() == size { scanned } else { limit };
+    Ok(Selected { places: events.into_iter().map(Place::Event).collect(), through })
 }
 
 /// The position of the first event behind `position` that the filter wants; the one behind the head where there is none.
@@ -226,14 +255,15 @@ fn next_fitting(log: &Log, filter: &Filter, position: u64) -> Result<u64, ReadEr
     let mut after = position;
     loop {
         let head = log.head();
-        let events = log.read(after, PAGE_FAR)?;
-        if let Some(found) = events.iter().find(|event| filter.fits(event)) {
-            return Ok(found.position);
+        let found = log.select(after, SCAN_FAR, PAGE_FAR, &|event| filter.wants(event))?;
+        let event = |place: &Place| if let Place::Event(event) = place { Some(event.position) } else { None };
+        if let Some(position) = found.places.iter().find_map(event) {
+            return Ok(position);
         }
-        match events.last() {
-            Some(last) => after = last.position,
-            None => return Ok(head.max(after) + 1),
+        if found.through == after {
+            return Ok(head.max(after) + 1);
         }
+        after = found.through;
     }
 }
 

@@ -177,6 +177,7 @@ impl Compactor {
         if let Some(max_bytes) = compact.limits.max_bytes {
             self.shrink(max_bytes, ended, &mut done).await?;
         }
+        self.sweep(&mut done).await?;
         let removed_bytes = self.runner.log().removed_bytes()?;
         if compact.rewrite || (removed_bytes > 0 && removed_bytes >= self.config.rewrite_min_bytes) {
             self.rewrite(&mut done).await?;
@@ -193,6 +194,7 @@ impl Compactor {
             if self.disk_bytes()? <= max_bytes {
                 return Ok(());
             }
+            self.sweep(done).await?;
             if self.runner.log().removed_bytes()? > 0 {
                 self.rewrite(done).await?;
             }
@@ -205,8 +207,19 @@ impl Compactor {
                     return Ok(());
                 }
                 self.delete(&batch, done).await?;
+                // Whether it is enough with their blobs is known when it is known which of these are still named.
+                if freed(done) + done.removed.unswept_bytes - before >= too_many {
+                    self.sweep(done).await?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Deletes the blobs that nothing names any more. It reads the log, so it is done once for many jobs.
+    async fn sweep(&self, done: &mut Compacted) -> Result<(), CompactError> {
+        done.removed.unswept_bytes = 0;
+        done.removed += self.runner.sweep().await?;
         Ok(())
     }
 
@@ -251,8 +264,13 @@ impl Compactor {
     }
 
     async fn rewrite(&self, done: &mut Compacted) -> Result<(), CompactError> {
-        let log = self.runner.log().clone();
-        blocking(move || log.rewrite()).await??;
+        let (log, views) = (self.runner.log().clone(), self.runner.views().clone());
+        blocking(move || {
+            // What is derived of deleted jobs takes room too.
+            views.sweep()?;
+            log.rewrite()
+        })
+        .await??;
         done.rewritten = true;
         Ok(())
     }

@@ -7,13 +7,11 @@ use super::{
     reply::{self, Response},
     request::Request,
     submit::command_refused,
+    text_limits::Text,
 };
 use moonlog_core::{event::Decision, id::JobId};
 use std::sync::Arc;
 use warp::http::StatusCode;
-
-const BY_MAX_BYTES: usize = 256;
-const NOTE_MAX_BYTES: usize = 16_384;
 
 /// `GET /v1/approvals`
 pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
@@ -30,8 +28,8 @@ pub async fn decide(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     let mut fields = request.fields(&app.options).await?;
     let approved = fields.boolean("approved");
     let approved = fields.required("approved", approved);
-    let by = fields.short_text("by", BY_MAX_BYTES);
-    let note = fields.short_text("note", NOTE_MAX_BYTES);
+    let by = fields.limited("by", Text::Name);
+    let note = fields.limited("note", Text::Note);
     fields.finish()?;
     let decision = if approved { Decision::Approved } else { Decision::Denied };
     let decided = app.runner.decide(&id, request.text(1), decision, by, note).await;

@@ -24,6 +24,8 @@ const PIECE_BYTES: usize = 256 << 10;
 /// How many pieces may wait for the client.
 const PIECES: usize = 4;
 
+const WENT_AWAY: &str = "the client went away";
+
 type Piece = Result<Bytes, io::Error>;
 
 /// `GET /v1/backup`
@@ -64,10 +66,14 @@ fn write(mut backup: Backup, pieces: &mpsc::Sender<Piece>, runtime: &Handle, sta
     let mut packed = GzEncoder::new(Vec::with_capacity(2 * PIECE_BYTES), Compression::fast());
     let give = |piece: Vec<u8>| match runtime.block_on(timeout(stall, pieces.send(Ok(piece.into())))) {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client went away")),
+        Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, WENT_AWAY)),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client took nothing for limits.backup_stall_ms")),
     };
     while let Some(bytes) = backup.next_bytes().map_err(io::Error::other)? {
+        // What is packed well gives a piece now and then only.
+        if pieces.is_closed() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, WENT_AWAY));
+        }
         packed.write_all(&bytes)?;
         if packed.get_ref().len() >= PIECE_BYTES {
             give(mem::take(packed.get_mut()))?;

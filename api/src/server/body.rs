@@ -1,7 +1,10 @@
 //! Request bodies: JSON objects, taken apart field by field, so that one pass finds everything that is wrong and names
 //! where. `null` stands for absent.
 
-use super::problem::{FieldError, Problem};
+use super::{
+    problem::{FieldError, Problem},
+    text_limits::{Text, TextLimits},
+};
 use moonlog_core::{json::Json, time::Timestamp};
 use serde_json::{Map, Value};
 use std::{ops::RangeInclusive, str::FromStr};
@@ -12,6 +15,7 @@ pub struct Fields {
     path: String,
     fields: Map<String, Value>,
     errors: Vec<FieldError>,
+    limits: TextLimits,
 }
 
 impl Fields {
@@ -19,12 +23,12 @@ impl Fields {
     ///
     /// # Errors
     /// 400 where it is no JSON (with line and column), or no object.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
+    pub fn read(body: &[u8], limits: TextLimits) -> Result<Self, Problem> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Self::default());
+            return Ok(Self { limits, ..Self::default() });
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self { fields, ..Self::default() }),
+            Ok(Value::Object(fields)) => Ok(Self { fields, limits, ..Self::default() }),
             Ok(other) => Err(Problem::bad_request(
                 "invalid_request",
                 format!("the body must be a JSON object, and is {}", kind(&other)),
@@ -36,9 +40,13 @@ impl Fields {
     }
 
     /// The fields of the object that stood at `name`.
-    pub fn of(name: &str, object: Value) -> Self {
-        let fields = if let Value::Object(fields) = object { fields } else { Map::new() };
-        Self { path: name.to_owned(), fields, errors: Vec::new() }
+    pub fn inner(&self, name: &str, fields: Map<String, Value>) -> Self {
+        Self { path: self.path_of(name), fields, errors: Vec::new(), limits: self.limits }
+    }
+
+    /// The limits of what is read.
+    pub const fn limits(&self) -> &TextLimits {
+        &self.limits
     }
 
     /// Takes over what was wrong with an object that has been read.
@@ -99,6 +107,17 @@ impl Fields {
         Some(text)
     }
 
+    /// A text that is not empty, and no longer than such a text may be.
+    pub fn limited(&mut self, name: &str, text: Text) -> Option<String> {
+        let (max_bytes, key) = self.limits.max(text);
+        let text = self.text(name)?;
+        if text.is_empty() || text.len() > max_bytes {
+            self.error(name, format!("must have from 1 to {max_bytes} bytes ({key}), and has {}", text.len()));
+            return None;
+        }
+        Some(text)
+    }
+
     /// A boolean.
     pub fn boolean(&mut self, name: &str) -> Option<bool> {
         match self.value(name)? {
@@ -152,7 +171,7 @@ impl Fields {
     pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         match self.value(name)? {
             Value::Object(fields) => {
-                let mut inner = Self { path: self.path_of(name), fields, errors: Vec::new() };
+                let mut inner = self.inner(name, fields);
                 let value = read(&mut inner);
                 self.take_errors(inner);
                 Some(value)

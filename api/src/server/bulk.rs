@@ -6,20 +6,19 @@ use super::{
     problem::Problem,
     reply::{self, Response},
     request::Request,
-    submit::{self, NAME_MAX_BYTES, command_refused},
+    submit::{self, command_refused},
+    text_limits::Text,
 };
 use moonlog_core::projection::{JobFilter, JobStatus, LabelFilter};
 use moonlog_runner::{Bulk, Retry};
 use std::sync::Arc;
 use warp::http::StatusCode;
 
-const REASON_MAX_BYTES: usize = 4096;
-
 /// `POST /v1/jobs/cancel`
 pub async fn cancel(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let mut fields = request.fields(&app.options).await?;
     let bulk = bulk(&app, &mut fields, "cancelled", |state| !state.is_ended());
-    let reason = fields.short_text("reason", REASON_MAX_BYTES);
+    let reason = fields.limited("reason", Text::Reason);
     fields.finish()?;
     let report = app.runner.cancel_all(refuse_all(bulk)?, reason).await;
     Ok(reply::json(StatusCode::OK, &report.map_err(|error| command_refused(error, &"of this filter"))?))
@@ -40,14 +39,13 @@ pub async fn retry(app: Arc<App>, mut request: Request) -> Result<Response, Prob
 }
 
 fn bulk(app: &App, fields: &mut Fields, what: &str, can: impl Fn(JobStatus) -> bool) -> Bulk {
-    let labels_max = app.options.limits.labels;
     let filter = fields.object("filter", |filter| {
-        let labels = submit::labels(filter, labels_max);
+        let labels = submit::labels(filter);
         let labels = labels.into_iter().map(|(key, value)| LabelFilter { key, value: Some(value) });
         let mut read = JobFilter {
             state: filter.parsed("state"),
-            workflow: filter.short_text("workflow", NAME_MAX_BYTES),
-            queue: filter.short_text("queue", NAME_MAX_BYTES),
+            workflow: filter.limited("workflow", Text::Name),
+            queue: filter.limited("queue", Text::Name),
             labels: labels.collect(),
             parent: filter.parsed("parent"),
             session: filter.parsed("session"),

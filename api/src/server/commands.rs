@@ -7,19 +7,18 @@ use super::{
     reply::{self, Response},
     request::Request,
     submit::{self, command_refused},
+    text_limits::Text,
 };
 use moonlog_core::{id::JobId, json::Json};
 use moonlog_runner::{Fork, Retry};
 use std::sync::Arc;
 use warp::http::StatusCode;
 
-const REASON_MAX_BYTES: usize = 4096;
-
 /// `POST /v1/jobs/{id}/cancel`
 pub async fn cancel(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let id: JobId = request.segment(0, "no_such_job")?;
     let mut fields = request.fields(&app.options).await?;
-    let reason = fields.short_text("reason", REASON_MAX_BYTES);
+    let reason = fields.limited("reason", Text::Reason);
     fields.finish()?;
     app.runner.cancel(&id, reason).await.map_err(|error| command_refused(error, &id))?;
     Ok(reply::json(StatusCode::ACCEPTED, &app.view(&id)?))

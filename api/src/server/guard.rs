@@ -4,7 +4,7 @@
 use super::{ServeOptions, options::is_loopback, problem::Problem, request::Head, ticket::Tickets};
 use std::net::{IpAddr, SocketAddr};
 use subtle::ConstantTimeEq;
-use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 /// What requests must show.
 pub struct Guard {
@@ -32,7 +32,7 @@ impl Guard {
     ///
     /// # Errors
     /// 400 without a host, 403 for one that is not this server's and for pages from elsewhere.
-    pub fn check_place(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub fn check_place(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return Err(Problem::bad_request("invalid_host", "a request needs one Host header"));
@@ -47,12 +47,17 @@ impl Guard {
         };
         for origin in headers.get_all(header::ORIGIN) {
             if !self.is_friend(origin, &host) {
-                return Err(Problem::new(
-                    StatusCode::FORBIDDEN,
-                    "forbidden_origin",
-                    "pages of this Origin may not use the server; add it to api.origins in the configuration",
-                ));
+                return Err(forbidden_origin());
             }
+        }
+        // A browser names no origin where a page asks for a picture or a script; but it says that the page is not ours. What
+        // a person follows a link to is shown to that person alone.
+        let is =
+            |name: &str, values: &[&[u8]]| headers.get(name).is_some_and(|given| values.contains(&given.as_bytes()));
+        let followed = is("sec-fetch-mode", &[b"navigate"]) && [Method::GET, Method::HEAD].contains(method);
+        let from_page = is("sec-fetch-site", &[b"cross-site", b"same-site"]);
+        if from_page && !followed && !headers.contains_key(header::ORIGIN) {
+            return Err(forbidden_origin());
         }
         Ok(())
     }
@@ -126,6 +131,14 @@ impl Guard {
         Err(Problem::new(StatusCode::UNAUTHORIZED, code, detail)
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)))
     }
+}
+
+fn forbidden_origin() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "forbidden_origin",
+        "pages of this Origin may not use the server; add it to api.origins in the configuration",
+    )
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {

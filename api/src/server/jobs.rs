@@ -29,7 +29,7 @@ const PAGE_BYTES: usize = 4 << 20;
 pub async fn submit(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let wait = request.query.wait(app.options.limits.wait_max)?;
     let fields = request.fields(&app.options).await?;
-    let mut submit = submit::read(fields, request.header("idempotency-key"), app.options.limits.labels)?;
+    let mut submit = submit::read(fields, request.header("idempotency-key"))?;
     submit.queue.get_or_insert_with(|| app.options.default_queue.clone());
     let submitted = app.runner.submit(submit).await.map_err(submit::refused)?;
     let id = submitted.job;

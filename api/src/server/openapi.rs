@@ -3,7 +3,8 @@
 use super::{
     problem::Problem,
     reply::{self, Response},
-    routes::{Operation, ROUTES, Route},
+    route::{Operation, Route},
+    routes::ROUTES,
 };
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;

@@ -8,6 +8,7 @@ use super::{
     reply::{self, Response},
     request::Request,
     serve::stopped,
+    text_limits::Text,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -21,7 +22,6 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use warp::http::StatusCode;
 
-const TOKEN_MAX_BYTES: usize = 512;
 /// What Linux takes as one argument.
 const COMMAND_MAX_BYTES: usize = 128 << 10;
 /// JSON numbers up to here are the same in every language.
@@ -32,7 +32,7 @@ const SIGNALS: [&str; 3] = ["terminate", "kill", "interrupt"];
 /// `POST /v1/processes`
 pub async fn start(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let mut spec = read(request.fields(&app.options).await?)?;
-    // Sessions of a client's own making are a scope and no more.
+    // That there is none is said where a token is not known.
     if let Some(session) = spec.owner.session.filter(|session| matches!(app.runner.session(session), Ok(Some(_)))) {
         let root = app.runner.workspaces().root(&session).await.map_err(super::sessions::refused)?;
         spec.workdir = match (root, spec.workdir) {
@@ -139,7 +139,7 @@ fn read(mut fields: Fields) -> Result<ProcessSpec, Problem> {
     let background = fields.boolean("background").unwrap_or(false);
     let timeout_ms = fields.whole("timeout_ms", 1..=WHOLE_MAX).and_then(|ms| u64::try_from(ms).ok());
     let session = fields.parsed("session");
-    let client_token = fields.short_text("client_token", TOKEN_MAX_BYTES);
+    let client_token = fields.limited("client_token", Text::Key);
     fields.finish()?;
     let (command, args) = match shell {
         // What stands behind the script is the shell's name for it, then the arguments.
@@ -201,7 +201,7 @@ fn variables(fields: &mut Fields) -> BTreeMap<String, String> {
 /// The answer to what could not be done with a process.
 fn refused(error: ErrorInfo) -> Problem {
     let (status, field) = match error.code.as_str() {
-        "no_such_process" => (StatusCode::NOT_FOUND, None),
+        "no_such_process" | "no_such_session" => (StatusCode::NOT_FOUND, None),
         "process_exited" | "client_token_reused" | "session_closed" => (StatusCode::CONFLICT, None),
         "too_many_processes" => (StatusCode::TOO_MANY_REQUESTS, None),
         "log_unreadable" | "not_recorded" | "interrupted" => (StatusCode::SERVICE_UNAVAILABLE, None),

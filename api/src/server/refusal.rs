@@ -5,10 +5,11 @@
 //! until it is known what became of the connection: where that ended with an error, a problem is sent in its place. If
 //! hyper reads on instead, it was no refusal but the end of a body that looks like one, and is let go.
 
-use super::problem::Problem;
+use super::{connections::Activity, problem::Problem};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -27,6 +28,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// A connection, as hyper reads and writes it.
 pub struct Watched {
     stream: TcpStream,
+    activity: Arc<Activity>,
     /// What may be a refusal of hyper's own.
     held: Vec<u8>,
     /// How much came since the last answer, and how much of it is its first line, in bytes.
@@ -36,8 +38,8 @@ pub struct Watched {
 
 impl Watched {
     /// Watches a connection.
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, held: Vec::new(), came_bytes: 0, line_bytes: None }
+    pub fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { stream, activity, held: Vec::new(), came_bytes: 0, line_bytes: None }
     }
 
     /// Ends the connection that hyper is done with. Returns the status of a refusal.
@@ -100,6 +102,7 @@ impl Watched {
     /// Something is answered: what comes now is the next request.
     fn answered(&mut self, count: usize) -> usize {
         (self.came_bytes, self.line_bytes) = (0, None);
+        self.activity.moved();
         count
     }
 }

@@ -62,12 +62,17 @@ pub fn empty(status: StatusCode) -> Response {
     status.into_response()
 }
 
+/// Marks an answer that may last: its client may be slow as long as it likes, within limits of its own.
+#[derive(Clone, Copy)]
+pub struct Lasting;
+
 /// An answer whose body comes piece by piece.
 pub fn stream<S>(content_type: HeaderValue, body: S) -> Response
 where
     S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 {
     let mut response = warp::reply::stream(Exclusive(Mutex::new(Box::pin(body)))).into_response();
+    response.extensions_mut().insert(Lasting);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,6 +1,6 @@
 //! A request as handlers get it.
 
-use super::{body::Fields, options::ServeOptions, problem::Problem, query::Query};
+use super::{body::Fields, options::ServeOptions, problem::Problem, query::Query, text_limits::TextLimits};
 use bytes::{Bytes, BytesMut};
 use std::{pin::Pin, str::FromStr, time::Duration};
 use tokio_stream::{Stream, StreamExt};
@@ -58,15 +58,16 @@ impl Request {
     /// 400, 408, 413, 415
     pub async fn fields(&mut self, options: &ServeOptions) -> Result<Fields, Problem> {
         let body = self.read(options.limits.body_max_bytes, options).await?;
+        let limits = TextLimits::of(&options.limits);
         if !body.is_empty() {
             check_type(&self.head.headers)?;
         }
         if body.len() > PARSE_HERE_BYTES {
             // Long enough to hold up the others that this thread serves.
-            let read = tokio::task::spawn_blocking(move || Fields::read(&body)).await;
+            let read = tokio::task::spawn_blocking(move || Fields::read(&body, limits)).await;
             return read.map_err(|error| Problem::internal(&error))?;
         }
-        Fields::read(&body)
+        Fields::read(&body, limits)
     }
 
     /// The body of a type that is no JSON, of at most `limit` bytes.

@@ -11,7 +11,8 @@ use super::{
     queues,
     reply::{self, Response},
     request::{BodyStream, Head, Request},
-    routes::{Endpoint, Operation, ROUTES, Route},
+    route::{Endpoint, Operation, Route},
+    routes::ROUTES,
     schedules, sessions, state, tickets, tools, traces, verify, webhooks, workflows,
 };
 use futures_util::FutureExt;
@@ -50,7 +51,7 @@ pub async fn answer(app: Arc<App>, head: Head, body: BodyStream) -> Response {
 }
 
 async fn handle(app: &Arc<App>, head: Head, body: BodyStream, label: &mut &'static str) -> Result<Response, Problem> {
-    app.guard.check_place(&head.headers)?;
+    app.guard.check_place(&head.method, &head.headers)?;
     let found = find(&head.path);
     *label = found.as_ref().map_or("", |(route, _)| route.path);
     let preflight = head.method == Method::OPTIONS && app.guard.foreign_origin(&head.headers).is_some();

@@ -1,146 +1,11 @@
 //! Every path with its methods: what the router goes by, and what `/openapi.json` is made of.
 
-use warp::http::Method;
-
-/// A path, with `{name}` for its variables.
-pub struct Route {
-    pub path: &'static str,
-    pub operations: &'static [Operation],
-}
-
-/// What a method does there.
-pub struct Operation {
-    pub method: Method,
-    pub endpoint: Endpoint,
-    /// The query parameters it takes.
-    pub query: &'static [&'static str],
-    /// The schema of its body, where it takes one.
-    pub body: Option<&'static str>,
-    /// What it answers when all is well, with the schema (or, with a `/` in it, the media type).
-    pub answers: &'static [(u16, &'static str)],
-    /// The problems it answers with, besides those of every request.
-    pub problems: &'static [u16],
-    pub summary: &'static str,
-}
-
-/// The handlers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    Console,
-    Health,
-    Ready,
-    Metrics,
-    OpenApi,
-    SubmitJob,
-    ListJobs,
-    CancelJobs,
-    RetryJobs,
-    ListErrors,
-    ShowError,
-    ListWebhooks,
-    ShowWebhook,
-    Redeliver,
-    ShowJob,
-    DeleteJob,
-    CancelJob,
-    SignalJob,
-    RetryJob,
-    ForkJob,
-    DiffJobs,
-    DecideApproval,
-    JobState,
-    JobEvents,
-    JobTraces,
-    SayMessage,
-    EditMessage,
-    ShowQueuedMessage,
-    ChangeQueuedMessage,
-    DropQueuedMessage,
-    InterruptSession,
-    ListApprovals,
-    Events,
-    ListQueues,
-    PauseQueue,
-    ResumeQueue,
-    ListSchedules,
-    ShowSchedule,
-    SetSchedule,
-    RemoveSchedule,
-    ListWorkflows,
-    ShowWorkflow,
-    CheckWorkflow,
-    ListTools,
-    Blob,
-    Ticket,
-    Verify,
-    Compact,
-    Backup,
-    Import,
-    StartProcess,
-    ListProcesses,
-    ShowProcess,
-    ProcessOutput,
-    SearchProcess,
-    SignalProcess,
-    CreateSession,
-    ListSessions,
-    ShowSession,
-    ChangeSession,
-    CloseSession,
-    ListChanges,
-    RevertChanges,
-    MergeChanges,
-}
+use super::route::{Endpoint, Route, delete, get, patch, post, put};
 
 const FEED: &[&str] = &["after", "types", "job", "session", "process", "follow", "limit", "ticket"];
 const FEED_ANSWERS: &[(u16, &str)] = &[(200, "EventPage"), (200, "text/event-stream"), (200, "application/x-ndjson")];
 const FEED_OF_JOB_ANSWERS: &[(u16, &str)] =
     &[(200, "EventPage"), (200, "text/event-stream"), (200, "application/x-ndjson"), (204, "")];
-
-const fn get(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
-    Operation { method: Method::GET, endpoint, query: &[], body: None, answers, problems: &[], summary }
-}
-
-const fn post(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
-    Operation { method: Method::POST, endpoint, query: &[], body: None, answers, problems: &[], summary }
-}
-
-const fn put(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
-    Operation { method: Method::PUT, endpoint, query: &[], body: None, answers, problems: &[], summary }
-}
-
-const fn patch(endpoint: Endpoint, answers: &'static [(u16, &'static str)], summary: &'static str) -> Operation {
-    Operation { method: Method::PATCH, endpoint, query: &[], body: None, answers, problems: &[], summary }
-}
-
-const fn delete(endpoint: Endpoint, summary: &'static str) -> Operation {
-    Operation {
-        method: Method::DELETE,
-        endpoint,
-        query: &[],
-        body: None,
-        answers: &[(204, "")],
-        problems: &[],
-        summary,
-    }
-}
-
-impl Operation {
-    const fn query(mut self, query: &'static [&'static str]) -> Self {
-        self.query = query;
-        self
-    }
-
-    const fn body(mut self, schema: &'static str) -> Self {
-        self.body = Some(schema);
-        self
-    }
-
-    const fn problems(mut self, problems: &'static [u16]) -> Self {
-        self.problems = problems;
-        self
-    }
-}
 
 /// All of them.
 pub const ROUTES: &[Route] = &[
@@ -367,7 +232,7 @@ pub const ROUTES: &[Route] = &[
         operations: &[
             post(Endpoint::StartProcess, &[(201, "Started"), (200, "Started")], "Start a process, and do not wait")
                 .body("StartProcess")
-                .problems(&[409, 429]),
+                .problems(&[404, 409, 429]),
             get(Endpoint::ListProcesses, &[(200, "ProcessList")], "List processes: running ones first, then newest")
                 .query(&["session", "job", "limit"]),
         ],

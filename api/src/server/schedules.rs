@@ -7,7 +7,8 @@ use super::{
     problem::Problem,
     reply::{self, Response},
     request::Request,
-    submit::{self, NAME_MAX_BYTES, command_refused},
+    submit::{self, command_refused},
+    text_limits::Text,
 };
 use moonlog_core::{
     event::{CatchUp, Overlap, ScheduleSet},
@@ -39,7 +40,7 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
 /// `PUT /v1/schedules/{name}`
 pub async fn set(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let mut fields = request.fields(&app.options).await?;
-    let set = read(&mut fields, app.options.limits.labels);
+    let set = read(&mut fields);
     fields.finish()?;
     let name = request.text(0).to_owned();
     let (schedule, is_new) = app
@@ -57,10 +58,10 @@ pub async fn remove(app: Arc<App>, request: Request) -> Result<Response, Problem
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-fn read(fields: &mut Fields, labels_max: usize) -> ScheduleSet {
+fn read(fields: &mut Fields) -> ScheduleSet {
     let cron = fields.text("cron");
     let cron = fields.required("cron", cron);
-    let workflow = fields.short_text("workflow", NAME_MAX_BYTES);
+    let workflow = fields.limited("workflow", Text::Name);
     ScheduleSet {
         cron,
         workflow: fields.required("workflow", workflow),
@@ -72,8 +73,8 @@ fn read(fields: &mut Fields, labels_max: usize) -> ScheduleSet {
             .whole("jitter_ms", 0..=JITTER_MAX_MS as i64)
             .and_then(|ms| u64::try_from(ms).ok())
             .unwrap_or(0),
-        queue: fields.short_text("queue", NAME_MAX_BYTES),
-        labels: submit::labels(fields, labels_max),
+        queue: fields.limited("queue", Text::Name),
+        labels: submit::labels(fields),
         paused: fields.boolean("paused").unwrap_or(false),
     }
 }

@@ -3,12 +3,13 @@
 use super::{
     ServeError, ServeOptions,
     app::App,
+    connections::{Activity, Arriving, Connections, Place},
     descriptors,
     guard::Guard,
     metrics::Metrics,
     options::is_loopback,
     refusal::Watched,
-    reply::Response,
+    reply::{Lasting, Response},
     request::{BodyStream, Head},
     router,
     ticket::Tickets,
@@ -31,7 +32,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
 use tokio_stream::{Stream, StreamExt};
@@ -108,7 +109,7 @@ pub async fn serve(options: ServeOptions, runner: Runner) -> Result<Served, Serv
     let (stop, stopped) = watch::channel(false);
     let app = Arc::new(App {
         guard: Guard::new(&options, addr),
-        tickets: Tickets::new(options.token.as_ref(), options.limits.ticket),
+        tickets: Tickets::new(options.token.as_ref(), options.limits.ticket, runner.options().clock.clone()),
         feeds: FeedHub::new(runner.log().clone(), options.feeds(), stopped.clone()),
         metrics: Metrics::new(),
         stop: stopped,
@@ -132,20 +133,24 @@ pub async fn serve(options: ServeOptions, runner: Runner) -> Result<Served, Serv
 async fn accept(listener: TcpListener, app: Arc<App>) {
     let limits = &app.options.limits;
     let connections = descriptors::make_room(limits.connections);
-    let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+    let places = Connections::new(connections, limits.connection_keep);
     let mut stop = app.stop.clone();
     let mut connections = JoinSet::new();
+    // What was accepted and has no place yet.
+    let mut next: Option<TcpStream> = None;
     loop {
-        // Beyond the limit connections wait in the system's queue, not in ours.
+        // Beyond the limit connections wait in the system's queue, not in ours, but for the next.
         let accepted = async {
-            let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-            let (stream, _) = listener.accept().await?;
-            Ok::<_, io::Error>((stream, place))
+            if next.is_none() {
+                next = Some(listener.accept().await?.0);
+            }
+            places.enter().await.ok_or_else(|| io::Error::other("there are no places"))
         };
         tokio::select! {
             accepted = accepted => match accepted {
-                Ok((stream, place)) => {
-                    connections.spawn(connection(stream, place, app.clone()));
+                Ok(place) => {
+                    let serve = |stream| connections.spawn(connection(stream, place, app.clone()));
+                    next.take().map(serve);
                 }
                 // Out of descriptors, or a connection that was gone at once: the next may do.
                 Err(error) => {
@@ -165,13 +170,13 @@ async fn accept(listener: TcpListener, app: Arc<App>) {
     }
 }
 
-async fn connection(stream: TcpStream, _place: OwnedSemaphorePermit, app: Arc<App>) {
+async fn connection(stream: TcpStream, place: Place, app: Arc<App>) {
     // Answers are small and clients wait for them.
     let _ = stream.set_nodelay(true);
     app.metrics.connected();
     let limits = &app.options.limits;
     let mut stop = app.stop.clone();
-    let service = TowerToHyperService::new(warp::service(filter(app.clone())));
+    let service = TowerToHyperService::new(warp::service(filter(app.clone(), place.activity.clone())));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -179,21 +184,26 @@ async fn connection(stream: TcpStream, _place: OwnedSemaphorePermit, app: Arc<Ap
         .max_header_size(limits.header_max_bytes)
         // What a slow reader may hold, and the unit in which bodies are read.
         .max_buf_size(limits.header_max_bytes.max(64 << 10));
-    let mut watched = Watched::new(stream);
+    let mut watched = Watched::new(stream, place.activity.clone());
     let ended = {
         let mut serving = pin!(builder.serve_connection(TokioIo::new(&mut watched), service));
         tokio::select! {
-            ended = &mut serving => ended,
+            ended = &mut serving => Some(ended),
+            () = place.activity.yields() => None,
             () = stopped(&mut stop) => {
                 serving.as_mut().graceful_shutdown();
-                serving.await
+                Some(serving.await)
             }
         }
     };
-    if let Err(error) = &ended {
-        tracing::debug!(%error, "a connection ended");
+    match &ended {
+        Some(Err(error)) => tracing::debug!(%error, "a connection ended"),
+        Some(Ok(())) => {}
+        None => tracing::debug!("a connection gave its place to another"),
     }
-    if let Some(status) = watched.end(ended).await {
+    if let Some(ended) = ended
+        && let Some(status) = watched.end(ended).await
+    {
         app.metrics.answered("other", "", status, Duration::ZERO);
     }
     app.metrics.disconnected();
@@ -206,7 +216,7 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// The one filter: everything goes to the router.
-fn filter(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
+fn filter(app: Arc<App>, activity: Arc<Activity>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::any()
         .and(warp::filters::method::method())
@@ -216,7 +226,15 @@ fn filter(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallibl
         .and(warp::body::stream())
         .then(move |method, path: warp::path::FullPath, query, headers, body| {
             let head = Head { method, path: path.as_str().to_owned(), query, headers };
-            router::answer(app.clone(), head, pieces(body))
+            let (app, activity) = (app.clone(), activity.clone());
+            async move {
+                activity.moved();
+                activity.set_busy(true);
+                let body = Box::pin(Arriving::new(pieces(body), activity.clone()));
+                let response = router::answer(app, head, body).await;
+                activity.set_busy(response.extensions().get::<Lasting>().is_some());
+                response
+            }
         })
         .recover(|_| async { Ok::<_, Infallible>(super::Problem::internal(&"a filter rejected").into_response()) })
         .unify()

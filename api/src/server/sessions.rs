@@ -8,6 +8,7 @@ use super::{
     reply::{self, Response},
     request::Request,
     submit::{self, command_refused},
+    text_limits::Text,
 };
 use moonlog_core::{
     decide::{ChangeSession, CreateSession},
@@ -23,7 +24,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use warp::http::StatusCode;
 
-const TITLE_MAX_BYTES: usize = 1_024;
 /// A page of changes ends early when its diffs have this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -33,9 +33,9 @@ pub async fn create(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     let workspace = workspace(&mut fields);
     let create = CreateSession {
         workspace: Json::null(),
-        agent: fields.object("agent", |agent| Json::from(Value::Object(agent.rest()))).unwrap_or_else(Json::null),
-        title: fields.short_text("title", TITLE_MAX_BYTES),
-        labels: submit::labels(&mut fields, app.options.limits.labels),
+        agent: agent(&mut fields, app.options.limits.session_agent_max_bytes),
+        title: fields.limited("title", Text::Title),
+        labels: submit::labels(&mut fields),
         options: SessionConfigured {
             wake: fields.boolean("wake").unwrap_or(app.runner.options().agents.wake),
             budget_tokens: budget(&mut fields),
@@ -52,9 +52,9 @@ pub async fn change(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     let mut fields = request.fields(&app.options).await?;
     let takes_away = |fields: &Fields, name: &str| fields.is_null(name);
     let (no_title, no_budget) = (takes_away(&fields, "title"), takes_away(&fields, "budget_tokens"));
-    let title = fields.short_text("title", TITLE_MAX_BYTES);
+    let title = fields.limited("title", Text::Title);
     let budget_tokens = budget(&mut fields);
-    let labels = fields.has("labels").then(|| submit::labels(&mut fields, app.options.limits.labels));
+    let labels = fields.has("labels").then(|| submit::labels(&mut fields));
     let change = ChangeSession {
         status: fields.parsed("status"),
         title: title.map(Some).or(no_title.then_some(None)),
@@ -66,6 +66,25 @@ pub async fn change(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     let id = named(&app, &request)?.id;
     let session = app.runner.change_session(&id, change).await.map_err(|error| command_refused(error, &id))?;
     Ok(reply::json(StatusCode::OK, &shown(&app, &session)))
+}
+
+/// How the session's agent is set up. It is kept in memory as long as the session is open.
+fn agent(fields: &mut Fields, max_bytes: usize) -> Json {
+    let agent = fields.object("agent", |agent| {
+        if agent.has("job") {
+            agent.error("job", "is for sessions that agents begin for themselves");
+        }
+        Json::from(Value::Object(agent.rest()))
+    });
+    let agent = agent.unwrap_or_else(Json::null);
+    if agent.as_str().len() > max_bytes {
+        let bytes = agent.as_str().len();
+        fields.error(
+            "agent",
+            format!("must have up to {max_bytes} bytes (limits.session_agent_max_bytes), and has {bytes}"),
+        );
+    }
+    agent
 }
 
 fn budget(fields: &mut Fields) -> Option<u64> {

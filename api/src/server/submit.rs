@@ -3,6 +3,7 @@
 use super::{
     body::{Fields, kind},
     problem::{FieldError, Problem},
+    text_limits::Text,
 };
 use moonlog_core::{event::JobRetryPolicy, id::Hash};
 use moonlog_runner::{CommandError, ScriptSource, Submit, SubmitError};
@@ -10,10 +11,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use warp::http::StatusCode;
 
-const KEY_MAX_BYTES: usize = 512;
-/// The longest name, in bytes.
-pub const NAME_MAX_BYTES: usize = 256;
-const LABEL_MAX_BYTES: usize = 1024;
 /// How many codes a retry policy may name, and how long each may be.
 const CODES_MAX: usize = 100;
 const CODE_MAX_BYTES: usize = 100;
@@ -24,34 +21,35 @@ const WHOLE_MAX: i64 = (1 << 53) - 1;
 ///
 /// # Errors
 /// 400 with everything that is wrong.
-pub fn read(mut fields: Fields, key: Option<&str>, labels_max: usize) -> Result<Submit, Problem> {
+pub fn read(mut fields: Fields, key: Option<&str>) -> Result<Submit, Problem> {
     let canonical = (fields.has("idempotency_key") || key.is_some()).then(|| fields.canonical());
     let what = what(&mut fields);
     let mut submit = Submit::new(what);
     submit.idempotency_key = self::key(&mut fields, key);
     submit.request_hash = canonical.map(|text| Hash::of(text.as_bytes()));
     submit.args = fields.json("args");
-    submit.queue = fields.short_text("queue", NAME_MAX_BYTES);
+    submit.queue = fields.limited("queue", Text::Name);
     submit.priority = fields.whole("priority", i32::MIN..=i32::MAX).unwrap_or(0);
     submit.run_at = fields.time("run_at");
     submit.timeout_ms = whole(&mut fields, "timeout_ms", 1);
     submit.retry = fields.object("retry", retry);
     submit.budget_tokens = whole(&mut fields, "budget_tokens", 0);
-    submit.concurrency_key = fields.short_text("concurrency_key", KEY_MAX_BYTES);
+    submit.concurrency_key = fields.limited("concurrency_key", Text::Key);
     submit.session = fields.parsed("session");
     submit.resume_from = fields.parsed("resume_from");
-    submit.labels = labels(&mut fields, labels_max);
+    submit.labels = labels(&mut fields);
     fields.finish()?;
     Ok(submit)
 }
 
 /// The key of the body, else the header's.
 pub fn key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
-    let key = fields.short_text("idempotency_key", KEY_MAX_BYTES);
+    let key = fields.limited("idempotency_key", Text::Key);
     match header {
         Some(header) if key.is_none() && !fields.failed("idempotency_key") => {
-            if header.is_empty() || header.len() > KEY_MAX_BYTES {
-                let message = format!("must have from 1 to {KEY_MAX_BYTES} bytes, also as a header");
+            let (max_bytes, config) = fields.limits().max(Text::Key);
+            if header.is_empty() || header.len() > max_bytes {
+                let message = format!("must have from 1 to {max_bytes} bytes ({config}), also as a header");
                 fields.error("idempotency_key", message);
             }
             Some(header.to_owned())
@@ -65,11 +63,11 @@ fn brought(fields: &mut Fields) -> Option<(String, Option<String>)> {
     match fields.value("script") {
         None => None,
         Some(Value::String(source)) => Some((source, None)),
-        Some(value @ Value::Object(_)) => {
-            let mut inner = Fields::of("script", value);
+        Some(Value::Object(object)) => {
+            let mut inner = fields.inner("script", object);
             let source = inner.text("source");
             let source = inner.required("source", source);
-            let name = inner.short_text("name", NAME_MAX_BYTES);
+            let name = inner.limited("name", Text::Name);
             fields.take_errors(inner);
             Some((source, name))
         }
@@ -83,7 +81,7 @@ pub fn other_script(fields: &mut Fields) -> Option<ScriptSource> {
 }
 
 fn what(fields: &mut Fields) -> ScriptSource {
-    let workflow = fields.short_text("workflow", NAME_MAX_BYTES);
+    let workflow = fields.limited("workflow", Text::Name);
     let script = if workflow.is_some() && fields.has("script") {
         let _ = fields.value("script");
         Some((String::new(), None))
@@ -145,17 +143,22 @@ fn codes(fields: &mut Fields, name: &str) -> Vec<String> {
 }
 
 /// The labels: names and texts.
-pub fn labels(fields: &mut Fields, max: usize) -> BTreeMap<String, String> {
+pub fn labels(fields: &mut Fields) -> BTreeMap<String, String> {
+    let max = fields.limits().labels;
+    let ((name_max, name_key), (label_max, label_key)) =
+        (fields.limits().max(Text::Name), fields.limits().max(Text::Label));
     let labels = fields.object("labels", |inner| {
         let mut labels = BTreeMap::new();
         for (name, value) in inner.rest() {
             match value {
-                Value::String(text) if name.len() <= NAME_MAX_BYTES && text.len() <= LABEL_MAX_BYTES => {
+                Value::String(text) if name.len() <= name_max && text.len() <= label_max => {
                     labels.insert(name, text);
                 }
                 Value::String(_) => inner.error(
                     &name,
-                    format!("is too long: names have up to {NAME_MAX_BYTES} bytes, values {LABEL_MAX_BYTES}"),
+                    format!(
+                        "is too long: names have up to {name_max} bytes ({name_key}), values {label_max} ({label_key})"
+                    ),
                 ),
                 other => inner.error(&name, format!("must be a text, and is {}", kind(&other))),
             }
@@ -192,6 +195,9 @@ pub fn refused(error: SubmitError) -> Problem {
         SubmitError::QueueFull { retry_after_ms, .. } => {
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", text).retry_after_ms(retry_after_ms)
         }
+        SubmitError::TooManyJobs { retry_after_ms, .. } => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", text).retry_after_ms(retry_after_ms)
+        }
         SubmitError::NoSuchQueue { .. } => {
             Problem::bad_request("no_such_queue", text.clone()).errors(vec![FieldError::new("queue", text)])
         }
@@ -213,6 +219,10 @@ pub fn command_refused(error: CommandError, job: &dyn std::fmt::Display) -> Prob
         CommandError::NoSuchJob => super::app::no_such_job(job),
         CommandError::NotFound(error) => Problem::of(StatusCode::NOT_FOUND, &error),
         CommandError::Conflict(error) => Problem::of(StatusCode::CONFLICT, &error),
+        CommandError::TooMany(error) => {
+            let problem = Problem::of(StatusCode::TOO_MANY_REQUESTS, &error);
+            if error.retryable { problem.retry_after_ms(1_000) } else { problem }
+        }
         CommandError::Invalid(error) => invalid(&error),
         CommandError::Unavailable(error) => unavailable(&error),
         CommandError::Submit(error) => refused(error),
@@ -258,10 +268,10 @@ fn args_path(pointer: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::text_limits::TextLimits, *};
 
     fn read_text(body: &str) -> Result<Submit, Problem> {
-        read(Fields::read(body.as_bytes())?, None, 2)
+        read(Fields::read(body.as_bytes(), TextLimits::default())?, None)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::config::Token;
 use moonlog_core::{id::Hash, time::Timestamp};
+use moonlog_runner::Clock;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
@@ -10,17 +11,19 @@ use subtle::ConstantTimeEq;
 pub struct Tickets {
     key: [u8; 32],
     life: Duration,
+    clock: Clock,
 }
 
 impl Tickets {
-    pub fn new(token: Option<&Token>, life: Duration) -> Self {
+    /// `clock`: the runner's. One that anybody may set back would bring expired tickets back to life.
+    pub fn new(token: Option<&Token>, life: Duration, clock: Clock) -> Self {
         let secret = token.map_or("", Token::reveal);
-        Self { key: blake3::derive_key("moonlog 2026-11 feed tickets", secret.as_bytes()), life }
+        Self { clock, key: blake3::derive_key("moonlog 2026-11 feed tickets", secret.as_bytes()), life }
     }
 
     /// A ticket from now on, and when it expires.
     pub fn give(&self) -> (String, Timestamp) {
-        let expires = now().plus_ms(u64::try_from(self.life.as_millis()).unwrap_or(u64::MAX));
+        let expires = self.last_expiry();
         (format!("{:x}.{}", expires.as_micros(), self.seal(expires)), expires)
     }
 
@@ -29,7 +32,13 @@ impl Tickets {
         let Some((expires, seal)) = ticket.split_once('.') else { return false };
         let Ok(expires) = i64::from_str_radix(expires, 16).map(Timestamp::from_micros) else { return false };
         let genuine: bool = self.seal(expires).as_bytes().ct_eq(seal.as_bytes()).into();
-        genuine && now() < expires
+        // One that lives longer than any that is given now is of a clock that has been ahead.
+        genuine && (self.clock)() < expires && expires <= self.last_expiry()
+    }
+
+    /// When a ticket expires that is given now.
+    fn last_expiry(&self) -> Timestamp {
+        (self.clock)().plus_ms(u64::try_from(self.life.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn seal(&self, expires: Timestamp) -> String {
@@ -38,27 +47,37 @@ impl Tickets {
     }
 }
 
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(ms: u64) -> Clock {
+        Arc::new(move || Timestamp::from_micros(1_795_000_000_000_000).plus_ms(ms))
+    }
+
+    fn tickets(secret: &str, life: Duration, ms: u64) -> Tickets {
+        Tickets::new(Token::new(secret).as_ref(), life, at(ms))
+    }
 
     #[test]
     fn a_ticket_is_checked_for_its_seal_and_its_time() {
-        let token = Token::new("secret");
-        let tickets = Tickets::new(token.as_ref(), Duration::from_secs(60));
-        let (ticket, _) = tickets.give();
-        assert!(tickets.check(&ticket));
-        assert!(Tickets::new(token.as_ref(), Duration::from_secs(1)).check(&ticket), "it lives through a restart");
-        assert!(!Tickets::new(Token::new("other").as_ref(), Duration::from_secs(60)).check(&ticket));
+        let now = 4_000_000;
+        let (ticket, _) = tickets("secret", MINUTE, now).give();
+        let check = |ticket: &str| tickets("secret", MINUTE, now).check(ticket);
+        assert!(check(&ticket), "it lives through a restart");
+        assert!(!tickets("other", MINUTE, now).check(&ticket));
         let (expires, seal) = ticket.split_once('.').unwrap();
-        assert!(!tickets.check(&format!("{expires}0.{seal}")), "its time cannot be changed");
-        assert!(!tickets.check(seal) && !tickets.check("") && !tickets.check("zz.zz"));
-        let (expired, _) = Tickets::new(token.as_ref(), Duration::ZERO).give();
-        assert!(!tickets.check(&expired));
+        assert!(!check(&format!("{expires}0.{seal}")), "its time cannot be changed");
+        assert!(!check(seal) && !check("") && !check("zz.zz"));
+        assert!(tickets("secret", MINUTE, now + 59_999).check(&ticket));
+        assert!(!tickets("secret", MINUTE, now + 60_000).check(&ticket));
+        assert!(
+            !tickets("secret", MINUTE, now - 1).check(&ticket),
+            "one of a clock that has been ahead does not live longer"
+        );
+        assert!(!tickets("secret", Duration::ZERO, now).check(&tickets("secret", Duration::ZERO, now).give().0));
     }
 }

@@ -101,10 +101,11 @@ async fn answers_are_what_is_described() {
     };
     let started = place.post("/v1/processes", &json!({ "command": "seq 99999", "shell": true })).await.1;
     let process = format!("/v1/processes/{}", started["id"].as_str().unwrap());
-    let ended = json!({ "command": "echo", "args": ["a"], "session": ID, "background": true, "client_token": "t" });
-    let ended = place.post("/v1/processes", &ended).await.1;
     let (_, session) = place.post("/v1/sessions", &json!({ "workspace": { "kind": "directory" }, "title": "t" })).await;
     let session_path = format!("/v1/sessions/{}", session["id"].as_str().unwrap());
+    let ended =
+        json!({ "command": "echo", "args": ["a"], "session": session["id"], "background": true, "client_token": "t" });
+    let ended = place.post("/v1/processes", &ended).await.1;
     let answers = [
         ("Started", started),
         ("Started", ended),

@@ -29,6 +29,23 @@ async fn hosts_and_origins_are_those_of_the_server() {
         (own("localhost.evil.example"), 403),
         (own("10.0.0.1"), 403),
         ("localhost:x".into(), 403),
+        (own("localhost."), 200),
+        ("localhost:1".into(), 200),
+        ("localhost:99999".into(), 403),
+        ("localhost:".into(), 403),
+        ("user@localhost".into(), 403),
+        ("localhost/evil.example".into(), 403),
+        ("localhost evil.example".into(), 403),
+        ("localhost,evil.example".into(), 403),
+        ("[::ffff:127.0.0.1]".into(), 200),
+        ("[::1".into(), 403),
+        ("::1".into(), 403),
+        ("0x7f.1".into(), 403),
+        ("2130706433".into(), 403),
+        ("127.1".into(), 403),
+        ("0.0.0.0".into(), 403),
+        ("[::]".into(), 403),
+        ("localhost\u{e9}".into(), 403),
         (String::new(), 403),
     ];
     for (host, status) in hosts {
@@ -161,4 +178,112 @@ async fn the_console_runs_its_own_script_alone() {
     assert!(policy.starts_with("default-src 'none'"));
     assert_eq!(html.matches("<script").count(), html.matches(&format!("<script nonce=\"{nonce}\"")).count());
     assert!(!html.contains("{{") && html.contains("job.completed"));
+}
+
+#[tokio::test]
+async fn the_host_is_what_the_header_says_and_nothing_else() {
+    let place = Place::start().await;
+    let port = place.served.addr().port();
+    let statuses = [
+        // A target in full names the server itself, or another one.
+        (format!("GET http://localhost:{port}/v1/queues HTTP/1.1\r\nHost: localhost:{port}"), 200),
+        (format!("GET http://evil.example/v1/queues HTTP/1.1\r\nHost: evil.example:{port}"), 403),
+        (format!("GET /v1/queues HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: localhost:{port}"), 403),
+        (format!("GET /v1/queues HTTP/1.1\r\nHost: evil.example\r\nForwarded: host=localhost:{port}"), 403),
+        (format!("GET /v1/queues HTTP/1.1\r\nHost: localhost:{port}\r\nHost: evil.example"), 400),
+        ("GET /v1/queues HTTP/1.1\r\nX: y".to_owned(), 400),
+        ("GET /healthz HTTP/1.1\r\nHost: evil.example".to_owned(), 403),
+        ("CONNECT evil.example:80 HTTP/1.1\r\nHost: evil.example:80".to_owned(), 403),
+    ];
+    for (head, status) in statuses {
+        let answer = raw::exchange(&place, format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        assert_eq!(raw::status(&answer), status, "{head}: {answer}");
+    }
+    // HTTP/2, with a name of its own for the host, is not spoken.
+    let answer = raw::exchange(&place, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    assert!(answer.is_empty() || [400, 505].contains(&raw::status(&answer)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn pages_that_name_no_origin_are_told_by_where_they_are() {
+    let place = Place::with(|settings| settings.serve.origins = vec!["https://ci.example".into()]).await;
+    let port = place.served.addr().port();
+    let own = format!("http://localhost:{port}");
+    for (method, headers, status) in [
+        ("GET", vec![("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")], 403),
+        ("GET", vec![("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "no-cors")], 403),
+        ("GET", vec![("Sec-Fetch-Site", "cross-site")], 403),
+        ("GET", vec![("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "websocket")], 403),
+        ("POST", vec![("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")], 403),
+        ("POST", vec![("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Origin", "null")], 403),
+        ("GET", vec![("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")], 200),
+        ("GET", vec![("Sec-Fetch-Site", "none"), ("Sec-Fetch-Mode", "navigate")], 200),
+        ("GET", vec![("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "cors")], 200),
+        ("GET", vec![("Sec-Fetch-Site", "cross-site"), ("Origin", "https://ci.example")], 200),
+        ("GET", vec![("Sec-Fetch-Site", "same-origin"), ("Origin", own.as_str())], 200),
+    ] {
+        let answer = raw::exchange(&place, raw::request(method, "/v1/queues", &headers, "").as_bytes()).await;
+        assert_eq!(raw::status(&answer), status, "{method} {headers:?}: {answer}");
+    }
+    // What a form can send without asking first is no request of ours, be it in the right place.
+    for kind in ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/json", ""]
+    {
+        let headers = [("Content-Type", kind), ("Sec-Fetch-Site", "same-origin")];
+        let answer = raw::exchange(&place, raw::request("POST", "/v1/jobs", &headers, "{}").as_bytes()).await;
+        assert_eq!(raw::status(&answer), 415, "{kind}: {answer}");
+    }
+    // An upgrade is not made.
+    let upgrade =
+        [("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13")];
+    let answer = raw::exchange(&place, raw::request("GET", "/v1/events", &upgrade, "").as_bytes()).await;
+    assert_eq!(raw::status(&answer), 200, "{answer}");
+}
+
+#[tokio::test]
+async fn a_ticket_cannot_be_changed_and_lives_as_long_as_it_says() {
+    let start = |ticket_ms: u64| {
+        Place::with(move |settings| {
+            settings.serve.token = token("right-token");
+            settings.serve.limits.ticket = std::time::Duration::from_millis(ticket_ms);
+        })
+    };
+    let ask = async |place: &Place, ticket: &str| {
+        let request = raw::request("GET", &format!("/v1/events?follow=false&ticket={ticket}"), &[], "");
+        raw::status(&raw::exchange(place, request.as_bytes()).await)
+    };
+    let place = start(60_000).await;
+    let given = place.post("/v1/tickets", &json!({})).await.1;
+    let ticket = given["ticket"].as_str().unwrap().to_owned();
+    assert_eq!((ask(&place, &ticket).await, ask(&place, &ticket).await), (200, 200));
+    let (expires, seal) = ticket.split_once('.').unwrap();
+    for other in [
+        format!("{expires}.{}", seal.to_uppercase()),
+        format!("{expires}.{}", &seal[..seal.len() - 1]),
+        format!("{expires}.{seal}0"),
+        format!("{expires}."),
+        format!("f{expires}.{seal}"),
+        format!("-{expires}.{seal}"),
+        format!("{expires}.{}", "0".repeat(seal.len())),
+        format!("7fffffffffffffff.{seal}"),
+        format!("{expires}{seal}"),
+        "%00".into(),
+        ".".into(),
+    ] {
+        assert_eq!(ask(&place, &other).await, 401, "{other}");
+    }
+    // Beside it, no token is looked for in the query, and twice is not once.
+    for query in [format!("ticket={ticket}&ticket={ticket}"), "token=right-token".into(), format!("Ticket={ticket}")] {
+        let answer =
+            raw::exchange(&place, raw::request("GET", &format!("/v1/events?{query}"), &[], "").as_bytes()).await;
+        assert!([400, 401].contains(&raw::status(&answer)), "{query}: {answer}");
+    }
+    // The next server of the same token takes it, one of another token does not.
+    assert_eq!(ask(&start(60_000).await, &ticket).await, 200);
+    let other = Place::with(|settings| settings.serve.token = token("other-token")).await;
+    assert_eq!(ask(&other, &ticket).await, 401);
+    let brief = start(1).await;
+    let given = brief.post("/v1/tickets", &json!({})).await.1;
+    let brief_ticket = given["ticket"].as_str().unwrap().to_owned();
+    while ask(&brief, &brief_ticket).await == 200 {}
+    assert_eq!(ask(&brief, &brief_ticket).await, 401);
 }

@@ -1,11 +1,13 @@
 //! What is too large, too long, too slow or too many; and the end of a server.
 
 use crate::{
-    place::Place,
+    place::{Place, read},
     raw::{self, read_all},
 };
 use moonlog_core::event::{EventBody, QueueChanged, StreamId};
+use moonlog_runner::Bounds;
 use reqwest::Method;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -203,4 +205,132 @@ async fn the_address_file_is_there_while_the_server_is() {
     assert_eq!(file["pid"], std::process::id());
     place.served.stop().await;
     assert!(!path.exists());
+}
+
+/// Everything that clients make and that stays has a limit, which says what it is.
+#[tokio::test]
+async fn what_grows_has_a_limit_that_names_its_key() {
+    let place = Place::with(|settings| {
+        settings.runner = |options| {
+            options.bounds = Bounds {
+                unended_jobs: 2,
+                schedules: 1,
+                open_sessions: 1,
+                queued_messages: 1,
+                signals_per_job: 1,
+                ..Bounds::default()
+            };
+            options.processes.limits.processes_max = 1;
+        };
+    })
+    .await;
+    let refused = async |path: &str, body: Value, status: u16, code: &str, key: &str| {
+        let (found, problem) = place.post(path, &body).await;
+        assert_eq!((found.as_u16(), problem["code"].as_str()), (status, Some(code)), "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(key), "{problem}");
+    };
+    assert_eq!(place.post("/v1/queues/default/pause", &json!({})).await.0, 200);
+    let (_, session) = place.post("/v1/sessions", &json!({})).await;
+    let session = session["id"].as_str().unwrap();
+    refused("/v1/sessions", json!({}), 429, "too_many_sessions", "limits.open_sessions").await;
+    let path = format!("/v1/sessions/{session}/messages");
+    assert_eq!(place.post(&path, &json!({ "text": "one" })).await.0, 202);
+    refused(&path, json!({ "text": "two" }), 429, "too_many_messages", "limits.queued_messages").await;
+    let (status, job) = place.post("/v1/jobs", &json!({ "script": "wait_for('go')" })).await;
+    assert_eq!(status, 201, "{job}");
+    refused("/v1/jobs", json!({ "script": "return 1" }), 429, "too_many_jobs", "limits.unended_jobs").await;
+    let signal = format!("/v1/jobs/{}/signals/go", job["id"].as_str().unwrap());
+    assert_eq!(place.post(&signal, &json!({})).await.0, 202);
+    refused(&signal, json!({}), 409, "too_many_signals", "limits.signals_per_job").await;
+    let (status, _) = place.post("/v1/processes", &json!({ "command": "sleep", "args": ["100"] })).await;
+    assert_eq!(status, 201);
+    refused("/v1/processes", json!({ "command": "true" }), 429, "too_many_processes", "limits.processes").await;
+    let schedule = async |name: &str| {
+        let body = json!({ "cron": "0 0 1 1 *", "workflow": "repo-report" });
+        read(place.request(Method::PUT, &format!("/v1/schedules/{name}")).json(&body).send().await.unwrap()).await
+    };
+    assert_eq!(schedule("one").await.0, 201);
+    let (status, problem) = schedule("two").await;
+    assert_eq!((status.as_u16(), problem["code"].as_str()), (409, Some("too_many_schedules")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("limits.schedules"), "{problem}");
+    assert_eq!(schedule("one").await.0, 200, "what is there can be changed");
+    // Who makes room may go on.
+    assert_eq!(place.post(&format!("/v1/jobs/{}/cancel", job["id"].as_str().unwrap()), &json!({})).await.0, 202);
+    assert_eq!(place.post("/v1/jobs", &json!({ "script": "return 1" })).await.0, 201);
+}
+
+#[tokio::test]
+async fn texts_are_as_long_as_the_configuration_says() {
+    let place = Place::with(|settings| {
+        let limits = &mut settings.serve.limits;
+        (limits.name_max_bytes, limits.key_max_bytes, limits.label_max_bytes) = (16, 17, 18);
+        (limits.title_max_bytes, limits.reason_max_bytes, limits.note_max_bytes) = (19, 20, 21);
+        (limits.session_agent_max_bytes, limits.labels) = (1_024, 2);
+        settings.runner = |options| options.bounds.name_max_bytes = 16;
+    })
+    .await;
+    let (_, job) = place.post("/v1/jobs", &json!({ "script": "wait_for('go')" })).await;
+    let job = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+    let long = |bytes: usize| "x".repeat(bytes);
+    let with = |name: &str, value: Value| {
+        let mut body = json!({ "script": "return 1" });
+        body[name] = value;
+        body
+    };
+    let (cancel, approval) = (format!("{job}/cancel"), format!("{job}/approvals/a"));
+    let cases = [
+        ("/v1/jobs", with("queue", json!(long(17))), "limits.name_max_bytes"),
+        ("/v1/jobs", json!({ "workflow": long(17) }), "limits.name_max_bytes"),
+        ("/v1/jobs", json!({ "script": { "source": "return 1", "name": long(17) } }), "limits.name_max_bytes"),
+        ("/v1/jobs", with("labels", json!({ long(17): "x" })), "limits.name_max_bytes"),
+        ("/v1/jobs", with("labels", json!({ "a": long(19) })), "limits.label_max_bytes"),
+        ("/v1/jobs", with("labels", json!({ "a": "", "b": "", "c": "" })), "limits.labels"),
+        ("/v1/jobs", with("idempotency_key", json!(long(18))), "limits.key_max_bytes"),
+        ("/v1/jobs", with("concurrency_key", json!(long(18))), "limits.key_max_bytes"),
+        ("/v1/processes", json!({ "command": "true", "client_token": long(18) }), "limits.key_max_bytes"),
+        ("/v1/sessions", json!({ "title": long(20) }), "limits.title_max_bytes"),
+        ("/v1/sessions", json!({ "agent": { "system": long(1_024) } }), "limits.session_agent_max_bytes"),
+        ("/v1/sessions", json!({ "agent": { "job": "x" } }), "agent.job"),
+        (cancel.as_str(), json!({ "reason": long(21) }), "limits.reason_max_bytes"),
+        (approval.as_str(), json!({ "approved": true, "by": long(17) }), "limits.name_max_bytes"),
+        (approval.as_str(), json!({ "approved": true, "note": long(22) }), "limits.note_max_bytes"),
+        (&*format!("{job}/signals/{}", long(17)), json!({}), "limits.name_max_bytes"),
+    ];
+    for (path, body, key) in cases {
+        let (status, problem) = place.post(path, &body).await;
+        assert_eq!(status, 400, "{path} {body}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(key), "{path} {body}: {problem}");
+    }
+    let key = place.request(Method::POST, "/v1/jobs").header("Idempotency-Key", long(18));
+    let (status, problem) = read(key.json(&json!({ "script": "return 1" })).send().await.unwrap()).await;
+    assert_eq!(status, 400, "{problem}");
+    let (status, session) = place.post("/v1/sessions", &json!({ "title": long(19) })).await;
+    assert_eq!(status, 201, "{session}");
+}
+
+/// Nothing that a client sends comes back as a header of its own.
+#[tokio::test]
+async fn no_text_of_a_client_begins_a_header() {
+    let place = Place::start().await;
+    let evil = "x%0d%0aX-Injected:%201%0d%0a%0d%0a<script>";
+    for (method, path, body) in [
+        ("GET", format!("/v1/jobs/{evil}"), ""),
+        ("GET", format!("/{evil}"), ""),
+        ("GET", format!("/v1/workflows/{evil}"), ""),
+        ("PUT", format!("/v1/schedules/{evil}"), r#"{"cron":"* * * * *","workflow":"repo-report"}"#),
+        ("GET", format!("/v1/events?types={evil}"), ""),
+        ("GET", format!("/v1/jobs?{evil}={evil}"), ""),
+        ("GET", format!("/v1/jobs?cursor={evil}"), ""),
+        ("GET", format!("/v1/blobs/{evil}"), ""),
+        ("POST", "/v1/jobs".into(), r#"{"workflow":"x\r\nX-Injected: 1"}"#),
+        ("POST", "/v1/jobs".into(), r#"{"script":"return 1","queue":"x\r\nX-Injected: 1"}"#),
+        ("POST", "/v1/sessions".into(), r#"{"title":"x\r\nX-Injected: 1"}"#),
+        ("OPTIONS", format!("/v1/jobs/{evil}"), ""),
+    ] {
+        let headers = [("Content-Type", "application/json"), ("If-None-Match", "\"x\""), ("Last-Event-ID", "x")];
+        let answer = raw::exchange(&place, raw::request(method, &path, &headers, body).as_bytes()).await;
+        assert_eq!(raw::header(&answer, "x-injected"), None, "{method} {path}: {answer}");
+        assert!(raw::header(&answer, "content-type").is_none_or(|kind| !kind.contains("html")), "{answer}");
+        assert_eq!(raw::header(&answer, "x-content-type-options"), Some("nosniff"), "{answer}");
+    }
 }

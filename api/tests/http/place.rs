@@ -158,6 +158,7 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         nesting: 1,
         checkpoint_events: 10_000,
         warm_vms: 2,
+        bounds: Default::default(),
         limits: Limits::default(),
         agents: moonlog_runner::agent::AgentOptions::default(),
         submit_max_bytes: 8 << 20,
@@ -170,5 +171,8 @@ fn runner_options(queues: Vec<(&'static str, QueueOptions)>, worktrees: std::pat
         webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
+        ids: moonlog_runner::random_ids(),
+        threads: Default::default(),
+        calendar: None,
     }
 }

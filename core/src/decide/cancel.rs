@@ -49,6 +49,7 @@ pub fn close_steps(job: &JobState, outcome: StepOutcome, error: Option<&ErrorInf
                 latency_ms: now.ms_since(step.started_at),
                 cached: false,
                 cached_from: None,
+                tokens_spent: None,
             };
             NewEvent::new(EventBody::StepFinished(finished)).step(Some(Arc::clone(path))).cause(step.position)
         })

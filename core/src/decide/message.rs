@@ -24,14 +24,18 @@ pub enum Busy {
 /// Says something in a session. `message` is also the id of the job that will answer it.
 ///
 /// # Errors
-/// Where the session is closed, or busy and the message is not to wait.
+/// Where the session is closed, as many wait as may, or it is busy and the message is not to wait.
 pub fn decide_message(
     session: &SessionState,
     message: String,
     parts: Json,
     busy: Busy,
+    queued_max: usize,
 ) -> Result<Vec<EventBody>, Refusal> {
     decide_in_session(session)?;
+    if session.chat.queue.len() >= queued_max {
+        return Err(Refusal::TooManyMessages { session: session.id, max: queued_max });
+    }
     if busy == Busy::Reject {
         refuse_busy(session)?;
     }

@@ -25,4 +25,4 @@ pub use schedule::{decide_remove_schedule, decide_set_schedule};
 pub use session::{
     ChangeSession, CreateSession, decide_change_session, decide_close_session, decide_create_session, decide_in_session,
 };
-pub use signal::decide_signal;
+pub use signal::{SignalLimits, decide_signal};

@@ -60,11 +60,25 @@ pub enum Refusal {
         id: String,
     },
     /// The job has more signals than it consumes.
-    #[error("job {job} has {max} signals that it did not consume yet; send this one when it has")]
+    #[error(
+        "job {job} has {max} signals that it did not consume yet, as many as it may (limits.signals_per_job); send this one \
+         when it has"
+    )]
     TooManySignals {
         /// The job.
         job: JobId,
         /// How many it may have.
+        max: usize,
+    },
+    /// As many messages wait in the session as may.
+    #[error(
+        "{max} messages wait in session {session}, as many as may (limits.queued_messages); say this when some have been \
+         answered, or take some back"
+    )]
+    TooManyMessages {
+        /// The session.
+        session: SessionId,
+        /// How many may wait.
         max: usize,
     },
     /// The idempotency key was used with another signal.
@@ -150,6 +164,7 @@ impl Refusal {
             Self::NoSuchApproval { .. } => "no_such_approval",
             Self::AlreadyDecided { .. } => "already_decided",
             Self::TooManySignals { .. } => "too_many_signals",
+            Self::TooManyMessages { .. } => "too_many_messages",
             Self::KeyReused { .. } => "idempotency_key_reused",
             Self::SessionClosed { .. } => "session_closed",
             Self::SessionArchived { .. } => "session_archived",
@@ -167,7 +182,9 @@ impl From<Refusal> for ErrorInfo {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(refusal.code(), refusal.to_string());
         match refusal {
-            Refusal::TooManySignals { .. } | Refusal::SessionBusy { .. } => error.retryable(),
+            Refusal::TooManySignals { .. } | Refusal::TooManyMessages { .. } | Refusal::SessionBusy { .. } => {
+                error.retryable()
+            }
             Refusal::Invalid { field, message } => {
                 error.with_details(serde_json::json!({ "field": field, "message": message }).into())
             }

@@ -7,10 +7,14 @@ use crate::{
     projection::JobState,
 };
 
-/// The longest name of a signal, in bytes.
-const NAME_MAX_BYTES: usize = 256;
-/// How many signals a job may have that it did not consume.
-const SIGNALS_MAX: usize = 10_000;
+/// What signals are limited by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalLimits {
+    /// How many a job may have that it did not consume.
+    pub signals: usize,
+    /// The longest name, in bytes.
+    pub name_max_bytes: usize,
+}
 
 /// Sends a signal to a job that has not ended; a queued one keeps it. The same signal under a key that was used before
 /// sends nothing, also when the job has ended.
@@ -22,9 +26,11 @@ pub fn decide_signal(
     name: &str,
     payload: Json,
     idempotency_key: Option<String>,
+    limits: SignalLimits,
 ) -> Result<Vec<EventBody>, Refusal> {
-    if name.is_empty() || name.len() > NAME_MAX_BYTES {
-        let message = format!("a signal's name has 1 to {NAME_MAX_BYTES} bytes, not {}", name.len());
+    let max_bytes = limits.name_max_bytes;
+    if name.is_empty() || name.len() > max_bytes {
+        let message = format!("a signal's name has 1 to {max_bytes} bytes (limits.name_max_bytes), not {}", name.len());
         return Err(Refusal::Invalid { field: "name", message });
     }
     let keys = job.signal_keys.as_deref();
@@ -36,8 +42,8 @@ pub fn decide_signal(
     if job.status.is_ended() {
         return Err(Refusal::Ended { job: job.id, status: job.status });
     }
-    if job.pending.as_ref().is_some_and(|pending| pending.signals.len() >= SIGNALS_MAX) {
-        return Err(Refusal::TooManySignals { job: job.id, max: SIGNALS_MAX });
+    if job.pending.as_ref().is_some_and(|pending| pending.signals.len() >= limits.signals) {
+        return Err(Refusal::TooManySignals { job: job.id, max: limits.signals });
     }
     Ok(vec![EventBody::JobSignalled(JobSignalled { name: name.to_owned(), payload, idempotency_key })])
 }

@@ -153,6 +153,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         "The model's answer did not match the schema, in all tries.",
         "Make the schema simpler, or ask another model.",
     ),
+    code(
+        "secret_not_kept",
+        &[Tool],
+        &[],
+        No,
+        "The input of a call that waited, or that a restart cut off, held a secret's value, which is not kept.",
+        "Make the call again without the value.",
+    ),
     code("stream_broken", &[Agent], &[], Yes, "The model's stream broke.", "Try again."),
     code("subagent_failed", &[Tool], &[], No, "The agent that was spawned could not begin.", "The message says why."),
     code(

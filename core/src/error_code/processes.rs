@@ -164,7 +164,7 @@ pub(super) const CODES: &[ErrorCode] = &[
         &[Step, Tool, Process, Http],
         &[429],
         Yes,
-        "As many processes run as may.",
+        "As many processes run as limits.processes allows.",
         "Wait for some to end.",
     ),
     code(

@@ -155,7 +155,7 @@ event_types! {
     14 "job.cancelled" JobCancelled(JobCancelled),
     15 "job.timed_out" JobTimedOut(JobTimedOut),
     16 "step.started" StepStarted(StepStarted),
-    17 "step.finished" StepFinished(StepFinished) schema 2 was { 1: step::StepFinishedV1 },
+    17 "step.finished" StepFinished(StepFinished) schema 3 was { 1: step::StepFinishedV1, 2: step::StepFinishedV2 },
     18 "step.retry_scheduled" StepRetryScheduled(StepRetryScheduled),
     19 "session.created" SessionCreated(SessionCreated),
     20 "session.turn_started" SessionTurnStarted(SessionTurn),

@@ -69,6 +69,10 @@ pub struct StepFinished {
     /// From where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_from: Option<CachedFrom>,
+    /// How many tokens of the job's budget were used up when this was recorded: by the job, its children, and whom they
+    /// share it with. Stands where an operation may have used some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_spent: Option<u64>,
 }
 
 /// Where a result was taken from.
@@ -98,7 +102,28 @@ impl From<StepFinishedV1> for StepFinished {
     fn from(old: StepFinishedV1) -> Self {
         let StepFinishedV1 { run, path, attempt, outcome, output, error, latency_ms, cached, cached_from } = old;
         let cached_from = cached_from.map(|job| CachedFrom { job, position: 0 });
-        Self { run, path, attempt, outcome, output, error, latency_ms, cached, cached_from }
+        Self { run, path, attempt, outcome, output, error, latency_ms, cached, cached_from, tokens_spent: None }
+    }
+}
+
+/// `step.finished` as it was stored before it told what a budget had left.
+#[derive(Encode, Decode)]
+pub(super) struct StepFinishedV2 {
+    run: u32,
+    path: String,
+    attempt: u32,
+    outcome: StepOutcome,
+    output: Option<Json>,
+    error: Option<ErrorInfo>,
+    latency_ms: u64,
+    cached: bool,
+    cached_from: Option<CachedFrom>,
+}
+
+impl From<StepFinishedV2> for StepFinished {
+    fn from(old: StepFinishedV2) -> Self {
+        let StepFinishedV2 { run, path, attempt, outcome, output, error, latency_ms, cached, cached_from } = old;
+        Self { run, path, attempt, outcome, output, error, latency_ms, cached, cached_from, tokens_spent: None }
     }
 }
 

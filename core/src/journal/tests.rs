@@ -32,6 +32,7 @@ fn finished(path: &str, outcome: StepOutcome) -> EventBody {
         latency_ms: 0,
         cached: false,
         cached_from: None,
+        tokens_spent: None,
     })
 }
 

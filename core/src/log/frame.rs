@@ -219,6 +219,21 @@ impl Frame {
     }
 }
 
+/// The key and the value of a frame of these records, with whatever lengths they say that they have. `None` where their
+/// lengths do not fill it.
+pub(super) fn sealed(first_position: u64, count: u32, records: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut bytes = vec![0; HEADER_BYTES];
+    bytes.extend_from_slice(records);
+    let hash = |range: Range<usize>| removed_hash(&bytes[range.clone()]).unwrap_or_else(|| Hash::of(&bytes[range]));
+    let hashes: Vec<u8> = split(&bytes, count)?.into_iter().flat_map(|range| *hash(range).as_bytes()).collect();
+    let hash = chain(Hash::ZERO, first_position, count, &hashes);
+    bytes[0] = FORMAT;
+    bytes[1..5].copy_from_slice(&(records.len() as u32).to_le_bytes());
+    bytes[5..9].copy_from_slice(&count.to_le_bytes());
+    bytes[41..73].copy_from_slice(hash.as_bytes());
+    Some((frame_key(first_position), bytes))
+}
+
 fn removed_hash(record: &[u8]) -> Option<Hash> {
     // The first byte tells the kinds apart; an event's record is not worth reading here.
     match record.first() {

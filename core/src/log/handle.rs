@@ -1,15 +1,17 @@
 //! The way in to the log.
 
 use super::{
-    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Place, Poisoned, ReadError, StreamHead,
+    Append, AppendError, Appended, LogOptions, OpenError, OpenReport, Poisoned, ReadError, Stepper, StreamHead,
     StreamWatch, VerifyReport,
+    driver::{Driver, Writing},
     open::{damage, open},
     prepare::{check_blob_size, cut, fit_one_frame, prepare},
-    sequencer::{Intake, Sequencer},
+    sequencer::Sequencer,
     shared::{Shared, lock},
+    stepper::Stepped,
     tail::Tail,
     verify::verify_up_to,
-    waiters::{Waiters, wait_blocking},
+    waiters::Waiters,
     watches::Watches,
     writer::Writer,
 };
@@ -23,7 +25,7 @@ use std::{
         Arc, Condvar, Mutex, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread,
 };
 use tokio::sync::{Notify, watch};
 
@@ -40,13 +42,7 @@ pub enum Hurry {
 #[derive(Clone)]
 pub struct Log {
     pub(super) shared: Arc<Shared>,
-    writer: Arc<WriterThread>,
-}
-
-/// Closes the log when the last handle is gone.
-struct WriterThread {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    writer: Arc<Writing>,
 }
 
 impl Log {
@@ -56,6 +52,35 @@ impl Log {
     /// # Errors
     /// Where the log is damaged elsewhere, or the storage fails.
     pub fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<(Self, OpenReport), OpenError> {
+        Self::open_driven(storage, options, false, |_, writer| {
+            let thread = thread::Builder::new().name("moonlog-writer".into()).spawn(|| writer.run());
+            thread.map(Driver::Thread).map_err(OpenError::Thread)
+        })
+    }
+
+    /// The same without a thread that writes: it is written when the stepper is told to. `None` where the log is only to
+    /// be read.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_stepped(
+        storage: Arc<dyn Storage>,
+        options: LogOptions,
+    ) -> Result<(Self, Option<Stepper>, OpenReport), OpenError> {
+        let mut stepper = None;
+        let (log, report) = Self::open_driven(storage, options, true, |shared, writer| {
+            let made = stepper.insert(Stepper::new(shared.clone(), writer));
+            Ok(Driver::Stepper(made.clone()))
+        })?;
+        Ok((log, stepper, report))
+    }
+
+    fn open_driven(
+        storage: Arc<dyn Storage>,
+        options: LogOptions,
+        stepped: bool,
+        drive: impl FnOnce(&Arc<Shared>, Writer) -> Result<Driver, OpenError>,
+    ) -> Result<(Self, OpenReport), OpenError> {
         let opened = open(&storage, &options)?;
         let shared = Arc::new(Shared {
             storage,
@@ -67,6 +92,7 @@ impl Log {
             sequencer: Mutex::new(Sequencer::new(opened.head, opened.time)),
             queue: Mutex::default(),
             work: Condvar::new(),
+            stepped: stepped.then(Stepped::default),
             pending_bytes: AtomicUsize::new(0),
             drained: Notify::new(),
             tail: RwLock::new(Tail::new(options.tail_cache_bytes)),
@@ -80,16 +106,14 @@ impl Log {
             still: Arc::default(),
             poisoned: OnceLock::new(),
         });
-        let thread = if let Some(error) = opened.refused {
+        let driver = if let Some(error) = opened.refused {
             shared.poison(&error.into());
             None
         } else {
             shared.finish_removal().map_err(damage)?;
-            let writer = Writer::new(shared.clone(), opened.chain);
-            let thread = thread::Builder::new().name("moonlog-writer".into()).spawn(|| writer.run());
-            Some(thread.map_err(OpenError::Thread)?)
+            Some(drive(&shared, Writer::new(shared.clone(), opened.chain))?)
         };
-        let writer = Arc::new(WriterThread { shared: shared.clone(), thread: Mutex::new(thread) });
+        let writer = Arc::new(Writing::new(shared.clone(), driver));
         Ok((Self { shared, writer }, opened.report))
     }
 
@@ -184,7 +208,7 @@ impl Log {
     /// # Errors
     /// As [`Self::durable`].
     pub fn durable_blocking(&self, position: u64) -> Result<(), Poisoned> {
-        wait_blocking(self.durable(position))
+        self.shared.durable_blocking(position)
     }
 
     /// The last durable position; 0 in an empty log.
@@ -209,14 +233,6 @@ impl Log {
     /// Where they cannot be read.
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
         self.shared.read(after, limit)
-    }
-
-    /// The next `limit` durable positions behind `after`, with what stands there or what is left of it.
-    ///
-    /// # Errors
-    /// Where they cannot be read.
-    pub fn places(&self, after: u64, limit: usize) -> Result<Vec<Place>, ReadError> {
-        self.shared.places(after, limit)
     }
 
     /// At most `limit` durable events before position `before`, newest first.
@@ -366,35 +382,5 @@ fn whole(pieces: &[Appended]) -> Result<Appended, AppendError> {
     match (pieces.first(), pieces.last()) {
         (Some(first), Some(last)) => Ok(Appended { first_position: first.first_position, ..*last }),
         _ => Err(AppendError::Stopped),
-    }
-}
-
-/// Why a position that was never given out will not be durable.
-pub fn closed() -> Poisoned {
-    Poisoned { reason: "the log was closed".into(), disk_full: false }
-}
-
-impl WriterThread {
-    fn close(&self) {
-        let mut sequencer = lock(&self.shared.sequencer);
-        if matches!(sequencer.intake, Intake::Open) {
-            sequencer.intake = Intake::Stopped;
-        }
-        lock(&self.shared.queue).closed = true;
-        drop(sequencer);
-        self.shared.work.notify_one();
-        if let Some(thread) = lock(&self.thread).take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the log's writer panicked");
-        }
-        self.shared.watches.stop();
-        self.shared.waiters.end(closed());
-    }
-}
-
-impl Drop for WriterThread {
-    fn drop(&mut self) {
-        self.close();
     }
 }

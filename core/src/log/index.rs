@@ -208,7 +208,10 @@ impl Index {
 
     /// The streams with events that are not in pages yet.
     pub fn unwritten_streams(&self) -> Vec<StreamId> {
-        read_lock(&self.tails).streams.keys().cloned().collect()
+        let mut streams: Vec<_> = read_lock(&self.tails).streams.keys().cloned().collect();
+        // In one order, so that the same log is written in the same way.
+        streams.sort_unstable();
+        streams
     }
 
     /// Writes the pages of some of `streams`, and takes those off the list. Only one thread may do that at a time.
@@ -352,6 +355,15 @@ fn page_value(positions: &[u64], closed: bool) -> Vec<u8> {
         before = *position;
     }
     value
+}
+
+/// Panics where a page is not written as it was read.
+pub(super) fn check_page(key: &[u8], value: &[u8]) {
+    if let Ok(page) = read_page(key, value) {
+        let written = page_value(&page.positions, page.closed);
+        let again = read_page(key, &written).map(|again| (again.positions, again.closed));
+        assert_eq!(again, Ok((page.positions, page.closed)));
+    }
 }
 
 fn read_page(key: &[u8], value: &[u8]) -> Result<Stretch, String> {

@@ -99,7 +99,7 @@ impl Shared {
             Hurry::None if queue.since.is_none() => {
                 queue.since = Some(Instant::now());
                 drop(queue);
-                self.work.notify_one();
+                self.wake();
             }
             Hurry::None => {}
         }
@@ -115,10 +115,10 @@ impl Shared {
     }
 
     fn wake_writer(&self, mut queue: MutexGuard<'_, Queue>) {
-        let wakes = queue.wakes();
+        let wakes = queue.wakes() || self.stepped.is_some();
         drop(queue);
         if wakes {
-            self.work.notify_one();
+            self.wake();
         }
     }
 }

@@ -34,6 +34,13 @@ pub struct Pending {
     pub part: bool,
 }
 
+impl Pending {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.blobs.is_empty()
+    }
+}
+
 impl Queue {
     /// Adds a blob, to be written before whatever comes after it.
     pub fn push_blob(&mut self, hash: Hash, bytes: Vec<u8>) {

@@ -34,17 +34,6 @@ impl Shared {
         Ok(events)
     }
 
-    /// The next `limit` positions behind `after`, with what stands there.
-    pub fn places(&self, after: u64, limit: usize) -> Result<Vec<Place>, ReadError> {
-        let last = self.head().min(after.saturating_add(limit as u64));
-        let mut places = Vec::with_capacity(last.saturating_sub(after).min(4096) as usize);
-        let mut next = after.saturating_add(1);
-        while next <= last {
-            next = self.read_on(next, last, &mut |place| places.push(place))?;
-        }
-        Ok(places)
-    }
-
     /// At most `limit` events before position `before`, newest first.
     pub fn read_back(&self, before: u64, limit: usize) -> Result<Vec<Arc<Event>>, ReadError> {
         let newest = self.head().min(before.saturating_sub(1));
@@ -217,9 +206,19 @@ pub fn read_event(storage: &dyn Storage, frame: &Frame, position: u64) -> Result
 }
 
 fn read_place(storage: &dyn Storage, frame: &Frame, position: u64) -> Result<Place, ReadError> {
-    let damaged = |what: String| ReadError::Damaged(Damage::new(position, what));
+    place_of(storage, record_at(frame, position)?, position)
+}
+
+/// The record at `position` of a frame.
+pub fn record_at(frame: &Frame, position: u64) -> Result<Record<'_>, ReadError> {
     let record = frame.record(position).ok_or_else(|| missing(position))?;
-    let stored = match read_record(record).map_err(damaged)? {
+    read_record(record).map_err(|what| ReadError::Damaged(Damage::new(position, what)))
+}
+
+/// What stands at `position`, whose record this is.
+pub fn place_of(storage: &dyn Storage, record: Record<'_>, position: u64) -> Result<Place, ReadError> {
+    let damaged = |what: String| ReadError::Damaged(Damage::new(position, what));
+    let stored = match record {
         Record::Event(stored) => stored,
         Record::Removed(removed) => return Ok(Place::Removed(removed.at(position))),
     };
@@ -254,10 +253,12 @@ pub fn removed_at(storage: &dyn Storage, position: u64) -> Result<Option<Removed
     })
 }
 
-fn sound(frame: Result<Frame, super::frame::BadFrame>, position: u64) -> Result<Frame, ReadError> {
+/// A frame that was read, or what is wrong with it.
+pub fn sound(frame: Result<Frame, super::frame::BadFrame>, position: u64) -> Result<Frame, ReadError> {
     frame.map_err(|bad| ReadError::Damaged(Damage::new(position, bad.what())))
 }
 
-fn missing(position: u64) -> ReadError {
+/// Why nothing stands at `position`.
+pub fn missing(position: u64) -> ReadError {
     ReadError::Damaged(Damage::new(position, "its record batch is missing"))
 }

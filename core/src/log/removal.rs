@@ -7,13 +7,17 @@
 //! ```text
 //! "removing stream " · stream -> nothing
 //! "removing blob " · hash 32  -> nothing                      a blob that one of its events named
-//! "removing"                  -> nothing                      the two kinds above are complete: it is to be done
+//! "removing"                  -> nothing | "sweep later"      the two kinds above are complete: it is to be done
+//! "unswept blob " · hash 32   -> nothing                      an event that named it was removed; whether others do is not known
 //! "removed through"           -> u64 little-endian            how far the caller's own record of removals was carried out
 //! "removed bytes"             -> u64 little-endian            about what was removed since the store was last rewritten
 //! ```
 //!
 //! Frames are rewritten from the newest to the oldest, so that what is left of a stream in between is its beginning. Each
 //! is replaced in whole, and its hash stays what it was.
+//!
+//! Whether a blob is named by what is left is found out by looking through the whole log, so that is done once for many
+//! removals where they follow on each other: until then their blobs are noted as unswept.
 
 use super::{
     ReadError,
@@ -24,7 +28,6 @@ use super::{
     record::{Record, Rest, StoredBody, StoredEvent, put_stream, read_record},
     removed::RemovedRecord,
     shared::{Shared, lock, write_lock},
-    waiters::wait_blocking,
 };
 use crate::{
     event::{EventBody, StreamId},
@@ -40,7 +43,9 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 
 const STREAM_PREFIX: &[u8] = b"removing stream ";
 const BLOB_PREFIX: &[u8] = b"removing blob ";
+const UNSWEPT_PREFIX: &[u8] = b"unswept blob ";
 const COMPLETE_KEY: &[u8] = b"removing";
+const SWEEP_LATER: &[u8] = b"sweep later";
 pub const THROUGH_KEY: &[u8] = b"removed through";
 const BYTES_KEY: &[u8] = b"removed bytes";
 const FRAMES_AT_ONCE: usize = 16;
@@ -50,6 +55,15 @@ const WRITES_AT_ONCE: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a backup is under way: try again when it is done")]
 pub struct BackupUnderWay;
+
+/// When the blobs that a removal leaves behind are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sweep {
+    /// Within it, with all that earlier ones have left.
+    Now,
+    /// With another one.
+    Later,
+}
 
 /// The right to remove streams: there is one at a time, and none while a backup is read.
 pub struct Removal {
@@ -74,6 +88,10 @@ pub struct RemovedCounts {
     pub blobs: u64,
     /// What those took, in bytes.
     pub blob_bytes: u64,
+    /// What blobs of its events take that are still to be looked for, in bytes, as far as the events say: other events may
+    /// name them.
+    #[serde(skip)]
+    pub unswept_bytes: u64,
 }
 
 impl std::ops::AddAssign for RemovedCounts {
@@ -82,6 +100,7 @@ impl std::ops::AddAssign for RemovedCounts {
         self.bytes += other.bytes;
         self.blobs += other.blobs;
         self.blob_bytes += other.blob_bytes;
+        self.unswept_bytes += other.unswept_bytes;
     }
 }
 
@@ -92,15 +111,34 @@ impl Removal {
     /// # Errors
     /// Where the storage fails: then the log takes nothing more until restart, and the removal is finished there.
     pub fn remove(&self, streams: &[StreamId], through: u64) -> Result<RemovedCounts, ReadError> {
-        let shared = &self.shared;
-        if let Some(poisoned) = shared.poisoned.get() {
+        self.poisoning(|shared| shared.remove(streams, BTreeSet::new(), Some(through), Sweep::Now))
+    }
+
+    /// The same, but for blobs that no event names any more: those are deleted by the next [`Self::sweep`] or
+    /// [`Self::remove`], whether that is before or after a restart.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub fn remove_unswept(&self, streams: &[StreamId], through: u64) -> Result<RemovedCounts, ReadError> {
+        self.poisoning(|shared| shared.remove(streams, BTreeSet::new(), Some(through), Sweep::Later))
+    }
+
+    /// Deletes the blobs that [`Self::remove_unswept`] has left, and that no event names. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub fn sweep(&self) -> Result<RemovedCounts, ReadError> {
+        self.poisoning(Shared::sweep_unswept)
+    }
+
+    fn poisoning(
+        &self,
+        act: impl FnOnce(&Shared) -> Result<RemovedCounts, ReadError>,
+    ) -> Result<RemovedCounts, ReadError> {
+        if let Some(poisoned) = self.shared.poisoned.get() {
             return Err(poisoned.clone().into());
         }
-        let removed = shared.remove(streams, BTreeSet::new(), Some(through));
-        if let Err(error) = &removed {
-            shared.poison(error);
-        }
-        removed
+        act(&self.shared).inspect_err(|error| self.shared.poison(error))
     }
 }
 
@@ -122,11 +160,11 @@ impl Shared {
         let streams = self.noted(STREAM_PREFIX)?.into_iter().map(|bytes| Rest(&bytes).stream());
         let damaged = |what| StorageError::Damaged(format!("what was being removed: {what}"));
         let streams = streams.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
-        let blobs = self.noted(BLOB_PREFIX)?.into_iter().filter_map(|hash| hash.try_into().ok().map(Hash::from_bytes));
-        let blobs: BTreeSet<Hash> = blobs.collect();
-        if self.storage.get(Space::Meta, COMPLETE_KEY)?.is_some() {
+        let blobs = self.noted_blobs(BLOB_PREFIX)?;
+        if let Some(complete) = self.storage.get(Space::Meta, COMPLETE_KEY)? {
             tracing::info!(streams = streams.len(), "a removal that was cut off is finished");
-            self.remove(&streams, blobs, None)?;
+            let sweep = if complete == SWEEP_LATER { Sweep::Later } else { Sweep::Now };
+            self.remove(&streams, blobs, None, sweep)?;
         } else {
             let never_begun = noted_keys(&streams, &blobs).map(|key| Write::delete(Space::Meta, key));
             self.write_in_parts(never_begun.collect())?;
@@ -142,6 +180,11 @@ impl Shared {
         self.number(BYTES_KEY)
     }
 
+    /// Whether blobs are noted that no event may name any more.
+    pub fn is_unswept(&self) -> Result<bool, StorageError> {
+        Ok(!self.noted_up_to(UNSWEPT_PREFIX, 1)?.is_empty())
+    }
+
     /// Rewrites the store without what was removed from it.
     pub fn rewrite(&self) -> Result<(), StorageError> {
         self.storage.rewrite()?;
@@ -153,6 +196,7 @@ impl Shared {
         streams: &[StreamId],
         mut blobs: BTreeSet<Hash>,
         through: Option<u64>,
+        sweep: Sweep,
     ) -> Result<RemovedCounts, ReadError> {
         let mut positions = Vec::new();
         for stream in streams {
@@ -160,9 +204,9 @@ impl Shared {
         }
         positions.sort_unstable();
         let mut counts = RemovedCounts::default();
-        let frames = self.look_through(&positions, &mut blobs)?;
+        let frames = self.look_through(&positions, &mut blobs, &mut counts)?;
         self.has_gaps.store(true, Ordering::Release);
-        self.note_removal(streams, &blobs)?;
+        self.note_removal(streams, &blobs, sweep)?;
         for frame in frames.into_iter().rev() {
             self.rewrite_frame(&positions[frame], &mut counts)?;
         }
@@ -174,19 +218,62 @@ impl Shared {
             self.index.remove(stream)?;
         }
         lock(&self.sequencer).forget(streams);
-        self.sweep(&blobs, &mut counts)?;
-        self.note_done(streams, &blobs, through, counts)?;
+        let mut swept = blobs.clone();
+        if sweep == Sweep::Now {
+            counts.unswept_bytes = 0;
+            swept.extend(self.noted_blobs(UNSWEPT_PREFIX)?);
+            self.sweep(&swept, &mut counts)?;
+        }
+        let mut writes = vec![self.removed_more(counts)?];
+        writes.extend(through.map(|through| Write::put(Space::Meta, THROUGH_KEY, through.to_le_bytes())));
+        match sweep {
+            Sweep::Now => writes.extend(unswept_keys(&swept).map(|key| Write::delete(Space::Meta, key))),
+            Sweep::Later => writes.extend(unswept_keys(&blobs).map(|key| Write::put(Space::Meta, key, []))),
+        }
+        writes.push(Write::delete(Space::Meta, COMPLETE_KEY));
+        writes.extend(noted_keys(streams, &blobs).map(|key| Write::delete(Space::Meta, key)));
+        self.write_in_parts(writes)?;
+        self.storage.sync()?;
         Ok(counts)
     }
 
+    fn sweep_unswept(&self) -> Result<RemovedCounts, ReadError> {
+        let (blobs, mut counts) = (self.noted_blobs(UNSWEPT_PREFIX)?, RemovedCounts::default());
+        if blobs.is_empty() {
+            return Ok(counts);
+        }
+        self.sweep(&blobs, &mut counts)?;
+        let mut writes = vec![self.removed_more(counts)?];
+        writes.extend(unswept_keys(&blobs).map(|key| Write::delete(Space::Meta, key)));
+        self.write_in_parts(writes)?;
+        self.storage.sync()?;
+        Ok(counts)
+    }
+
+    /// Counts what was removed since the store was last rewritten.
+    fn removed_more(&self, counts: RemovedCounts) -> Result<Write, StorageError> {
+        let bytes = self.removed_bytes()? + counts.bytes + counts.blob_bytes;
+        Ok(Write::put(Space::Meta, BYTES_KEY, bytes.to_le_bytes()))
+    }
+
     /// Finds the frames that hold the positions, as parts of these, and which blobs their events name.
-    fn look_through(&self, positions: &[u64], blobs: &mut BTreeSet<Hash>) -> Result<Vec<Range<usize>>, ReadError> {
+    fn look_through(
+        &self,
+        positions: &[u64],
+        blobs: &mut BTreeSet<Hash>,
+        counts: &mut RemovedCounts,
+    ) -> Result<Vec<Range<usize>>, ReadError> {
         let (mut frames, mut at) = (Vec::new(), 0);
         while let Some(first) = positions.get(at) {
             let frame = frame_at(&*self.storage, *first)?;
             let end = at + positions[at..].partition_point(|position| *position <= frame.last_position());
             for position in &positions[at..end] {
                 blobs.extend(self.blobs_of(&frame, *position)?);
+                if let Some(Ok(Record::Event(event))) = frame.record(*position).map(read_record)
+                    && let StoredBody::Blob(_, bytes) = event.body
+                {
+                    counts.unswept_bytes += bytes;
+                }
             }
             frames.push(at..end);
             at = end;
@@ -209,26 +296,11 @@ impl Shared {
         Ok(blobs)
     }
 
-    fn note_removal(&self, streams: &[StreamId], blobs: &BTreeSet<Hash>) -> Result<(), StorageError> {
+    fn note_removal(&self, streams: &[StreamId], blobs: &BTreeSet<Hash>, sweep: Sweep) -> Result<(), StorageError> {
         let mut writes = vec![Write::put(Space::Meta, FORMAT_KEY, FORMAT.to_le_bytes())];
         writes.extend(noted_keys(streams, blobs).map(|key| Write::put(Space::Meta, key, [])));
-        writes.push(Write::put(Space::Meta, COMPLETE_KEY, []));
-        self.write_in_parts(writes)?;
-        self.storage.sync()
-    }
-
-    fn note_done(
-        &self,
-        streams: &[StreamId],
-        blobs: &BTreeSet<Hash>,
-        through: Option<u64>,
-        counts: RemovedCounts,
-    ) -> Result<(), StorageError> {
-        let bytes = self.removed_bytes()? + counts.bytes + counts.blob_bytes;
-        let mut writes = vec![Write::put(Space::Meta, BYTES_KEY, bytes.to_le_bytes())];
-        writes.extend(through.map(|through| Write::put(Space::Meta, THROUGH_KEY, through.to_le_bytes())));
-        writes.push(Write::delete(Space::Meta, COMPLETE_KEY));
-        writes.extend(noted_keys(streams, blobs).map(|key| Write::delete(Space::Meta, key)));
+        let how = if sweep == Sweep::Later { SWEEP_LATER } else { &[] };
+        writes.push(Write::put(Space::Meta, COMPLETE_KEY, how));
         self.write_in_parts(writes)?;
         self.storage.sync()
     }
@@ -286,7 +358,7 @@ impl Shared {
 
     /// Those of the blobs that no event up to `head` names.
     fn unnamed(&self, mut blobs: BTreeSet<Hash>, head: u64) -> Result<BTreeSet<Hash>, ReadError> {
-        wait_blocking(self.durable(head))?;
+        self.durable_blocking(head)?;
         let mut to = Bound::Included(frame_key(head));
         while !blobs.is_empty() {
             let entries =
@@ -306,11 +378,20 @@ impl Shared {
         Ok(blobs)
     }
 
+    fn noted_blobs(&self, prefix: &[u8]) -> Result<BTreeSet<Hash>, StorageError> {
+        let noted = self.noted(prefix)?.into_iter();
+        Ok(noted.filter_map(|hash| hash.try_into().ok().map(Hash::from_bytes)).collect())
+    }
+
     fn noted(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StorageError> {
+        self.noted_up_to(prefix, usize::MAX)
+    }
+
+    fn noted_up_to(&self, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StorageError> {
         let mut end = prefix.to_vec();
         end.extend_from_slice(&[0xff; 8]);
         let (from, to) = (Bound::Included(prefix.to_vec()), Bound::Included(end));
-        let entries = self.storage.scan(Space::Meta, from, to, Direction::Forward, usize::MAX)?;
+        let entries = self.storage.scan(Space::Meta, from, to, Direction::Forward, limit)?;
         Ok(entries.into_iter().filter_map(|(key, _)| key.strip_prefix(prefix).map(<[u8]>::to_vec)).collect())
     }
 
@@ -331,4 +412,8 @@ fn noted_keys<'a>(streams: &'a [StreamId], blobs: &'a BTreeSet<Hash>) -> impl It
         key
     });
     streams.chain(blobs.iter().map(|hash| [BLOB_PREFIX, hash.as_bytes()].concat()))
+}
+
+fn unswept_keys(blobs: &BTreeSet<Hash>) -> impl Iterator<Item = Vec<u8>> + '_ {
+    blobs.iter().map(|hash| [UNSWEPT_PREFIX, hash.as_bytes()].concat())
 }

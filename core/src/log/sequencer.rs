@@ -112,6 +112,11 @@ impl Sequencer {
         Ok(self.last_time)
     }
 
+    /// The time of the last event; before all times where there is none.
+    pub fn last_time(&self) -> Timestamp {
+        self.last_time
+    }
+
     /// The position of the next event.
     pub fn next_position(&self) -> u64 {
         self.next_position

@@ -1,8 +1,8 @@
 //! What the log's handles and its writer share.
 
 use super::{
-    Clock, Poisoned, ReadError, index::Index, queue::Queue, sequencer::Sequencer, tail::Tail, waiters::Waiters,
-    watches::Watches,
+    Clock, Poisoned, ReadError, index::Index, queue::Queue, sequencer::Sequencer, stepper::Stepped, tail::Tail,
+    waiters::Waiters, watches::Watches,
 };
 use crate::storage::Storage;
 use std::{
@@ -34,6 +34,8 @@ pub struct Shared {
     pub queue: Mutex<Queue>,
     /// Wakes the writer.
     pub work: Condvar,
+    /// Wakes who steps the writer, where it has no thread.
+    pub stepped: Option<Stepped>,
     /// How much waits to be written or is being written, in bytes.
     pub pending_bytes: AtomicUsize,
     /// Wakes those who wait for less of it.
@@ -66,6 +68,14 @@ impl Shared {
         self.head.load(Ordering::Acquire)
     }
 
+    /// Wakes the writer, or who steps it.
+    pub fn wake(&self) {
+        match &self.stepped {
+            None => self.work.notify_one(),
+            Some(stepped) => stepped.wake(),
+        }
+    }
+
     /// Returns when everything up to `position` is durable.
     pub async fn durable(&self, position: u64) -> Result<(), Poisoned> {
         if position <= self.head() {
@@ -80,7 +90,7 @@ impl Shared {
         self.hurry();
         match waiter.await {
             Ok(answer) => answer,
-            Err(_) => Err(super::handle::closed()),
+            Err(_) => Err(super::driver::closed()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What keeps a log in order, through its handle: streams are removed, the store is rewritten, backups are made.
 
-use super::{Backup, BackupUnderWay, Log, ReadError, Removal, Still};
+use super::{Backup, BackupUnderWay, Log, ReadError, Removal, Still, shared::lock};
+use crate::time::Timestamp;
 use std::sync::atomic::Ordering;
 
 impl Log {
@@ -23,6 +24,11 @@ impl Log {
         Backup::new(self.shared.clone(), still)
     }
 
+    /// The time of the last event; the earliest of all where there is none.
+    pub fn last_time(&self) -> Timestamp {
+        lock(&self.shared.sequencer).last_time()
+    }
+
     /// Whether retention ever removed something.
     pub fn has_gaps(&self) -> bool {
         self.shared.has_gaps.load(Ordering::Acquire)
@@ -42,6 +48,14 @@ impl Log {
     /// Where it cannot be read.
     pub fn removed_bytes(&self) -> Result<u64, ReadError> {
         Ok(self.shared.removed_bytes()?)
+    }
+
+    /// Whether [`Removal::sweep`] has something to look for.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn is_unswept(&self) -> Result<bool, ReadError> {
+        Ok(self.shared.is_unswept()?)
     }
 
     /// Rewrites the store without what was removed from it, so that the disk gets its room back. Blocks; appends and reads

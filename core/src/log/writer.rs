@@ -39,7 +39,7 @@ pub struct Writer {
 
 /// What was written since the last sync.
 #[derive(Default)]
-struct Group {
+pub struct Group {
     /// Each frame's events, and what they take in storage.
     frames: Vec<(Vec<Arc<Event>>, usize)>,
     /// What it counts for against the limit, in bytes.
@@ -69,12 +69,7 @@ impl Writer {
     /// Writes until the log is closed or a write fails.
     pub fn run(mut self) {
         let shared = self.shared.clone();
-        match catch_unwind(AssertUnwindSafe(|| self.write_on())) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => shared.poison(&error),
-            // Those who wait must not wait for ever.
-            Err(_) => shared.poison(&StorageError::Damaged("the log's writer panicked".into()).into()),
-        }
+        attempt(&shared, || self.write_on());
     }
 
     fn write_on(&mut self) -> Result<(), ReadError> {
@@ -92,8 +87,7 @@ impl Writer {
     fn wait(&self) -> (Pending, bool) {
         let mut queue = lock(&self.shared.queue);
         loop {
-            let index_waits = matches!(self.index, IndexWriting::Pages(..));
-            if queue.closed || index_waits || queue.has_part() {
+            if queue.closed || self.writes_index() || queue.has_part() {
                 return (queue.take(), queue.closed);
             }
             if queue.pending.calls > 0 {
@@ -150,6 +144,12 @@ impl Writer {
 
     fn commit(&mut self, pending: Pending) -> Result<(), ReadError> {
         let begun = Instant::now();
+        let group = self.write_group(pending)?;
+        self.finish_group(group, begun)
+    }
+
+    /// Writes what is to be synced together.
+    pub fn write_group(&mut self, pending: Pending) -> Result<Group, ReadError> {
         let (mut part, mut group) = (pending.part, Group::default());
         self.write(pending, &mut group)?;
         while part {
@@ -157,6 +157,11 @@ impl Writer {
             part = pending.part;
             self.write(pending, &mut group)?;
         }
+        Ok(group)
+    }
+
+    /// Syncs what was written, and tells everyone.
+    pub fn finish_group(&mut self, group: Group, begun: Instant) -> Result<(), ReadError> {
         // Blobs alone wait for the events that name them.
         if !group.frames.is_empty() {
             self.shared.storage.sync()?;
@@ -231,8 +236,13 @@ impl Writer {
         frames.iter().for_each(|(events, _)| shared.watches.notify(events));
     }
 
+    /// Whether the index is behind the head, and on its way there.
+    pub const fn writes_index(&self) -> bool {
+        matches!(self.index, IndexWriting::Pages(..))
+    }
+
     /// Brings the index a step nearer to the head, when there is enough to write.
-    fn write_some_index(&mut self) -> Result<(), ReadError> {
+    pub fn write_some_index(&mut self) -> Result<(), ReadError> {
         let index = &self.shared.index;
         self.index = match mem::replace(&mut self.index, IndexWriting::Rests) {
             IndexWriting::Rests if index.unwritten() >= self.shared.index_flush_events => {
@@ -250,6 +260,17 @@ impl Writer {
         };
         Ok(())
     }
+}
+
+/// Does a part of a writer's work. Where it fails, nothing more is written.
+pub fn attempt<T>(shared: &Shared, work: impl FnOnce() -> Result<T, ReadError>) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => return Some(done),
+        Ok(Err(error)) => shared.poison(&error),
+        // Those who wait must not wait for ever.
+        Err(_) => shared.poison(&StorageError::Damaged("the log's writer panicked".into()).into()),
+    }
+    None
 }
 
 /// Writes all of the index, which has everything up to `head`.

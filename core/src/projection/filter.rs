@@ -138,13 +138,13 @@ struct Facts<'a> {
 /// leaves out.
 #[derive(Encode, Decode)]
 pub(super) struct FilterParts {
-    status: JobStatus,
+    pub(super) status: JobStatus,
     submitted_at: Timestamp,
-    workflow: String,
-    queue: String,
-    parent: Option<JobId>,
-    session: Option<SessionId>,
-    labels: BTreeMap<String, String>,
+    pub(super) workflow: String,
+    pub(super) queue: String,
+    pub(super) parent: Option<JobId>,
+    pub(super) session: Option<SessionId>,
+    pub(super) labels: BTreeMap<String, String>,
     is_exhausted: bool,
 }
 

@@ -2,7 +2,7 @@
 //! `job` folds one job, `flow` its steps as a tree, `trace` what took how long in it, `session` one session with its `workspace` and its `chat` (the
 //! `conversation` in it), `queues`, `processes`, `process_places`, `schedules`, `webhooks`, `idempotency`, `client_tokens` and
 //! `approvals` what their names say, `deleted` what was removed; `all` is the fold of everything a server keeps. `views` holds that for readers, and
-//! with `rows`, `job_row`, `session_row` and `snapshot` it is the one part here that stores anything: derived data, which
+//! with `rows`, `job_row`, `job_index`, `session_row`, `snapshot` and `sweep` it is the one part here that stores anything: derived data, which
 //! can be deleted.
 
 mod all;
@@ -11,11 +11,14 @@ mod chat;
 mod chat_view;
 mod client_tokens;
 mod conversation;
+#[doc(hidden)]
+pub mod decoders;
 mod deleted;
 mod filter;
 mod flow;
 mod idempotency;
 mod job;
+mod job_index;
 mod job_row;
 mod job_status;
 mod job_view;
@@ -36,6 +39,7 @@ mod session_views;
 mod sessions;
 mod signal_keys;
 mod snapshot;
+mod sweep;
 mod trace;
 mod views;
 mod webhooks;

@@ -4,9 +4,12 @@
 //! <key>                 checksum: 8 bytes of blake3 | length: u32, little-endian | first chunk
 //! v/m/<key><n: u32 BE>  the n-th chunk after it
 //! ```
-//! What is left of a longer row's chunks is never read: the length decides.
+//! What is left of a longer row's chunks is never read: the length decides. `sweep` takes it away.
 
 use crate::storage::{Space, Storage, StorageError, Write};
+
+/// What the keys of further chunks begin with.
+pub(super) const MORE: &[u8] = b"v/m/";
 
 const CHUNK_BYTES: usize = 32 << 10;
 const HEADER_BYTES: usize = 12;
@@ -47,8 +50,7 @@ pub(super) fn delete(key: Vec<u8>, len: usize, out: &mut Vec<Write>) {
 /// The writes that delete a row that is stored, whatever its length.
 pub(super) fn delete_stored(storage: &dyn Storage, key: Vec<u8>, out: &mut Vec<Write>) -> Result<(), StorageError> {
     if let Some(first) = storage.get(Space::Snapshots, &key)? {
-        let len = first.get(8..HEADER_BYTES).and_then(|len| len.try_into().ok()).map_or(0, u32::from_le_bytes);
-        delete(key, len as usize, out);
+        delete(key, stored_len(&first), out);
     }
     Ok(())
 }
@@ -87,7 +89,19 @@ pub(super) fn whole(storage: &dyn Storage, key: &[u8], first: Vec<u8>) -> Result
 }
 
 fn more_key(key: &[u8], n: u32) -> Vec<u8> {
-    [b"v/m/", key, &n.to_be_bytes()].concat()
+    [MORE, key, &n.to_be_bytes()].concat()
+}
+
+/// Whether the row of the chunk that stands under `more_key` is there, and as long as that.
+pub(super) fn has_chunk(storage: &dyn Storage, more_key: &[u8]) -> Result<bool, StorageError> {
+    let Some((key, n)) = more_key.strip_prefix(MORE).and_then(<[u8]>::split_last_chunk) else { return Ok(false) };
+    let first = storage.get(Space::Snapshots, key)?;
+    Ok(first.is_some_and(|first| u32::from_be_bytes(*n) < chunks_after_first(stored_len(&first))))
+}
+
+/// How long the row that begins with the entry `first` is, in bytes.
+fn stored_len(first: &[u8]) -> usize {
+    first.get(8..HEADER_BYTES).and_then(|len| len.try_into().ok()).map_or(0, u32::from_le_bytes) as usize
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 8] {

@@ -8,6 +8,11 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Clocks that are set back by less than this, in milliseconds, are waited for.
+const SET_BACK_MS: u64 = 3_600_000;
+/// What came within so long counts as having come now, in milliseconds.
+const MOMENT_MS: u32 = 60_000;
+
 /// A schedule that is set.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct ScheduleState {
@@ -36,14 +41,26 @@ impl ScheduleState {
         Self { name, set, set_at, version, last_due: None, last_job: None, last_skipped: None, fired: 0, skipped: 0 }
     }
 
-    /// Up to here nothing is due any more: what was due before a schedule was set is not its own.
-    pub fn done_until(&self) -> Timestamp {
-        self.last_due.map_or(self.set_at, |due| due.max(self.set_at))
+    /// Up to here nothing is due any more: what was due before a schedule was set is not its own. Where that is far ahead of
+    /// `now`, the clock was set back since, and the schedule shall not stand still until it has caught up: then what was done since counts, and
+    /// what was due a moment ago.
+    pub fn done_until(&self, now: Timestamp) -> Timestamp {
+        let ahead = now.plus_ms(SET_BACK_MS);
+        let done = self.last_due.map_or(self.set_at, |due| due.max(self.set_at));
+        if done <= ahead {
+            return done;
+        }
+        let moment = Timestamp::from_micros(now.as_micros() - i64::from(MOMENT_MS) * 1_000);
+        [Some(self.set_at), self.last_due]
+            .into_iter()
+            .flatten()
+            .filter(|done| *done <= ahead)
+            .fold(moment, Timestamp::max)
     }
 
     fn fired(&mut self, event: &Event, fired: &ScheduleFired) {
-        let due = fired.due.unwrap_or(event.time);
-        self.last_due = Some(self.last_due.map_or(due, |last| last.max(due)));
+        // Earlier than the one before where the clock was set back.
+        self.last_due = Some(fired.due.unwrap_or(event.time));
         self.last_skipped = fired.skipped;
         if fired.job.is_some() {
             self.last_job = fired.job;

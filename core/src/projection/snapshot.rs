@@ -11,18 +11,22 @@
 //! v/t/<hash>    the first use of a client's token for processes, by the token's hash
 //! v/p/<id>      in which job's stream a process stands
 //! v/d/<job id>  where a job was deleted
+//! v/i/...       which ended jobs have what lists filter by: see `job_index`
 //! v/m/...       further chunks of long rows
 //! ```
 //! A checkpoint writes only what has changed since the one before, so its rows come in two steps. First the changed
 //! jobs, sessions, keys, tokens and places are put, then the live rows of what has ended are deleted and the head is put. A
 //! crash in between leaves the old head with states that are ahead of it, which does no harm: a state skips the events that it
-//! holds already, and one that has ended skips all.
+//! holds already, and one that has ended skips all. What else is left of deleted jobs is found by `sweep`.
 
 use super::{
     JobState, Projection, SessionState,
+    filter::FilterParts,
+    job_index,
     job_row::{self, Parts},
     rows::{self, RowError},
     session_row,
+    sweep::Sweep,
 };
 use crate::{
     codec::{self, CodecError, Decode, Encode},
@@ -37,19 +41,19 @@ use std::{
 
 /// The number of the rows' form. It rises with every change to what is stored here or folded into it; other numbers
 /// are not read.
-pub(super) const SCHEMA: u32 = 9;
+pub(super) const SCHEMA: u32 = 10;
 
 /// How many bytes, and how many keys, go into one write: a storage may let nothing else pass meanwhile, and the log's
 /// appends should not wait long.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_KEYS: usize = 256;
 
-const HEAD_KEY: &[u8] = b"v/h";
+pub(super) const HEAD_KEY: &[u8] = b"v/h";
 const LIVE: &[u8] = b"v/l/";
 const ENDED: &[u8] = b"v/e/";
-const KEY: &[u8] = b"v/k/";
-const TOKEN: &[u8] = b"v/t/";
-const PLACE: &[u8] = b"v/p/";
+pub(super) const KEY: &[u8] = b"v/k/";
+pub(super) const TOKEN: &[u8] = b"v/t/";
+pub(super) const PLACE: &[u8] = b"v/p/";
 const DELETED: &[u8] = b"v/d/";
 const OPEN_SESSION: &[u8] = b"v/s/";
 const CLOSED_SESSION: &[u8] = b"v/c/";
@@ -72,6 +76,10 @@ pub(super) struct Stored {
     live: BTreeMap<JobId, usize>,
     /// The same for sessions.
     open_sessions: BTreeMap<SessionId, usize>,
+    /// What looks for rows of deleted jobs now.
+    pub(super) sweep: Option<Sweep>,
+    /// Whether it has to look again behind that.
+    pub(super) sweep_again: bool,
 }
 
 /// Why a checkpoint could not be stored.
@@ -94,6 +102,8 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
         let row = job_row::encode(job)?;
         if job.status.is_ended() {
             batch.put(ended_key(&job.id), &row)?;
+            let index = job_index::keys(&job.id, &FilterParts::of(job)).into_iter();
+            batch.writes.extend(index.map(|key| Write::put(Space::Snapshots, key, [])));
             if let Some(len) = stored.live.get(&job.id) {
                 rows::delete(live_key(&job.id), *len, &mut gone);
                 ended.insert(job.id);
@@ -143,9 +153,12 @@ pub(super) fn save(storage: &dyn Storage, all: &Projection, stored: &mut Stored)
 /// Deletes the rows of deleted jobs and of the sessions that went with them, and notes the jobs.
 fn delete_rows(batch: &mut Batch<'_>, all: &Projection, stored: &mut Stored) -> Result<(), SaveError> {
     let storage = batch.storage;
+    stored.sweep_again |= !all.deleted.jobs.is_empty();
     for (id, deleted) in &all.deleted.jobs {
         let mut key = deleted.key.clone();
         if let Ok(Some(job)) = ended_job(storage, id) {
+            let index = job_index::keys(id, &FilterParts::of(&job)).into_iter();
+            batch.writes.extend(index.map(|key| Write::delete(Space::Snapshots, key)));
             key = key.or_else(|| job.submitted.idempotency_key.clone());
         }
         if let Some(key) = key
@@ -246,6 +259,10 @@ fn try_load(storage: &dyn Storage) -> Result<Option<(Projection, Stored)>, LoadE
         all.sessions.restore(session);
         Ok(())
     })?;
+    // The last server may not have come to the end of it.
+    let (from, to) = (Bound::Included(DELETED.to_vec()), Bound::Excluded(after(DELETED)));
+    let deleted = storage.scan(Space::Snapshots, from, to, Direction::Forward, 1).map_err(RowError::Storage)?;
+    stored.sweep_again = !deleted.is_empty();
     Ok(Some((all, stored)))
 }
 
@@ -300,6 +317,19 @@ pub(super) fn ended_entries(
     let entries = storage.scan(Space::Snapshots, Bound::Included(ENDED.to_vec()), to, Direction::Backward, limit)?;
     let id = |key: &[u8]| key.strip_prefix(ENDED).and_then(|id| id.try_into().ok()).map(JobId::from_bytes);
     Ok(entries.into_iter().filter_map(|(key, value)| Some((id(&key)?, value))).collect())
+}
+
+/// The same for those that have a facet. They may have been stored anew since with another.
+pub(super) fn entries_with(
+    storage: &dyn Storage,
+    facet: &job_index::FacetKey,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<(JobId, Vec<u8>)>, StorageError> {
+    let jobs = job_index::jobs_before(storage, facet, before, limit)?.into_iter();
+    // A row that is gone still moves the cursor on.
+    let row = |id: JobId| Ok((id, storage.get(Space::Snapshots, &ended_key(&id))?.unwrap_or_default()));
+    jobs.map(row).collect()
 }
 
 /// The session, where it is settled and stored.
@@ -375,7 +405,7 @@ fn hashed(prefix: &[u8], name: &str) -> Vec<u8> {
 }
 
 /// The first key behind all that begin with `prefix`.
-fn after(prefix: &[u8]) -> Vec<u8> {
+pub(super) fn after(prefix: &[u8]) -> Vec<u8> {
     let mut after = prefix.to_vec();
     if let Some(last) = after.last_mut() {
         *last += 1;

@@ -1,9 +1,10 @@
 //! The one read model of a server: the projection behind a lock, with what it has stored.
 
 use super::{
-    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, SessionState, TokenUse, job_row,
+    JobFilter, JobState, JobView, KeyUse, Page, ProcessPlace, Projection, SessionState, TokenUse, job_index, job_row,
     rows::{RowError, beginning},
     snapshot::{self, SaveError, Stored},
+    sweep::{self, Sweep},
 };
 use crate::{
     event::{Event, StreamId},
@@ -241,6 +242,7 @@ impl Views {
     ) -> Result<Option<JobId>, ReadError> {
         let oldest_wanted = if found.len() == wanted { found.last().map(|job| job.id) } else { None };
         let Some(rows) = self.rows() else { return Ok(None) };
+        let facet = job_index::facet_of(filter);
         let mut stored = Vec::new();
         let mut before = cursor;
         let mut left = self.shared.options.page_rows;
@@ -248,7 +250,11 @@ impl Views {
             if left == 0 {
                 break;
             }
-            let entries = snapshot::ended_entries(rows, before, left.min(READ_JOBS))?;
+            let at_once = left.min(READ_JOBS);
+            let entries = match &facet {
+                Some(facet) => snapshot::entries_with(rows, facet, before, at_once)?,
+                None => snapshot::ended_entries(rows, before, at_once)?,
+            };
             left -= entries.len();
             let Some((last, _)) = entries.last() else { break };
             before = Some(*last);
@@ -346,11 +352,41 @@ impl Views {
     pub fn checkpoint(&self) -> Result<(), ReadError> {
         let Some(rows) = self.rows() else { return Ok(()) };
         let mut stored = self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        self.save(rows, &mut stored)?;
+        self.sweep_on(rows, &mut stored).map(drop)
+    }
+
+    /// Stores the projection as it is now, and drops every row that deleted jobs have left: to be done before the disk shall get
+    /// its room back.
+    ///
+    /// # Errors
+    /// As [`Self::checkpoint`].
+    pub fn sweep(&self) -> Result<(), ReadError> {
+        let Some(rows) = self.rows() else { return Ok(()) };
+        let mut stored = self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        self.save(rows, &mut stored)?;
+        while self.sweep_on(rows, &mut stored)? {}
+        Ok(())
+    }
+
+    /// Looks at some more rows, where there is reason to. Whether there is more to look at.
+    fn sweep_on(&self, rows: &dyn Storage, stored: &mut Stored) -> Result<bool, ReadError> {
+        if stored.sweep.is_none() && stored.sweep_again {
+            (stored.sweep, stored.sweep_again) = (Some(Sweep::new(stored.position)), false);
+        }
+        let Some(sweep) = &mut stored.sweep else { return Ok(false) };
+        if !sweep.go_on(rows, self)? {
+            stored.sweep = None;
+        }
+        Ok(stored.sweep.is_some() || stored.sweep_again)
+    }
+
+    fn save(&self, rows: &dyn Storage, stored: &mut Stored) -> Result<(), ReadError> {
         let now = self.with(Projection::clone);
         if now.applied() == stored.position {
             return Ok(());
         }
-        snapshot::save(rows, &now, &mut stored).map_err(|error| match error {
+        snapshot::save(rows, &now, stored).map_err(|error| match error {
             SaveError::Storage(error) => ReadError::Storage(error),
             SaveError::Codec(source) => ReadError::Event { position: now.applied(), source },
         })?;
@@ -405,6 +441,12 @@ impl Views {
     /// What is stored, where it counts.
     pub(super) fn rows(&self) -> Option<&dyn Storage> {
         self.shared.has_rows.then(|| storage_of(&self.shared.log))
+    }
+}
+
+impl sweep::Deleted for Views {
+    fn position(&self, job: &JobId) -> Result<Option<u64>, ReadError> {
+        self.deleted(job)
     }
 }
 

@@ -43,17 +43,17 @@ pub fn due(schedule: &ScheduleState, cron: &Cron, now: Timestamp) -> Vec<Due> {
 }
 
 /// When to look again: the time at which the next firing comes.
-pub fn next_due(schedule: &ScheduleState, cron: &Cron) -> Option<Timestamp> {
+pub fn next_due(schedule: &ScheduleState, cron: &Cron, now: Timestamp) -> Option<Timestamp> {
     if schedule.set.paused {
         return None;
     }
-    let next = cron.next(schedule.done_until())?;
+    let next = cron.next(schedule.done_until(now))?;
     Some(next.plus_ms(jitter_ms(schedule, next)))
 }
 
 /// The times that have come, oldest first. One that its jitter holds back holds back those behind it.
 fn come(schedule: &ScheduleState, cron: &Cron, now: Timestamp) -> Vec<Timestamp> {
-    let done = schedule.done_until();
+    let done = schedule.done_until(now);
     let mut times = Vec::new();
     let mut until = now;
     while let Some(at) = cron.last(until).filter(|at| *at > done && times.len() < CATCH_UP_MAX) {
@@ -107,12 +107,12 @@ mod tests {
     #[test]
     fn a_time_is_due_once_it_has_come() {
         let (mut schedule, cron) = schedule(|_| {});
-        assert_eq!(next_due(&schedule, &cron), Some(minute(11)));
+        assert_eq!(next_due(&schedule, &cron, minute(10)), Some(minute(11)));
         assert_eq!(due(&schedule, &cron, Timestamp::from_micros(11 * MINUTE - 1)), []);
         assert_eq!(due(&schedule, &cron, minute(11)), [fire(11)]);
         schedule.last_due = Some(minute(11));
         assert_eq!(due(&schedule, &cron, minute(11)), []);
-        assert_eq!(next_due(&schedule, &cron), Some(minute(12)));
+        assert_eq!(next_due(&schedule, &cron, minute(11)), Some(minute(12)));
     }
 
     #[test]
@@ -140,9 +140,29 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_set_back_stops_no_schedule() {
+        let (mut schedule, cron) = schedule(|set| set.catch_up = CatchUp::All);
+        let year = 60 * 24 * 365;
+        schedule.last_due = Some(minute(year));
+        // By a little: what was fired is not fired again.
+        for now in [year - 59, year - 1, year] {
+            assert_eq!(due(&schedule, &cron, minute(now)), [], "{now}");
+            assert_eq!(next_due(&schedule, &cron, minute(now)), Some(minute(year + 1)));
+        }
+        // By a year, also to before it was set: it goes on from there, and makes up for nothing.
+        for now in [1_000, -100] {
+            schedule.last_due = Some(minute(year));
+            assert_eq!(due(&schedule, &cron, minute(now)), [fire(now)]);
+            schedule.last_due = Some(minute(now));
+            assert_eq!(due(&schedule, &cron, minute(now)), []);
+            assert_eq!(next_due(&schedule, &cron, minute(now)), Some(minute(now + 1)));
+        }
+    }
+
+    #[test]
     fn a_paused_schedule_is_never_due() {
         let (schedule, cron) = schedule(|set| set.paused = true);
-        assert_eq!((due(&schedule, &cron, minute(20)), next_due(&schedule, &cron)), (vec![], None));
+        assert_eq!((due(&schedule, &cron, minute(20)), next_due(&schedule, &cron, minute(20))), (vec![], None));
     }
 
     #[test]
@@ -150,7 +170,7 @@ mod tests {
         let (mut schedule, cron) = schedule(|set| set.jitter_ms = 600_000);
         let mut delays = std::collections::BTreeSet::new();
         for _ in 0..20 {
-            let at = next_due(&schedule, &cron).unwrap();
+            let at = next_due(&schedule, &cron, minute(10)).unwrap();
             let first = due(&schedule, &cron, at)[0];
             assert_eq!(due(&schedule, &cron, Timestamp::from_micros(at.as_micros() - 1)), []);
             let delay = at.ms_since(first.at);

@@ -12,6 +12,8 @@ const LOOK_BYTES: u64 = 64 << 10;
 /// Who writes more than this in one go gains less from room than it costs, in bytes.
 const GO_MAX_BYTES: u64 = 64 << 10;
 const BLOCK_BYTES: u64 = 4 << 10;
+/// Never written to, so it takes no memory.
+static ZEROS: [u8; Room::step_bytes() as usize] = [0; Room::step_bytes() as usize];
 
 /// See the module.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl Room {
     pub(super) fn make(&mut self) {
         let made = self.file.metadata().and_then(|metadata| {
             let end = (metadata.len() + STEP_BYTES).next_multiple_of(BLOCK_BYTES);
-            self.file.write_all_at(&vec![0; (end - metadata.len()) as usize], metadata.len())
+            self.file.write_all_at(&ZEROS[..(end - metadata.len()) as usize], metadata.len())
         });
         self.off = made.is_err();
     }

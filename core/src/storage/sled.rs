@@ -38,7 +38,7 @@ use super::{
     room::Room,
 };
 use ::sled::{Db, Error, IVec, Result as StoreResult, Tree};
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::fstatvfs;
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -138,7 +138,7 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         }
         opened => opened?,
     };
-    ballast.take(options.reserve_bytes, free_bytes(&path)?);
+    ballast.take(options.reserve_bytes, free_bytes(&store.file)?);
     Folder::sync_entries(&path)?;
     Folder::sync_entries(dir)?;
     Ok(Arc::new(SledStorage {
@@ -153,9 +153,9 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
     }))
 }
 
-/// How much is free on the disk that `folder` is on.
-fn free_bytes(folder: &Path) -> Result<u64, StorageError> {
-    let space = statvfs(folder).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
+/// How much is free on the disk that `file` is on.
+fn free_bytes(file: &File) -> Result<u64, StorageError> {
+    let space = fstatvfs(file).map_err(|error| StorageError::io("measuring the disk", error.into()))?;
     Ok((space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64))
 }
 
@@ -200,7 +200,7 @@ impl SledStorage {
 
     /// Refuses a write of `bytes` that may not fit the disk.
     fn check_space(&self, bytes: u64) -> Result<(), StorageError> {
-        let free = free_bytes(&self.folder.store())?;
+        let free = free_bytes(&self.store().file)?;
         let reserve_bytes = self.options.reserve_bytes;
         if free >= reserve_bytes.saturating_add(WRITE_AMPLIFICATION * bytes) {
             return Ok(());
@@ -241,12 +241,13 @@ impl SledStorage {
     /// Makes room at the end of sled's file, where there is little left and nothing is on its way there.
     fn make_room(&self) -> Result<(), StorageError> {
         let mut turn = self.turn();
-        let few = free_bytes(&self.folder.store())? < self.options.reserve_bytes + ROOM_MAX_PART * Room::step_bytes();
-        if few || self.unflushed.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) || !turn.room.is_short()
-        {
+        if self.unflushed.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) || !turn.room.is_short() {
             return Ok(());
         }
         let store = self.store_alone();
+        if free_bytes(&store.file)? < self.options.reserve_bytes + ROOM_MAX_PART * Room::step_bytes() {
+            return Ok(());
+        }
         // Readers may have made it write as well.
         let call = Call::begin();
         self.noted(guarded("flushing", || store.db.flush()))?;

@@ -73,6 +73,12 @@ pub fn assert_is_the_fold(views: &Views, log: &Log) {
     for filter in [
         JobFilter::default(),
         JobFilter { state: Some(JobStatus::Failed), ..JobFilter::default() },
+        JobFilter { state: Some(JobStatus::Completed), ..JobFilter::default() },
+        JobFilter { state: Some(JobStatus::Cancelled), workflow: Some("ship".into()), ..JobFilter::default() },
+        JobFilter { labels: vec!["team".parse().unwrap()], ..JobFilter::default() },
+        JobFilter { labels: vec!["team=t1".parse().unwrap()], ..JobFilter::default() },
+        JobFilter { queue: Some("default".into()), ..JobFilter::default() },
+        JobFilter { parent: ids.first().copied(), ..JobFilter::default() },
         JobFilter { workflow: Some("ship".into()), labels: vec!["team=t1".parse().unwrap()], ..JobFilter::default() },
     ] {
         let wanted: Vec<_> = ids
@@ -279,9 +285,16 @@ fn a_page_looks_at_no_more_rows_than_it_may() {
     assert!(all.is_sorted_by(|newer, older| newer > older));
 }
 
+/// Those of the index are nothing but keys.
+fn rows_with_values(storage: &MemoryStorage) -> Vec<Vec<u8>> {
+    let mut keys = storage.keys(Space::Snapshots);
+    keys.retain(|key| !key.starts_with(b"v/i/"));
+    keys
+}
+
 #[test]
 fn a_damaged_row_is_made_anew() {
-    let keys = twenty_jobs().0.keys(Space::Snapshots);
+    let keys = rows_with_values(&twenty_jobs().0);
     assert_eq!(keys.len(), 21);
     for key in keys {
         let (storage, log) = twenty_jobs();
@@ -295,7 +308,7 @@ fn a_damaged_row_is_made_anew() {
 
 #[test]
 fn a_damaged_row_that_cannot_be_deleted_is_done_without() {
-    for key in twenty_jobs().0.keys(Space::Snapshots) {
+    for key in rows_with_values(&twenty_jobs().0) {
         let (storage, log) = twenty_jobs();
         storage.tamper(Space::Snapshots, &key, |value| {
             let last = value.len() - 1;
@@ -414,5 +427,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"f1e7dd31b030c0553d8ae8590fc07d66e4e5f90ac12e64bed5f4d0c350dd434c");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"a9e8ee9d50b6e7298399cfe1ef84fc781e4f2229a1ebd4c8f7cfc8635b068cfe");
 }

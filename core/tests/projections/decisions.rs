@@ -25,6 +25,8 @@ fn cancel_requested() -> EventBody {
     EventBody::JobCancelRequested(JobCancelRequested { reason: Some("first".into()) })
 }
 
+const SIGNALS: SignalLimits = SignalLimits { signals: 100, name_max_bytes: 256 };
+
 #[test]
 fn cancel() {
     let retried = EventBody::JobRetryScheduled(JobRetryScheduled {
@@ -76,15 +78,15 @@ fn signal() {
         ("ended", vec![submitted(), started(1, 1), completed()], "go", None, "job_ended"),
     ];
     for (what, given, name, key, then) in cases {
-        let decided = decide_signal(&job(given), name, Json::null(), key.map(Into::into));
+        let decided = decide_signal(&job(given), name, Json::null(), key.map(Into::into), SIGNALS);
         assert_eq!(outcome(decided), then, "{what}");
     }
-    let other = decide_signal(&job(with_key), "go", Json::of(&1), Some("k".into()));
+    let other = decide_signal(&job(with_key), "go", Json::of(&1), Some("k".into()), SIGNALS);
     assert_eq!(outcome(other), "idempotency_key_reused", "another payload");
-    let many = job([vec![submitted()], vec![signalled("go", None); 10_000]].concat());
-    assert_eq!(outcome(decide_signal(&many, "go", Json::null(), None)), "too_many_signals");
+    let many = job([vec![submitted()], vec![signalled("go", None); SIGNALS.signals]].concat());
+    assert_eq!(outcome(decide_signal(&many, "go", Json::null(), None, SIGNALS)), "too_many_signals");
     let long = "n".repeat(257);
-    assert_eq!(outcome(decide_signal(&job(running), &long, Json::null(), None)), "invalid_request");
+    assert_eq!(outcome(decide_signal(&job(running), &long, Json::null(), None, SIGNALS)), "invalid_request");
 }
 
 #[test]

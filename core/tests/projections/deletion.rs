@@ -64,6 +64,24 @@ fn assert_gone(views: &Views, jobs: &[(JobId, Vec<SessionId>)]) {
     }
 }
 
+/// Every row that is stored is one that somebody may still ask for.
+fn assert_swept(storage: &MemoryStorage, views: &Views) {
+    let keys = storage.keys(Space::Snapshots);
+    for process in keys.iter().filter_map(|key| key.strip_prefix(b"v/p/")) {
+        let process = ProcessId::from_bytes(process.try_into().unwrap());
+        assert!(views.process_place(&process).unwrap().is_some(), "{process} is of a deleted job");
+    }
+    let is_stored = |prefix: &[u8], name: &str| {
+        let key = [prefix, Hash::of(name.as_bytes()).as_bytes()].concat();
+        keys.binary_search(&key).is_ok()
+    };
+    for n in 0..200 {
+        let (key, token) = (format!("key {n}"), format!("token {n}"));
+        assert!(!is_stored(b"v/k/", &key) || views.idempotent(&key).unwrap().is_some(), "{key}");
+        assert!(!is_stored(b"v/t/", &token) || views.token_use(&token).unwrap().is_some(), "{token}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -97,6 +115,10 @@ proptest! {
         reopened.checkpoint().unwrap();
         assert_is_the_fold(&reopened, &log);
         assert_gone(&reopened, &jobs);
+        reopened.sweep().unwrap();
+        assert_is_the_fold(&reopened, &log);
+        assert_gone(&reopened, &jobs);
+        assert_swept(&storage, &reopened);
         drop(reopened);
         delete_derived(&storage);
         log.close();
@@ -164,4 +186,53 @@ fn a_job_that_comes_back_is_not_deleted() {
         views.checkpoint().unwrap();
     }
     assert_is_the_fold(&Views::open(&log, options()).unwrap(), &log);
+}
+
+#[test]
+fn what_deleted_jobs_leave_is_swept_by_the_checkpoints_that_follow() {
+    let storage = Arc::new(MemoryStorage::new());
+    let log = open_log(&storage);
+    let job = StreamId::Job(job_id(1));
+    let of = |body: EventBody| NewEvent::new(body).process(process_id(1));
+    let large = format!("{{\"stdin\":\"{}\"}}", "x".repeat(200_000));
+    let parts: [Vec<NewEvent>; 3] = [
+        vec![submitted().into(), started(1, 1).into(), step("a", "exec", 1, &large).into()],
+        vec![of(process_started()), of(token_claimed("t")), of(process_exited())],
+        vec![finished("a", 1, StepOutcome::Ok).into(), completed().into()],
+    ];
+    for part in parts {
+        append(&log, &[(job.clone(), part)]);
+        // Each server begins with what the one before it stored.
+        let views = Views::open(&log, options()).unwrap();
+        views.checkpoint().unwrap();
+    }
+    let prefixes = |storage: &MemoryStorage| {
+        let keys = storage.keys(Space::Snapshots);
+        keys.iter().map(|key| String::from_utf8_lossy(&key[..key.len().min(4)]).into_owned()).collect::<Vec<_>>()
+    };
+    let before = prefixes(&storage);
+    assert!(["v/e/", "v/p/", "v/t/"].iter().all(|prefix| before.iter().any(|key| key == prefix)), "{before:?}");
+    let jobs = [(job_id(1), Vec::new())];
+    say_deleted(&log, &jobs);
+    remove(&log, &jobs);
+    let mut views = Views::open(&log, options()).unwrap();
+    views.checkpoint().unwrap();
+    for n in 0..12 {
+        // Also one that begins in the middle of it.
+        if n == 3 {
+            views = Views::open(&log, options()).unwrap();
+        }
+        append(
+            &log,
+            &[(
+                StreamId::Job(job_id(2)),
+                vec![if n == 0 { submitted().into() } else { waiting(WaitKind::Sleep).into() }],
+            )],
+        );
+        advance(&views, &log);
+        views.checkpoint().unwrap();
+    }
+    assert_gone(&views, &jobs);
+    assert_eq!(prefixes(&storage), ["v/d/", "v/h", "v/l/"], "that it was deleted is known, and nothing more");
+    assert_is_the_fold(&views, &log);
 }

@@ -162,6 +162,7 @@ pub fn finished(path: &str, attempt: u32, outcome: StepOutcome) -> EventBody {
         latency_ms: 5,
         cached: false,
         cached_from: None,
+        tokens_spent: None,
     })
 }
 

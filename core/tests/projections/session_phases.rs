@@ -49,7 +49,7 @@ fn every_command_in_every_phase() {
     fn status(to: SessionStatus) -> impl Fn(&SessionState) -> Result<Vec<EventBody>, Refusal> {
         move |state| decide_change_session(state, ChangeSession { status: Some(to), ..ChangeSession::default() })
     }
-    let say = |busy| move |state: &SessionState| decide_message(state, "m".into(), "[]".parse_json(), busy);
+    let say = |busy| move |state: &SessionState| decide_message(state, "m".into(), "[]".parse_json(), busy, 1_000);
     type Command = Box<dyn Fn(&SessionState) -> Result<Vec<EventBody>, Refusal>>;
     let commands: [(&str, Command); 6] = [
         ("close", Box::new(decide_close_session)),

@@ -50,7 +50,10 @@ impl Agent<'_> {
         let end = match chatted.ending {
             Ending::Whole => {
                 let (job, ids) = (&self.context.job, &self.context.inner.call_ids);
-                let calls = answer.tool_calls(turn, |id| self.conversation.knows_call(id) || !ids.take(job, id));
+                // An id is written down as it is, and told back: it may not be a secret's value.
+                let secret = |id: &str| self.recorder.secrets.scrub(id) != id;
+                let calls =
+                    answer.tool_calls(turn, |id| secret(id) || self.conversation.knows_call(id) || !ids.take(job, id));
                 let parts = answer.parts(&calls);
                 let message = Message { id: format!("a{turn}"), role: Role::Assistant, parts, turn };
                 self.turns.answered(&message, answer.finish_reason.as_deref().unwrap_or("stop"));

@@ -62,6 +62,19 @@ impl Meter {
         self.above.as_ref().map_or(Ok(()), |above| above.check(total_of))
     }
 
+    /// What is left of its budget and of those of the jobs above it; `None` where none of them has one.
+    fn left(&self) -> Option<u64> {
+        let own = self.total.map(|total| total.saturating_sub(self.spent.load(Ordering::Relaxed)));
+        let above = self.above.as_ref().and_then(|above| above.left());
+        own.into_iter().chain(above).min()
+    }
+
+    /// What is used up of its budget, also by those whom it shares it with; without one, what it has used.
+    fn used_up(&self) -> u64 {
+        let own = self.spent.load(Ordering::Relaxed);
+        self.total.map_or(own, |total| own.max(total.saturating_sub(self.left().unwrap_or(0))))
+    }
+
     fn stands_under(&self, whose: &Whose) -> bool {
         self.whose == *whose || self.above.as_ref().is_some_and(|above| above.stands_under(whose))
     }
@@ -121,6 +134,25 @@ pub(super) fn meters(inner: &Inner, job: &JobId, session: Option<&SessionId>) ->
         Whose::Job(_) => None,
     });
     Meters([Some(own), named].into_iter().flatten().collect())
+}
+
+/// What is used up of a job's budget, where anything may be.
+pub(crate) fn spent_of_budget(inner: &Inner, job: &JobId) -> Option<u64> {
+    if !inner.metered.all().contains_key(&Whose::Job(*job)) {
+        // Whoever had used something of a job that is new would have made its meter.
+        let state = inner.views.job(job).ok().flatten()?;
+        if state.submitted_position > inner.metered.since {
+            return None;
+        }
+    }
+    Some(meter_of_job(inner, job, 0).used_up())
+}
+
+/// What is left for a child of `job`; `None` where there is no limit.
+pub(crate) fn left_of_budget(inner: &Inner, job: &JobId) -> Option<u64> {
+    let state = inner.views.job(job).ok().flatten()?;
+    state.submitted.limits.budget_tokens?;
+    meter_of_job(inner, job, 0).left()
 }
 
 /// What a session with all that runs in it has used.
@@ -208,6 +240,10 @@ mod tests {
         assert_eq!(parent.check(&unlimited).unwrap_err().code, "budget_exhausted");
         assert!(of_session.check(&unlimited).is_ok());
         assert!(of_session.check(&|_: &SessionId| Some(6)).unwrap_err().message.contains("session"));
+        // A child without a budget of its own tells what it used, one with a part of its parent's what is used of that.
+        assert_eq!((parent.left(), parent.used_up(), child.left(), child.used_up()), (Some(0), 10, Some(0), 6));
+        let part = meter(Whose::Job(JobId::from_bytes([4; 16])), Some(7), 1, Some(parent.clone()));
+        assert_eq!((part.left(), part.used_up()), (Some(0), 7));
         assert!(child.stands_under(&Whose::Session(session)) && !of_session.stands_under(&Whose::Job(job)));
     }
 }

@@ -26,6 +26,7 @@ use moonlog_core::{
 };
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -47,6 +48,8 @@ pub(super) struct Caller<'a> {
     pub(super) interrupter: &'a Interrupter,
     /// Whether a call has changed a file.
     pub(super) changed: AtomicBool,
+    /// The calls that are known from the log, which holds no secret's value.
+    pub(super) recorded: &'a BTreeSet<String>,
 }
 
 /// What came of a turn's calls.
@@ -173,12 +176,15 @@ impl Caller<'_> {
             },
         };
         let mut working = working.or_else(|| Some(at_work.begin()));
+        if self.recorded.contains(&call.call_id) && self.recorder.secrets.may_be_scrubbed(&call.input) {
+            return Ok(result(StepOutcome::Error, Json::from(json!({ "error": not_kept() }))));
+        }
         if begun.is_none() {
             let started = started_event(&context, &call.name, &input, Some(self.turn));
             self.recorder.append_durably(vec![self.own(started)]).await?;
         }
         let output = match refusal {
-            Some(error) => ToolOutput::ended(StepOutcome::Error, error),
+            Some(error) => ToolOutput::ended(StepOutcome::Error, self.recorder.secrets.scrub_error(error)),
             None if call.name == ASK_USER && self.inner.tools.check(&call.name, &input).is_ok() => {
                 working.take();
                 match self.ask(call, &question(&input), &mut interrupt, at_work).await? {
@@ -265,6 +271,13 @@ impl Caller<'_> {
             if names.is_empty() { "you have no tools".into() } else { format!("there are {}", names.join(", ")) };
         ErrorInfo::new("unknown_tool", format!("there is no tool `{name}`: {there}.{meant}"))
     }
+}
+
+/// What a call gives whose input stands in the log only, and not whole. What is left of it would act on something else.
+fn not_kept() -> ErrorInfo {
+    let message = "the call was not made: its input held a secret's value, or what stands for one in the log, and was not \
+                   kept while the call waited; make the call again without the value";
+    ErrorInfo::new("secret_not_kept", message)
 }
 
 fn cut_short(call: &ToolCall) -> ToolFinished {

@@ -76,7 +76,7 @@ pub(super) async fn chat(
         allowed,
         interrupt,
         answer: Answer::default(),
-        deltas: Deltas::new(turn),
+        deltas: Deltas::new(turn, &recorder.secrets),
         usage: ChatUsage::default(),
         started: Instant::now(),
         first_token: None,

@@ -1,5 +1,7 @@
-//! Gathers an answer's pieces into deltas: at most one per channel in 50 ms or 4 KiB. Pure: the time is an argument.
+//! Gathers an answer's pieces into deltas, without any secret's value: at most one per channel in 50 ms or 4 KiB. Pure:
+//! the time is an argument.
 
+use crate::secret::{Scrubber, Secrets};
 use moonlog_core::event::{ChatDelta, EventBody};
 use std::time::{Duration, Instant};
 
@@ -29,8 +31,9 @@ impl Channel {
     }
 }
 
-#[derive(Default)]
 struct Gathered {
+    /// Holds back what may be the beginning of a secret's value.
+    scrubber: Scrubber,
     text: String,
     /// When the first of it came.
     since: Option<Instant>,
@@ -44,15 +47,21 @@ pub(super) struct Deltas {
 }
 
 impl Deltas {
-    pub(super) fn new(turn: u32) -> Self {
-        Self { turn, channels: Default::default() }
+    pub(super) fn new(turn: u32, secrets: &Secrets) -> Self {
+        let channels =
+            Channel::ALL.map(|_| Gathered { scrubber: secrets.scrubber(), text: String::new(), since: None, seq: 0 });
+        Self { turn, channels }
     }
 
     /// Takes in a piece.
     pub(super) fn push(&mut self, channel: Channel, text: &str, now: Instant) {
         let gathered = &mut self.channels[channel as usize];
-        gathered.text.push_str(text);
-        gathered.since.get_or_insert(now);
+        let mut clean = Vec::with_capacity(text.len());
+        gathered.scrubber.push(text.as_bytes(), &mut clean);
+        if !clean.is_empty() {
+            gathered.text.push_str(&String::from_utf8_lossy(&clean));
+            gathered.since.get_or_insert(now);
+        }
     }
 
     /// The deltas that are due: what was gathered long enough, or is large.
@@ -64,6 +73,11 @@ impl Deltas {
 
     /// All that is left.
     pub(super) fn rest(&mut self) -> Vec<EventBody> {
+        for gathered in &mut self.channels {
+            let mut clean = Vec::new();
+            gathered.scrubber.finish(&mut clean);
+            gathered.text.push_str(&String::from_utf8_lossy(&clean));
+        }
         self.take(|_| true)
     }
 
@@ -108,7 +122,7 @@ mod tests {
     fn a_delta_comes_after_fifty_milliseconds_or_four_kibibytes() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut deltas = Deltas::new(1);
+        let mut deltas = Deltas::new(1, &Secrets::default());
         assert_eq!(deltas.next_due(), None);
         deltas.push(Channel::Text, "a", at(0));
         deltas.push(Channel::Reasoning, "b", at(20));
@@ -119,5 +133,26 @@ mod tests {
         assert_eq!(shown(deltas.due(at(51))), [("text".into(), 2, 4_096)]);
         deltas.push(Channel::ToolCall, "{}", at(52));
         assert_eq!(shown(deltas.rest()), [("reasoning".into(), 1, 1), ("tool_call".into(), 1, 2)]);
+    }
+
+    #[test]
+    fn a_value_that_comes_in_pieces_is_in_no_delta() {
+        let source = crate::secret::SecretSource { env: "S".into(), ..Default::default() };
+        let secrets = Secrets::new([("S".to_owned(), source)].into(), |_| Some("hunter2\u{f6}hunter2".into()));
+        let now = Instant::now();
+        let mut deltas = Deltas::new(1, &secrets);
+        let mut said = String::new();
+        let mut hear = |events: Vec<EventBody>| {
+            for event in events {
+                let EventBody::ChatDelta(delta) = event else { panic!("{event:?}") };
+                said.push_str(&delta.text);
+            }
+        };
+        for piece in ["It is hun", "ter2", "\u{f6}hunt", "er2, and not hunter2", "\u{fc}. hunter2\u{f6}hun"] {
+            deltas.push(Channel::Text, piece, now);
+            hear(deltas.due(now + GATHER));
+        }
+        hear(deltas.rest());
+        assert_eq!(said, "It is ***, and not hunter2\u{fc}. hunter2\u{f6}hun");
     }
 }

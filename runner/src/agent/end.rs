@@ -20,15 +20,19 @@ impl Agent<'_> {
             "session": self.recorder.session, "usage": self.usage, "turns": self.turns.turns(), "cached": false,
             "model": self.model.name,
         });
+        // A script gets what is recorded.
+        let secrets = &self.recorder.secrets;
         let failed = |outcome, error: ErrorInfo| StepResult {
             outcome,
             output: None,
             error: Some(error.with_details(Json::from(json!({ "info": info })))),
         };
         match end {
-            End::Done(Outcome::Text(text)) => StepResult::ok(json!({ "result": text, "info": info })),
-            End::Done(Outcome::Value(value)) => StepResult::ok(json!({ "result": value.to_value(), "info": info })),
-            End::Failed(error) => failed(StepOutcome::Error, error),
+            End::Done(Outcome::Text(text)) => StepResult::ok(json!({ "result": secrets.scrub(&text), "info": info })),
+            End::Done(Outcome::Value(value)) => {
+                StepResult::ok(json!({ "result": secrets.scrub_json(&value).to_value(), "info": info }))
+            }
+            End::Failed(error) => failed(StepOutcome::Error, secrets.scrub_error(error)),
             End::Interrupted(Why::TimedOut) => {
                 failed(StepOutcome::TimedOut, ErrorInfo::new("timeout", "the agent's time was up").retryable())
             }

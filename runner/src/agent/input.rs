@@ -1,13 +1,14 @@
 //! What `agent` is asked, as the prelude writes it.
 
 use super::schema::AnswerSchema;
+use crate::tool::Tools;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use moonlog_core::{error_info::ErrorInfo, id::SessionId, json::Json, message::Part};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The largest image, in bytes.
-const IMAGE_MAX_BYTES: u64 = 8 << 20;
+const IMAGE_MAX_BYTES: usize = 8 << 20;
 
 /// The input of the operation.
 #[derive(Debug, Clone, Deserialize)]
@@ -81,7 +82,12 @@ impl AgentInput {
     }
 
     /// The question's parts, with its images read from below `root`. `queued` is what the message says that waits.
-    pub(super) async fn parts(&self, root: Option<&Path>, queued: Option<&Json>) -> Result<Vec<Part>, ErrorInfo> {
+    pub(super) async fn parts(
+        &self,
+        tools: &Tools,
+        root: Option<&Path>,
+        queued: Option<&Json>,
+    ) -> Result<Vec<Part>, ErrorInfo> {
         let mut parts = match (&self.prompt, queued) {
             (Prompt::Text(text), _) => vec![Part::text(text.as_str())],
             (Prompt::Parts(parts), _) => parts.clone(),
@@ -93,33 +99,31 @@ impl AgentInput {
             }
         };
         for image in &self.images {
-            parts.push(read_image(image, root).await?);
+            parts.push(read_image(tools, image, root).await?);
         }
         Ok(parts)
     }
 }
 
 /// An image by address, as a data URL, or as a file.
-async fn read_image(image: &str, root: Option<&Path>) -> Result<Part, ErrorInfo> {
+async fn read_image(tools: &Tools, image: &str, root: Option<&Path>) -> Result<Part, ErrorInfo> {
     if image.starts_with("https://") || image.starts_with("http://") {
         return Ok(Part::Image { media_type: None, data: None, url: Some(image.into()) });
     }
     if let Some((media_type, data)) = image.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
         return Ok(Part::Image { media_type: Some(media_type.into()), data: Some(data.into()), url: None });
     }
-    let path = root.map_or_else(|| PathBuf::from(image), |root| root.join(image));
-    let failed = |why: String| ErrorInfo::new("invalid_image", format!("agent: image {}: {why}", path.display()));
-    let media_type = match path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref() {
-        Some("png") => "image/png",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("gif") => "image/gif",
-        Some("webp") => "image/webp",
-        _ => return Err(failed("png, jpeg, gif and webp are known".into())),
-    };
-    let size = tokio::fs::metadata(&path).await.map_err(|error| failed(error.to_string()))?.len();
-    if size > IMAGE_MAX_BYTES {
-        return Err(failed(format!("it has {size} bytes, more than the limit of {IMAGE_MAX_BYTES}")));
-    }
-    let bytes = tokio::fs::read(&path).await.map_err(|error| failed(error.to_string()))?;
+    let failed = |why: &str| ErrorInfo::new("invalid_image", format!("agent: image {image}: {why}"));
+    let media_type =
+        match Path::new(image).extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref() {
+            Some("png") => "image/png",
+            Some("jpg" | "jpeg") => "image/jpeg",
+            Some("gif") => "image/gif",
+            Some("webp") => "image/webp",
+            _ => return Err(failed("png, jpeg, gif and webp are known")),
+        };
+    // A script may name any path: it gets what its agents' tools would get.
+    let bytes = tools.content(root.map(Path::to_owned), image, IMAGE_MAX_BYTES).await;
+    let bytes = bytes.map_err(|error| failed(&error.message))?;
     Ok(Part::Image { media_type: Some(media_type.into()), data: Some(STANDARD.encode(bytes)), url: None })
 }

@@ -41,7 +41,7 @@ mod tools;
 mod turn;
 
 pub(crate) use approval::{INTERRUPTED, by_default};
-pub(crate) use budget::{Metered, spent_in_session};
+pub(crate) use budget::{Metered, left_of_budget, spent_in_session, spent_of_budget};
 pub(crate) use call_ids::CallIds;
 pub use calls::ApprovalOptions;
 pub(crate) use calls::Asked;

@@ -30,6 +30,7 @@ use moonlog_core::{
 };
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -173,6 +174,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
         session: id,
         step: context.step.clone(),
         open: context.open.clone(),
+        secrets: inner.processes.secrets().clone(),
     };
     let (files, root) = match place(context, input, &id, position).await {
         Ok(place) => place,
@@ -182,8 +184,10 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
             return Err(Refused::Error(error));
         }
     };
+    let recorded = conversation.open_calls().into_iter().map(|call| call.call_id).collect();
     let mut agent = Agent {
         context,
+        recorded,
         input,
         model,
         offered,
@@ -230,6 +234,8 @@ pub(super) struct Agent<'a> {
     pub(super) usage: ChatUsage,
     /// The system prompt that was recorded last.
     pub(super) told: String,
+    /// The calls that were open in the log as this agent was begun, or begun again.
+    recorded: BTreeSet<String>,
     /// How much of its context the last turn filled, by what the provider counted.
     pub(super) seen_tokens: u64,
 }
@@ -290,7 +296,8 @@ impl Agent<'_> {
             }
             None => {
                 let parts =
-                    self.input.parts(self.root.as_deref(), self.queued.as_ref()).await.map_err(Refused::Error)?;
+                    self.input.parts(&self.context.inner.tools, self.root.as_deref(), self.queued.as_ref()).await;
+                let parts = parts.map_err(Refused::Error)?;
                 let turn = self.conversation.turns() + 1;
                 let event = self.say(Message { id, role: Role::User, parts, turn });
                 self.recorder.append_events(vec![event]).await?;
@@ -326,6 +333,7 @@ impl Agent<'_> {
                         turn,
                         interrupter: &self.interrupter,
                         changed: AtomicBool::new(false),
+                        recorded: &self.recorded,
                     };
                     let called = caller.all(&calls, &self.conversation, &self.interrupt).await?;
                     let changed = caller.changed.load(Ordering::Relaxed);

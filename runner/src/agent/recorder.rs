@@ -1,6 +1,7 @@
 //! What an agent appends: events of its job's stream that name its session and its step.
 
 use super::open_work::OpenWork;
+use crate::secret::Secrets;
 use moonlog_core::{
     event::{EventBody, NewEvent, StreamId},
     id::{JobId, SessionId},
@@ -41,6 +42,8 @@ pub(super) struct Recorder {
     pub(super) step: Arc<str>,
     /// What was begun and is still to be ended: for whoever ends the agent from outside.
     pub(super) open: Arc<Mutex<OpenWork>>,
+    /// Whose values no event may hold.
+    pub(super) secrets: Arc<Secrets>,
 }
 
 impl Recorder {
@@ -60,6 +63,7 @@ impl Recorder {
         if events.is_empty() {
             return Ok(None);
         }
+        let events: Vec<NewEvent> = events.into_iter().map(|event| self.without_secrets(event)).collect();
         // Not between the append and the note of it may anybody end the agent, so there is no await.
         self.log.ready().await;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,6 +74,32 @@ impl Recorder {
         let appended = self.log.append_long(append)?;
         events.iter().for_each(|event| open.note(event.session, &event.body));
         Ok(Some(appended))
+    }
+
+    /// What models say and are told may repeat a secret's value: it is recorded without. Pieces of an answer come clean
+    /// already, as a value may be cut between two of them, and so do outputs.
+    fn without_secrets(&self, mut event: NewEvent) -> NewEvent {
+        let secrets = &self.secrets;
+        if !secrets.any_value() {
+            return event;
+        }
+        match &mut event.body {
+            EventBody::ChatMessageAdded(added) => added.parts = secrets.scrub_json(&added.parts),
+            EventBody::ChatCompacted(compacted) => compacted.summary = secrets.scrub(&compacted.summary),
+            EventBody::ChatFinished(finished) => {
+                finished.error = finished.error.take().map(|error| secrets.scrub_error(error));
+            }
+            EventBody::ToolStarted(started) => {
+                started.name = secrets.scrub(&started.name);
+                started.input = secrets.scrub_json(&started.input);
+            }
+            EventBody::ToolApprovalRequested(asked) => {
+                asked.name = secrets.scrub(&asked.name);
+                asked.input = secrets.scrub_json(&asked.input);
+            }
+            _ => {}
+        }
+        event
     }
 
     /// Appends events, and comes when they are durable: the next act depends on them.

@@ -76,7 +76,7 @@ pub(super) async fn spawn(inner: &Inner, context: &ToolContext, spawn: Spawn) ->
     let has_workspace = |session: &SessionId| {
         inner.views.session(session).ok().flatten().is_some_and(|state| state.workspace.is_some())
     };
-    let child: JobId = uuid::Uuid::now_v7().into();
+    let child: JobId = inner.new_id().into();
     let mut labels = BTreeMap::from([("agent".into(), spawn.label.unwrap_or_else(|| WORKFLOW.into()))]);
     // Only a session that is woken waits for what outlives the turn.
     if let Some(session) = waking_session(inner, context, spawn.wake) {

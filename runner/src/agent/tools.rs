@@ -124,6 +124,8 @@ impl Tool for AgentTool {
         Box::pin(async move {
             let inner =
                 self.inner.upgrade().ok_or_else(|| ErrorInfo::new("stopping", "the server is stopping").retryable())?;
+            // All that these do is told to the log.
+            let input = inner.processes.secrets().scrub_value(input);
             let id = input["id"].as_str().unwrap_or_default();
             let answer = match self.which {
                 Which::Spawn => {
@@ -172,6 +174,7 @@ async fn ask_user(inner: &Inner, context: &ToolContext, input: &Value) -> Result
         session: context.owner.session.unwrap_or_else(|| own_session(&job, 1, &step)),
         step,
         open: Arc::new(Mutex::new(OpenWork::default())),
+        secrets: inner.processes.secrets().clone(),
     };
     let asked = question(&Json::from(input.clone()));
     match approval::ask(inner, &recorder, &context.call_id, ASK_USER, &asked, None).await {

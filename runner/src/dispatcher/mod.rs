@@ -31,6 +31,9 @@ use timers::Timers;
 use tokio::sync::{mpsc, oneshot, watch};
 use turns::{Place, Ready, Turns};
 
+/// When the end of a job is tried again whose time is up and that could not be ended.
+const TRY_AGAIN_MS: u64 = 10_000;
+
 /// What the dispatcher hears.
 pub(crate) enum Message {
     /// These events are durable and folded.
@@ -96,11 +99,13 @@ impl Dispatcher {
             }
             let wait = self.until_next_timer();
             tokio::select! {
+                // Messages may come all the time.
+                biased;
+                () = tokio::time::sleep(wait) => self.fire_timers(),
                 message = self.inbox.recv() => match message {
                     Some(message) => self.hear(message),
                     None => return,
                 },
-                () = tokio::time::sleep(wait) => self.fire_timers(),
             }
             while let Ok(message) = self.inbox.try_recv() {
                 self.hear(message);
@@ -132,7 +137,9 @@ impl Dispatcher {
             Message::Left { job, leave, pokes } => self.left(job, leave, pokes),
             Message::Shutdown(done) => {
                 self.shutdown = Some(done);
-                for resident in self.residents.values() {
+                let mut residents: Vec<_> = self.residents.iter().collect();
+                residents.sort_by_key(|(job, _)| **job);
+                for (_, resident) in residents {
                     resident.poke.send_modify(|poke| poke.shutdown = true);
                 }
             }
@@ -230,8 +237,12 @@ impl Dispatcher {
                 self.timers.set(job, due);
             }
             Leave::Abandoned => {
+                // It may end when its time is up, whatever keeps it from going on; not where nothing can be recorded. Where its
+                // time was up before, that was tried just now.
+                let again = self.now().plus_ms(TRY_AGAIN_MS);
                 let deadline = self.live(&job).and_then(|state| state.deadline());
-                self.timers.set(job, deadline);
+                let due = deadline.filter(|_| self.inner.log.is_poisoned().is_none());
+                self.timers.set(job, due.map(|due| if due <= self.now() { again } else { due }));
             }
         }
         // A poke that the task did not see any more must not be lost.
@@ -257,7 +268,7 @@ impl Dispatcher {
         if job.cancel_requested.is_some() || job.deadline().is_some_and(|deadline| deadline <= now) {
             return self.wake(&job.id);
         }
-        if let Some(at) = job.not_before().filter(|at| *at > now) {
+        if let Some(at) = self.inner.not_before(job) {
             return self.timers.set(job.id, Some(job.deadline().map_or(at, |deadline| deadline.min(at))));
         }
         self.timers.set(job.id, job.deadline());
@@ -271,10 +282,13 @@ impl Dispatcher {
     fn until_next_timer(&self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(60);
         let hold = self.key_holds.first().map(|(until, _)| *until);
-        [self.timers.next(), self.turns.next_held(), hold].into_iter().flatten().min().map_or(LONGEST, |due| {
-            let micros = due.as_micros().saturating_sub(self.now().as_micros()).max(0);
-            Duration::from_micros(micros as u64).min(LONGEST)
-        })
+        [self.timers.next(), self.turns.next_held(self.now()), hold].into_iter().flatten().min().map_or(
+            LONGEST,
+            |due| {
+                let micros = due.as_micros().saturating_sub(self.now().as_micros()).max(0);
+                Duration::from_micros(micros as u64).min(LONGEST)
+            },
+        )
     }
 
     fn fire_timers(&mut self) {

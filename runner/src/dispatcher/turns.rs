@@ -96,10 +96,11 @@ impl Turns {
         self.queue(queue).held_until = until;
     }
 
-    /// When the first of the queues that are held and have jobs to start may do so.
-    pub(super) fn next_held(&self) -> Option<Timestamp> {
+    /// When the first of the queues that are held at `now` and have jobs to start may do so. One whose time is over waits for a
+    /// place alone.
+    pub(super) fn next_held(&self, now: Timestamp) -> Option<Timestamp> {
         let held = self.queues.values().filter(|queue| !queue.starts.is_empty() && !queue.paused);
-        held.filter_map(|queue| queue.held_until).min()
+        held.filter_map(|queue| queue.held_until).filter(|until| *until > now).min()
     }
 
     /// Whether the job waits for a place.
@@ -222,14 +223,15 @@ mod tests {
     fn a_held_queue_starts_nothing_before_its_time() {
         let mut turns = turns(10);
         turns.hold(&"a".into(), Some(at(50)));
-        assert_eq!(turns.next_held(), None, "nothing waits");
+        assert_eq!(turns.next_held(at(0)), None, "nothing waits");
         turns.push("a".into(), turn(9, 1), Ready::Start);
         turns.push("a".into(), turn(0, 2), Ready::Resume);
         turns.push("b".into(), turn(0, 3), Ready::Start);
-        assert_eq!(turns.next_held(), Some(at(50)));
+        assert_eq!(turns.next_held(at(0)), Some(at(50)));
         assert_eq!(all_at(&mut turns, at(49)), [2, 3]);
+        assert_eq!(turns.next_held(at(50)), None, "its time is over: only a place is waited for");
         assert_eq!(all_at(&mut turns, at(50)), [1]);
-        assert_eq!(turns.next_held(), None);
+        assert_eq!(turns.next_held(at(50)), None);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What requests of scripts may do.
 
-use super::{AllowedNetwork, address::is_public, resolver::Resolver};
+use super::{
+    AllowedNetwork,
+    address::is_public,
+    resolver::{self, Lookup, Resolver},
+};
 use crate::secret::Secrets;
 use moonlog_core::error_info::ErrorInfo;
 use reqwest::{Client, Url, redirect::Policy};
@@ -58,6 +62,7 @@ pub struct HttpPolicy {
 struct Inner {
     options: HttpOptions,
     reachable: Arc<Reachable>,
+    lookup: Lookup,
     /// Made with the first request: it reads the system's certificates, which takes time and memory.
     client: OnceLock<Client>,
 }
@@ -68,6 +73,11 @@ impl HttpPolicy {
     /// # Errors
     /// `invalid_network` for a prefix that is longer than its address.
     pub fn new(options: HttpOptions) -> Result<Self, ErrorInfo> {
+        Self::with_names(options, resolver::system())
+    }
+
+    /// The same, with names that lead where `lookup` says.
+    fn with_names(options: HttpOptions, lookup: Lookup) -> Result<Self, ErrorInfo> {
         for network in &options.allowed_networks {
             if network.prefix > if network.address.is_ipv4() { 32 } else { 128 } {
                 return Err(ErrorInfo::new(
@@ -77,7 +87,7 @@ impl HttpPolicy {
             }
         }
         let reachable = Arc::new(Reachable(options.allowed_networks.clone()));
-        Ok(Self { inner: Arc::new(Inner { options, reachable, client: OnceLock::new() }) })
+        Ok(Self { inner: Arc::new(Inner { options, reachable, lookup, client: OnceLock::new() }) })
     }
 
     pub(super) fn options(&self) -> &HttpOptions {
@@ -93,7 +103,7 @@ impl HttpPolicy {
             .redirect(Policy::none())
             // A proxy would connect in our place, to wherever it likes.
             .no_proxy()
-            .dns_resolver(Resolver { reachable: Arc::clone(&self.inner.reachable) })
+            .dns_resolver(Resolver { reachable: Arc::clone(&self.inner.reachable), lookup: self.inner.lookup.clone() })
             .user_agent(concat!("moonlog/", env!("CARGO_PKG_VERSION")))
             .pool_max_idle_per_host(4)
             .build()
@@ -118,4 +128,61 @@ pub(super) fn not_allowed(host: &str, address: IpAddr) -> ErrorInfo {
             "`{host}` leads to {address}, which is not public: allow its network in the configuration if it is meant"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::perform;
+    use futures_util::FutureExt;
+    use moonlog_core::json::Json;
+    use serde_json::json;
+    use std::{
+        net::SocketAddr,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    /// Answers each connection once, and counts them.
+    async fn serve(listener: TcpListener, asked: Arc<AtomicUsize>) {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.read(&mut [0; 4_096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_elsewhere_the_second_time_leads_nowhere() {
+        let allowed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = allowed.local_addr().unwrap().port();
+        let private = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let asked = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+        tokio::spawn(serve(allowed, asked[0].clone()));
+        tokio::spawn(serve(private, asked[1].clone()));
+        let answers = Arc::new(AtomicUsize::new(0));
+        let lookup: Lookup = Arc::new(move |_| {
+            let answer: &[[u8; 4]] = match answers.fetch_add(1, Ordering::SeqCst) {
+                0 => &[[127, 0, 0, 1]],
+                1 => &[[127, 0, 0, 2]],
+                // Both at once: the one that may be is the one that is tried.
+                2 => &[[127, 0, 0, 2], [127, 0, 0, 1], [10, 0, 0, 1]],
+                _ => &[[10, 0, 0, 1], [127, 0, 0, 2]],
+            };
+            let found: Vec<SocketAddr> = answer.iter().map(|address| (*address, 0).into()).collect();
+            async move { Ok(found) }.boxed()
+        });
+        let options = HttpOptions { allowed_networks: vec!["127.0.0.1".parse().unwrap()], ..HttpOptions::default() };
+        let policy = HttpPolicy::with_names(options, lookup).unwrap();
+        for (time, reached) in [(0, true), (1, false), (2, true), (3, false)] {
+            let input = Json::from(json!({ "url": format!("http://rebind.example:{port}/") }));
+            let result = perform(&input, "key", &policy).await;
+            let code = result.error.as_ref().map(|error| error.code.as_ref());
+            assert_eq!(code, (!reached).then_some("address_not_allowed"), "time {time}: {result:?}");
+        }
+        assert_eq!(asked.each_ref().map(|asked| asked.load(Ordering::SeqCst)), [2, 0]);
+    }
 }

@@ -2,8 +2,10 @@
 //! here, a name cannot lead to one address when it is checked and to another when it is used.
 
 use super::policy::Reachable;
+use futures_util::{FutureExt, future::BoxFuture};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -16,16 +18,25 @@ pub(super) struct NotAllowed {
     pub address: IpAddr,
 }
 
+/// What a name leads to.
+pub(super) type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
+/// What the system says that a name leads to.
+pub(super) fn system() -> Lookup {
+    Arc::new(|host| async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) }.boxed())
+}
+
 pub(super) struct Resolver {
     pub reachable: Arc<Reachable>,
+    pub lookup: Lookup,
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let reachable = Arc::clone(&self.reachable);
+        let (reachable, lookup) = (Arc::clone(&self.reachable), self.lookup.clone());
         Box::pin(async move {
             let host = name.as_str();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            let found = lookup(host.to_owned()).await?;
             let (allowed, refused): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|address| reachable.allows(address.ip()));
             match refused.first() {

@@ -60,7 +60,7 @@ impl ActiveJob {
             Some(History::of_submitted((*state).clone()))
         } else {
             let log = inner.log.clone();
-            let read = tokio::task::spawn_blocking(move || History::read(&log, &id));
+            let read = inner.options.threads.begin(move || History::read(&log, &id));
             read.await.map_err(|_| Stop::Shutdown)??
         };
         let Some(mut history) = history.filter(|history| history.state.ended_at.is_none()) else { return Ok(None) };

@@ -127,6 +127,7 @@ impl ActiveJob {
                     latency_ms: now.ms_since(open.started_at),
                     cached: false,
                     cached_from: None,
+                    tokens_spent: None,
                 };
                 events.push(self.step_event(EventBody::StepFinished(finished), &path).cause(open.position));
                 events

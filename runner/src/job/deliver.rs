@@ -5,7 +5,10 @@ use super::{
     open::{Doing, StepInput},
     tool_call,
 };
-use crate::{agent::by_default, step_result::StepResult};
+use crate::{
+    agent::{by_default, spent_of_budget},
+    step_result::StepResult,
+};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{
@@ -197,6 +200,7 @@ impl ActiveJob {
             StepOutcome::Ok | StepOutcome::Cancelled | StepOutcome::Skipped => None,
             outcome => retry_policy(&open.step, outcome).and_then(|retry| retry.wait_ms_after(attempt)),
         };
+        let spends = matches!(open.step.kind.as_str(), "agent" | "workflow");
         let finished = StepFinished {
             run: self.run,
             path: path.to_string(),
@@ -207,6 +211,7 @@ impl ActiveJob {
             latency_ms: now.ms_since(open.started_at),
             cached: false,
             cached_from: None,
+            tokens_spent: spends.then(|| spent_of_budget(&self.inner, &self.id)).flatten(),
         };
         let started = open.position;
         let mut events = open.end_call(finished.outcome, finished.error.as_ref());

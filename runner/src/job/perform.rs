@@ -33,7 +33,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::AbortHandle};
 
 impl ActiveJob {
     /// A step has started: keeps it open, and begins to do what it asks for.
@@ -166,16 +166,21 @@ impl ActiveJob {
         }
     }
 
-    /// The script has ended an operation itself, by cancelling its branch: what performs it is ended too.
-    pub(super) async fn cancel_step(&mut self, path: &str) {
+    /// The script has ended an operation itself, by cancelling its branch: what performs it is ended too. Gives the child that
+    /// is still to be cancelled, where it has one.
+    pub(super) fn cancel_step(&mut self, path: &str) -> Option<LeftChild> {
         // Ending the task that performs it ends the process that it waits for.
-        let Some(open) = self.open.close(path) else { return };
-        let Some(child) = self.children.remove(path) else { return };
+        let open = self.open.close(path)?;
+        Some(LeftChild { child: self.children.remove(path)?, submitting: open.task })
+    }
+
+    /// Cancels a child that its step has left.
+    pub(super) async fn cancel_left_child(&self, left: LeftChild) {
         // What submits the child must not do so behind our back.
-        while open.task.as_ref().is_some_and(|task| !task.is_finished()) {
+        while left.submitting.as_ref().is_some_and(|task| !task.is_finished()) {
             tokio::task::yield_now().await;
         }
-        self.inner.cancel_child(&child, self.submitted.session, "its branch was cancelled").await;
+        self.inner.cancel_child(&left.child, self.submitted.session, "its branch was cancelled").await;
     }
 }
 
@@ -201,6 +206,13 @@ pub(super) enum Performed {
     Freed(oneshot::Sender<()>),
     /// An agent waits for a person, and for nothing else.
     Asked(Asked),
+}
+
+/// The child of a step that was cancelled.
+pub(super) struct LeftChild {
+    child: JobId,
+    /// What may be submitting it.
+    submitting: Option<AbortHandle>,
 }
 
 /// What a task says at its end.
@@ -259,7 +271,7 @@ impl Operation {
                 Err(error) => StepResult::failed(error),
                 Ok(workdir) => {
                     let context = ExecContext {
-                        process: uuid::Uuid::now_v7().into(),
+                        process: self.inner.new_id().into(),
                         cause: Some(self.started),
                         workdir,
                         owner: Owner {
@@ -309,7 +321,7 @@ impl Operation {
         }
         // Where the job that this one resumes had a child, that child's results are taken over too.
         let (earlier, path) = (self.earlier.clone(), self.step.path.clone());
-        let resume_from = tokio::task::spawn_blocking(move || earlier.child(&path)).await.unwrap_or_default();
+        let resume_from = self.inner.options.threads.begin(move || earlier.child(&path)).await.unwrap_or_default();
         let request = ChildRequest {
             child,
             resume_from,

@@ -149,12 +149,13 @@ impl ActiveJob {
         }
         self.steps.cached += reused.len() as u64;
         let appended = self.append(events).await?;
+        let mut left = Vec::new();
         for effect in effects.all {
             match effect {
                 Effect::Began { offset, step } => {
                     self.began(step, appended.first_position + offset, appended.time)?;
                 }
-                Effect::Ended { path } => self.cancel_step(&path).await,
+                Effect::Ended { path } => left.extend(self.cancel_step(&path)),
                 Effect::Failed { path, step, wait_ms } => {
                     let step = step.or_else(|| self.open.close(&path).map(|open| open.step));
                     if let Some(step) = step {
@@ -164,6 +165,10 @@ impl ActiveJob {
                     }
                 }
             }
+        }
+        // Only when all that has ended is stopped: else it might act while its neighbour's child is waited for.
+        for child in left {
+            self.cancel_left_child(child).await;
         }
         Ok(Some(appended.last_position))
     }

@@ -49,6 +49,7 @@ impl Supervision {
                 return self.stop.stop();
             }
             tokio::select! {
+                biased;
                 changed = self.poke.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(until_late) => {}
             }
@@ -110,8 +111,9 @@ async fn apart<F>(supervision: Supervision, run: F) -> Result<Worked, Stop>
 where
     F: FnOnce() -> Worked + Send + 'static,
 {
-    let mut working = tokio::task::spawn_blocking(run);
+    let mut working = supervision.inner.options.threads.begin(run);
     let worked = tokio::select! {
+        biased;
         worked = &mut working => worked,
         () = supervision.watch() => working.await,
     };

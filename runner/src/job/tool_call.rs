@@ -73,6 +73,8 @@ impl ActiveJob {
     pub(super) fn call_or_question(&self, step: &StepStarted) -> NewEvent {
         let ToolInput { name, input } = ToolInput::of(step);
         let context = self.tool_context(step);
+        // The call itself is made with what the step holds.
+        let input = self.inner.processes.secrets().scrub_json(&input);
         if !self.needs_approval(step) {
             return tool::started_event(&context, &name, &input, None).cause_before(1);
         }
@@ -117,6 +119,7 @@ impl ActiveJob {
     pub(super) async fn start_approved(&mut self, path: &Arc<str>) -> Result<(), Stop> {
         let Some(step) = self.open.get(path).map(|open| open.step.clone()) else { return Ok(()) };
         let ToolInput { name, input } = ToolInput::of(&step);
+        let input = self.inner.processes.secrets().scrub_json(&input);
         let appended = self.append(vec![tool::started_event(&self.tool_context(&step), &name, &input, None)]).await?;
         let call = self.new_call(&step);
         if let Some(open) = self.open.get_mut(path) {

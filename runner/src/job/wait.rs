@@ -138,6 +138,7 @@ impl ActiveJob {
                 return Ok(Some(end));
             }
             tokio::select! {
+                biased;
                 granted = &mut granted => {
                     granted.map_err(|_| Stop::Shutdown)?;
                     break;

@@ -18,11 +18,8 @@ use moonlog_core::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-use tokio::time::timeout;
+use std::{path::PathBuf, time::Duration};
+use tokio::time::{Instant, timeout};
 
 /// What an operation's input does not say.
 #[derive(Debug, Clone)]

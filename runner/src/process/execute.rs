@@ -11,12 +11,8 @@ use moonlog_core::{
     id::ProcessId,
 };
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-use tokio::time::timeout;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use tokio::time::{Instant, timeout};
 
 /// A command line to be run.
 #[derive(Debug, Clone)]

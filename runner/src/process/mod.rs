@@ -4,6 +4,9 @@
 
 mod capture;
 mod command_line;
+mod connected;
+#[doc(hidden)]
+pub mod decoders;
 mod environment;
 pub mod exec;
 mod exec_input;
@@ -13,6 +16,7 @@ pub(crate) mod fit;
 mod handle;
 mod head_tail;
 mod host;
+mod hosted;
 mod named;
 mod output_text;
 mod output_view;
@@ -32,7 +36,8 @@ pub use capture::Captured;
 pub use environment::NON_INTERACTIVE;
 pub use handle::Process;
 pub use head_tail::{HeadTail, Truncation};
-pub use host::host_main;
+pub use host::{Order, Report, host_main};
+pub use hosted::{CommandHost, HostedCommand, HostedEnds, HostedOutput};
 pub use output_view::OutputView;
 pub use processes::Processes;
 pub(crate) use recorded::lost;

@@ -60,7 +60,7 @@ pub(super) async fn with_log<T: Send + 'static>(
     read: impl FnOnce(&Log) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ErrorInfo> {
     let log = processes.log().clone();
-    match tokio::task::spawn_blocking(move || read(&log)).await {
+    match processes.threads().begin(move || read(&log)).await {
         Ok(result) => result.map_err(|error| unreadable(&error)),
         Err(_) => Err(ErrorInfo::new("interrupted", "the server is stopping").retryable()),
     }

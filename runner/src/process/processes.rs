@@ -3,15 +3,19 @@
 use super::{
     Owner, Process, ProcessOptions, ProcessSpec,
     capture::Capture,
+    connected::{self, ChildEnds, Control, OutputEnd, connect},
     environment,
     handle::{self, Shared},
-    host::{Control, HostClient, Report, ServerEnds, SpawnRequest},
+    host::{HostClient, Report, SpawnRequest},
     recorder::{self, Recorder, RecorderState},
     register::Register,
     spawn_error,
     stream_pieces::Pieces,
 };
-use crate::secret::{Place, Secrets};
+use crate::{
+    secret::{Place, Secrets},
+    threads::Threads,
+};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{Cause, EventBody, NewEvent, ProcessStarted},
@@ -20,18 +24,14 @@ use moonlog_core::{
 };
 use std::{
     ffi::OsString,
-    fs::File,
-    io,
-    os::fd::OwnedFd,
     path::Path,
     sync::{Arc, Mutex, atomic::AtomicBool},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     io::AsyncWriteExt,
-    net::unix::pipe,
     sync::{mpsc, oneshot, watch},
-    time::timeout_at,
+    time::{Instant, timeout_at},
 };
 
 /// Starts processes and knows those that run. Cheap to clone.
@@ -57,12 +57,6 @@ impl Drop for Unclaimed {
             process.begin_cancel();
         }
     }
-}
-
-/// The server's ends of what a process is connected with.
-struct Connected {
-    stdin: Option<pipe::Sender>,
-    outputs: [pipe::Receiver; 2],
 }
 
 impl Processes {
@@ -150,6 +144,11 @@ impl Processes {
         &self.inner.log
     }
 
+    /// Where it is read for those who ask.
+    pub(super) fn threads(&self) -> Threads {
+        self.inner.options.threads
+    }
+
     pub(super) fn register(&self) -> &Register {
         &self.inner.register
     }
@@ -180,7 +179,8 @@ impl Inner {
             env,
         };
         let started = Instant::now();
-        let (ends, connected) = connect(stdin.is_some()).map_err(|error| spawn_error::of_io(&spec.command, &error))?;
+        let (ends, connected) = connect(stdin.is_some(), self.options.hosted.is_some())
+            .map_err(|error| spawn_error::of_io(&spec.command, &error))?;
         let (control, pid) = self.spawn(&spec.command, &request, &ends, started).await?;
         drop(ends);
         let process = self.record(spec, &workdir, pid, started, control, connected.outputs).await?;
@@ -209,17 +209,18 @@ impl Inner {
         &self,
         command: &str,
         request: &SpawnRequest,
-        ends: &ServerEnds,
+        ends: &ChildEnds,
         started: Instant,
     ) -> Result<(Control, u32), ErrorInfo> {
+        let hosted = self.options.hosted.as_deref();
         let until = started + Duration::from_millis(self.options.limits.start_ms);
         for _ in 0..2 {
-            let requested = timeout_at(until.into(), self.host.request(request, ends)).await;
+            let requested = timeout_at(until, connected::request(&self.host, hosted, request, ends)).await;
             let requested = requested.map_err(|_| spawn_error::host_lost(command, "it does not listen"))?;
             let mut control = requested.map_err(|error| spawn_error::of_io(command, &error))?;
             let mut starting = false;
             loop {
-                let Ok(report) = timeout_at(until.into(), control.report()).await else {
+                let Ok(report) = timeout_at(until, control.report()).await else {
                     // The next request shall not wait for the same host.
                     self.host.stop().await;
                     return Err(spawn_error::host_lost(command, "it does not answer"));
@@ -244,15 +245,15 @@ impl Inner {
         pid: u32,
         started: Instant,
         control: Control,
-        outputs: [pipe::Receiver; 2],
+        outputs: [OutputEnd; 2],
     ) -> Result<Process, ErrorInfo> {
         let body = EventBody::ProcessStarted(ProcessStarted {
-            command: spec.command.clone(),
+            command: self.options.secrets.scrub(&spec.command),
             args: spec.args.iter().map(|arg| self.options.secrets.scrub(arg)).collect(),
             workdir: workdir.to_string_lossy().into_owned(),
             pid,
             background: spec.background,
-            description: spec.description.clone(),
+            description: spec.description.as_deref().map(|text| self.options.secrets.scrub(text)),
         });
         let event = |body| NewEvent {
             body,
@@ -324,21 +325,6 @@ impl Inner {
         tokio::spawn(recorder.run());
         Ok(process)
     }
-}
-
-/// Makes the pipes of a process.
-fn connect(with_stdin: bool) -> io::Result<(ServerEnds, Connected)> {
-    let (stdin, stdin_end): (_, OwnedFd) = if with_stdin {
-        let (sender, receiver) = pipe::pipe()?;
-        (Some(sender), receiver.into_blocking_fd()?)
-    } else {
-        (None, File::open("/dev/null")?.into())
-    };
-    let (out_sender, out) = pipe::pipe()?;
-    let (err_sender, err) = pipe::pipe()?;
-    let ends =
-        ServerEnds { stdin: stdin_end, stdout: out_sender.into_blocking_fd()?, stderr: err_sender.into_blocking_fd()? };
-    Ok((ends, Connected { stdin, outputs: [out, err] }))
 }
 
 fn not_recorded(command: &str, error: &AppendError) -> ErrorInfo {

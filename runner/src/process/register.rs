@@ -7,7 +7,7 @@ use moonlog_core::{
     id::{JobId, ProcessId},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Notify;
@@ -33,8 +33,8 @@ pub(super) struct Register {
 
 #[derive(Default)]
 struct State {
-    starting: HashMap<ProcessId, Starting>,
-    running: HashMap<ProcessId, Process>,
+    starting: BTreeMap<ProcessId, Starting>,
+    running: BTreeMap<ProcessId, Process>,
     ended: HashMap<ProcessId, Ended>,
     ended_of_no_job: VecDeque<ProcessId>,
     stopped: bool,
@@ -61,7 +61,7 @@ impl Register {
         }
         if state.starting.len() + state.running.len() >= max {
             let message =
-                format!("{max} processes run, which is the limit: wait for some to end, or raise processes_max");
+                format!("{max} processes run, which is the limit: wait for some to end, or raise limits.processes");
             return Err(ErrorInfo::new("too_many_processes", message).retryable());
         }
         if state.starting.contains_key(&id) || state.running.contains_key(&id) {

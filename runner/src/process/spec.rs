@@ -1,6 +1,7 @@
 //! What is asked for when a process is started, and the limits that all of them share.
 
-use crate::secret::Secrets;
+use super::CommandHost;
+use crate::{secret::Secrets, threads::Threads};
 use moonlog_core::{
     event::{ProcessTokenClaimed, StreamId},
     id::{JobId, ProcessId, SessionId},
@@ -54,6 +55,10 @@ impl Default for ProcessLimits {
 pub struct ProcessOptions {
     /// How the process host is run.
     pub host: HostCommand,
+    /// What runs commands in its place, such as in a simulation.
+    pub hosted: Option<Arc<dyn CommandHost>>,
+    /// Where the log is read for those who ask. A runner sets its own.
+    pub threads: Threads,
     /// Limits.
     pub limits: ProcessLimits,
     /// The environment that children start from; the server's own by default. `MOONLOG_*` and the variables that
@@ -72,6 +77,8 @@ impl ProcessOptions {
     pub fn new(host: HostCommand) -> Self {
         Self {
             host,
+            hosted: None,
+            threads: Threads::default(),
             limits: ProcessLimits::default(),
             base_env: std::env::vars_os().collect(),
             withheld: Vec::new(),

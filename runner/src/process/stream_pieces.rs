@@ -3,7 +3,8 @@
 use super::output_text::incomplete_end;
 use crate::secret::Scrubber;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long output waits for more of it.
 const COALESCE_FOR: Duration = Duration::from_millis(50);

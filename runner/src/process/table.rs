@@ -8,7 +8,7 @@ use super::{
     recorded::{Recording, lost},
     search::{self, Found},
 };
-use crate::{locks::Locks, waiters::Waiters};
+use crate::{locks::Locks, waiters::Waiters, workspace::no_such_session};
 use moonlog_core::{
     decide::decide_in_session,
     error_info::ErrorInfo,
@@ -84,7 +84,7 @@ impl ProcessTable {
     /// returns. Nothing happens to it where the returned future is dropped.
     ///
     /// # Errors
-    /// As [`Processes::start`]; `client_token_reused` where the token was used for another request; `session_closed`.
+    /// As [`Processes::start`]; `client_token_reused` where the token was used for another request; `no_such_session`, `session_closed`.
     pub async fn start(&self, spec: ProcessSpec) -> Result<StartedProcess, ErrorInfo> {
         let table = self.clone();
         let begun = tokio::spawn(async move { table.begin(spec).await });
@@ -124,7 +124,7 @@ impl ProcessTable {
     /// Where a session's process runs: in its workspace, where it has one.
     fn workdir_in(&self, session: &SessionId, given: Option<PathBuf>) -> Result<Option<PathBuf>, ErrorInfo> {
         let Some(state) = self.inner.views.session(session).map_err(|error| unreadable(&error))? else {
-            return Ok(given);
+            return Err(no_such_session(session));
         };
         decide_in_session(&state)?;
         let workspace = state.workspace.as_ref().filter(|workspace| workspace.status == WorkspaceStatus::Ready);

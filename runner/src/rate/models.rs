@@ -1,7 +1,7 @@
 //! How often each model is asked, and for how many tokens. Whoever has to wait waits in the order of asking, one of them
 //! by the clock and the others behind that one.
 
-use crate::{agent::model::ModelsOptions, options::Clock};
+use crate::{agent::model::ModelsOptions, clock::Clock};
 use moonlog_core::{rate::RateWindow, time::Timestamp};
 use std::{
     collections::HashMap,

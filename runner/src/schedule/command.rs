@@ -17,8 +17,6 @@ use moonlog_core::{
 use serde::Serialize;
 use std::sync::Arc;
 
-/// How many schedules there may be.
-const SCHEDULES_MAX: usize = 10_000;
 /// The longest name, in bytes.
 const NAME_MAX_BYTES: usize = 128;
 /// How many coming times are shown.
@@ -61,9 +59,9 @@ pub struct ScheduleView {
 }
 
 impl ScheduleView {
-    fn of(state: &ScheduleState) -> Self {
+    fn of(state: &ScheduleState, now: Timestamp) -> Self {
         let cron = Cron::read(&state.set.cron, &state.set.time_zone).ok().filter(|_| !state.set.paused);
-        let mut from = state.done_until();
+        let mut from = state.done_until(now);
         let next = cron.iter().flat_map(|cron| {
             std::iter::from_fn(|| {
                 from = cron.next(from)?;
@@ -95,15 +93,18 @@ impl Runner {
         let SetSchedule { name, mut set } = request;
         check_name(&name)?;
         let inner = self.inner();
-        Cron::parse(&set.cron, &set.time_zone, (inner.options.clock)()).map_err(invalid_cron)?;
+        Cron::parse(&set.cron, &set.time_zone, inner.calendar_now()).map_err(invalid_cron)?;
         inner.check_job_of(&mut set).await?;
         let _turn = inner.commands.of(name.as_bytes()).lock().await;
         let (events, is_new, count) = inner.views.with(|all| {
             let current = all.schedules().get(&name);
             (decide_set_schedule(current, set), current.is_none(), all.schedules().iter().len())
         });
-        if is_new && count >= SCHEDULES_MAX {
-            let message = format!("there are {count} schedules, and {SCHEDULES_MAX} are allowed: remove one first");
+        let max = inner.options.bounds.schedules;
+        if is_new && count >= max {
+            let message = format!(
+                "there are {count} schedules, and {max} are allowed: remove one first, or raise limits.schedules"
+            );
             return Err(CommandError::Conflict(ErrorInfo::new("too_many_schedules", message)));
         }
         inner.change_schedule(&name, events).await?;
@@ -126,13 +127,15 @@ impl Runner {
 
     /// A schedule as it stands.
     pub fn schedule(&self, name: &str) -> Option<ScheduleView> {
-        self.views().with(|all| all.schedules().get(name).map(ScheduleView::of))
+        let now = self.inner().calendar_now();
+        self.views().with(|all| all.schedules().get(name).map(|state| ScheduleView::of(state, now)))
     }
 
     /// All schedules, by name.
     pub fn schedules(&self) -> Vec<ScheduleView> {
+        let now = self.inner().calendar_now();
         let all: Vec<_> = self.views().with(|all| all.schedules().iter().cloned().collect());
-        all.iter().map(ScheduleView::of).collect()
+        all.iter().map(|state| ScheduleView::of(state, now)).collect()
     }
 }
 

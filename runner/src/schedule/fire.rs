@@ -29,13 +29,14 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) async fn run(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
     loop {
         let wait = match inner.fire_due().await {
-            Ok(next) => next.map_or(LOOK_AGAIN, |next| until(next, (inner.options.clock)())).min(LOOK_AGAIN),
+            Ok(next) => next.map_or(LOOK_AGAIN, |next| until(next, inner.calendar_now())).min(LOOK_AGAIN),
             Err(error) => {
                 tracing::warn!(%error, "a schedule was not fired; it is tried again");
                 TRY_AGAIN
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = inner.schedules_changed.notified() => {}
             _ = stop.wait_for(|stop| *stop) => return,
@@ -56,9 +57,9 @@ impl Inner {
         for schedule in schedules {
             // A pattern that an older version took, and this one does not, fires no more.
             let Ok(cron) = Cron::read(&schedule.set.cron, &schedule.set.time_zone) else { continue };
-            let come = due(&schedule, &cron, (self.options.clock)());
+            let come = due(&schedule, &cron, self.calendar_now());
             let now_at = if come.is_empty() { schedule } else { self.fire_all(schedule, &come).await? };
-            let coming = next_due(&now_at, &cron);
+            let coming = next_due(&now_at, &cron, self.calendar_now());
             next = [next, coming].into_iter().flatten().min();
         }
         Ok(next)

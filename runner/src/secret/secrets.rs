@@ -1,8 +1,9 @@
 //! Which secrets exist, and where each may go.
 
-use super::{Scrubber, forms::forms_of};
+use super::{Scrubber, forms::forms_of, scrubber::STARS};
 use aho_corasick::{AhoCorasick, MatchKind};
-use moonlog_core::error_info::ErrorInfo;
+use moonlog_core::{error_info::ErrorInfo, json::Json};
+use serde_json::Value;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// What a placeholder begins and ends with; between them stands the secret's name.
@@ -11,6 +12,9 @@ const CLOSE: &str = "⟧";
 
 /// A shorter value would turn every output into stars, so it is refused.
 const VALUE_MIN_BYTES: usize = 4;
+
+/// Shorter numbers are not taken for a value.
+const DIGITS_MIN: usize = 8;
 
 /// Where one secret comes from and may go: `[secrets.NAME]` of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -169,8 +173,48 @@ impl Secrets {
     pub fn scrub(&self, text: &str) -> String {
         match &self.scrubbed {
             None => text.to_owned(),
-            Some(forms) => forms.automaton.replace_all(text, &vec![super::scrubber::STARS; forms.forms.len()]),
+            Some(forms) => forms.automaton.replace_all(text, &vec![STARS; forms.forms.len()]),
         }
+    }
+
+    /// `json` without any value, be it in a text or in the name of a field.
+    pub fn scrub_json(&self, json: &Json) -> Json {
+        if self.scrubbed.is_none() {
+            return json.clone();
+        }
+        Json::from(self.scrub_value(json.to_value()))
+    }
+
+    /// `value` without any value of a secret.
+    pub fn scrub_value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => self.scrub(&text).into(),
+            Value::Array(items) => items.into_iter().map(|item| self.scrub_value(item)).collect(),
+            Value::Object(fields) => {
+                let clean = |(name, field): (String, Value)| (self.scrub(&name), self.scrub_value(field));
+                Value::Object(fields.into_iter().map(clean).collect())
+            }
+            // A key of digits alone is a number where a model writes it as one. A short one is one by chance.
+            Value::Number(number) => match number.to_string() {
+                text if text.len() >= DIGITS_MIN && self.scrub(&text) == STARS => STARS.into(),
+                _ => Value::Number(number),
+            },
+            other @ (Value::Null | Value::Bool(_)) => other,
+        }
+    }
+
+    /// An error without any value in its message and its details.
+    pub fn scrub_error(&self, error: ErrorInfo) -> ErrorInfo {
+        if self.scrubbed.is_none() {
+            return error;
+        }
+        let details = error.details.as_ref().map(|details| self.scrub_json(details));
+        ErrorInfo { message: self.scrub(&error.message), details, ..error }
+    }
+
+    /// Whether `json`, as it was recorded, may have held a value that was scrubbed.
+    pub fn may_be_scrubbed(&self, json: &Json) -> bool {
+        self.scrubbed.is_some() && json.as_str().contains(STARS)
     }
 
     /// Whether there is a value to scrub at all.
@@ -257,6 +301,18 @@ mod tests {
         let error = Secrets::refuse_in("--token=⟦secret:GITHUB⟧", "an argument of `git`").unwrap_err();
         assert_eq!(error.code, "secret_not_allowed_here");
         assert!(error.message.starts_with("an argument of `git` holds"), "{error}");
+    }
+
+    #[test]
+    fn json_is_scrubbed_in_depth_names_of_fields_included() {
+        let json =
+            Json::from(serde_json::json!({ "a": ["x hunter2-hunter2", 1, null], "hunter2-hunter2": { "b": "c" } }));
+        assert_eq!(secrets().scrub_json(&json).as_str(), r#"{"***":{"b":"c"},"a":["x ***",1,null]}"#);
+        let none = Secrets::default();
+        assert_eq!(none.scrub_json(&json), json);
+        let digits = [("N".to_owned(), SecretSource { env: "N".into(), ..SecretSource::default() })];
+        let digits = Secrets::new(digits.into(), |_| Some("12345678".into()));
+        assert_eq!(digits.scrub_json(&Json::from(serde_json::json!([12345678, 1234]))).as_str(), r#"["***",1234]"#);
     }
 
     #[test]

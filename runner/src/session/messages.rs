@@ -31,9 +31,10 @@ impl Runner {
     /// Where there is no such session, it is closed, or it is busy and `busy` says to refuse.
     pub async fn say(&self, session: &SessionId, parts: Json, busy: Busy) -> Result<JobId, CommandError> {
         let inner = self.inner();
-        let job: JobId = uuid::Uuid::now_v7().into();
-        let state =
-            inner.decide_session(session, |state| decide_message(state, job.to_string(), parts.clone(), busy)).await?;
+        let (job, max): (JobId, _) = (inner.new_id().into(), inner.options.bounds.queued_messages);
+        let state = inner
+            .decide_session(session, |state| decide_message(state, job.to_string(), parts.clone(), busy, max))
+            .await?;
         if busy == Busy::Interrupt {
             inner.interrupt(session).await;
         }
@@ -47,7 +48,7 @@ impl Runner {
     /// Where there is no such message of a user's, or the session is closed or busy.
     pub async fn edit(&self, session: &SessionId, message: &str, parts: Json) -> Result<JobId, CommandError> {
         let inner = self.inner();
-        let job: JobId = uuid::Uuid::now_v7().into();
+        let job: JobId = inner.new_id().into();
         let state =
             inner.decide_session(session, |state| decide_edit(state, message, job.to_string(), parts.clone())).await?;
         inner.answer(&state, job, 0).await

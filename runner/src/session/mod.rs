@@ -15,6 +15,7 @@ use moonlog_core::{
         ChangeSession, CreateSession, decide_change_session, decide_close_session, decide_create_session,
         decide_in_session,
     },
+    error_info::ErrorInfo,
     event::{EventBody, NewEvent, StreamId},
     id::SessionId,
     json::Json,
@@ -50,7 +51,8 @@ impl Runner {
         if inner.admission.is_closed() {
             return Err(CommandError::Unavailable(stopping()));
         }
-        let session: SessionId = uuid::Uuid::now_v7().into();
+        inner.check_open_sessions()?;
+        let session: SessionId = inner.new_id().into();
         let create = CreateSession { workspace: workspace.as_ref().map_or_else(Json::null, Json::of), ..create };
         let mut bodies = decide_create_session(create);
         if let Some(spec) = &workspace {
@@ -114,6 +116,20 @@ impl Runner {
 }
 
 impl Inner {
+    /// Whether another session may be opened. Those that agents began for themselves, which alone name a job, are counted
+    /// with their jobs.
+    fn check_open_sessions(&self) -> Result<(), CommandError> {
+        let max = self.options.bounds.open_sessions;
+        let own = |session: &&Arc<SessionState>| session.agent.as_str().starts_with("{\"job\":");
+        let open = self.views.with(|all| all.sessions().open().filter(|session| !own(session)).count());
+        if open < max {
+            return Ok(());
+        }
+        let message =
+            format!("{open} sessions are open, and {max} may be: close one first, or raise limits.open_sessions");
+        Err(CommandError::TooMany(ErrorInfo::new("too_many_sessions", message)))
+    }
+
     /// Ends what a closed session has left: its processes, then its workspace.
     pub(crate) async fn end_session(&self, session: &SessionId) -> Result<(), CommandError> {
         self.metered.forget_session(session);

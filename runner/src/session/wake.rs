@@ -87,7 +87,7 @@ impl Inner {
             tracing::warn!(%session, max, "a session is not woken again before somebody speaks: agents.wakes_max");
             return None;
         }
-        let job: JobId = uuid::Uuid::now_v7().into();
+        let job: JobId = self.new_id().into();
         let source = ScriptSource::Script { source: super::TURN.into(), name: Some("session-turn".into()) };
         let args = json!({ "session": session, "woken": true, "agent": agent_options(&state.agent) });
         let submit = Submit {
@@ -126,6 +126,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
             inner.wake(&session).await;
         }
         tokio::select! {
+            biased;
             () = inner.stirred.more.notified() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }

@@ -4,9 +4,9 @@ use super::{
     Decision, ToolContext, ToolLimits, ToolOptions,
     near::nearest,
     place::{self, Last, Place},
-    stored::Unusable,
+    stored::{self, Unusable},
+    walk::{Walk, Wanted},
 };
-use ignore::WalkBuilder;
 use moonlog_core::{error_info::ErrorInfo, id::Hash};
 use serde_json::Value;
 use std::{
@@ -14,10 +14,13 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// How many paths are looked at for one that may have been meant.
 const MEANT_MAX: usize = 5_000;
+/// How long.
+const MEANT_FOR: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Files {
@@ -70,6 +73,20 @@ impl Files {
         match self.options.policy.decide(tool, &serde_json::json!({ "path": place.shown() })) {
             Decision::Deny(reason) => Err(ErrorInfo::new("denied", reason)),
             Decision::Allow | Decision::Ask => Ok(place),
+        }
+    }
+
+    /// What a file holds, of at most `max_bytes`, for who shows it to a model: an image. On a thread that may block.
+    pub fn content(&self, roots: &[PathBuf], path: &str, max_bytes: usize) -> Result<Vec<u8>, ErrorInfo> {
+        let place = self.find(roots, "read_file", path, Last::Follow)?;
+        match stored::read(&place, max_bytes) {
+            Ok(Some(stored)) => Ok(stored.bytes),
+            Ok(None) => Err(self.missing(&place)),
+            Err(Unusable::TooLarge { bytes }) => Err(ErrorInfo::new(
+                "too_large",
+                format!("`{}` has {bytes} bytes, more than the limit of {max_bytes}", place.shown()),
+            )),
+            Err(why) => Err(self.unusable(&place, why)),
         }
     }
 
@@ -142,7 +159,8 @@ fn near_place(place: &Place) -> Option<String> {
     if let Some(near) = nearest(name, beside.iter().map(String::as_str)) {
         return shown(&folder.join(near));
     }
-    let elsewhere = WalkBuilder::new(place.root()).parents(false).require_git(false).build().take(MEANT_MAX).flatten();
+    let wanted = Wanted { hidden: false, ignored: false, depth: None, at_most: MEANT_FOR };
+    let elsewhere = Walk::of(&place.of_root(), wanted).take(MEANT_MAX);
     let mut same: Vec<PathBuf> =
         elsewhere.filter(|entry| entry.file_name() == name).map(ignore::DirEntry::into_path).collect();
     same.sort();

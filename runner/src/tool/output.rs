@@ -37,12 +37,7 @@ impl ToolOutput {
         let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         let mut answer = match answered {
             Ok(answer) => answer,
-            Err(mut error) => {
-                if secrets.any_value() {
-                    error.message = secrets.scrub(&error.message);
-                }
-                return Self { latency_ms, ..Self::ended(StepOutcome::Error, error) };
-            }
+            Err(error) => return Self { latency_ms, ..Self::ended(StepOutcome::Error, secrets.scrub_error(error)) },
         };
         if secrets.any_value() {
             scrub(&mut answer, secrets);
@@ -99,19 +94,10 @@ impl ToolOutput {
 }
 
 fn scrub(answer: &mut ToolAnswer, secrets: &Secrets) {
-    let mut output = answer.output.to_value();
-    scrub_value(&mut output, secrets);
-    answer.output = Json::from(output);
+    answer.output = secrets.scrub_json(&answer.output);
+    answer.failure = answer.failure.take().map(|error| secrets.scrub_error(error));
+    answer.truncated = answer.truncated.as_ref().map(|truncated| secrets.scrub_json(truncated));
     for change in &mut answer.changes {
         change.diff = secrets.scrub(&change.diff);
-    }
-}
-
-fn scrub_value(value: &mut Value, secrets: &Secrets) {
-    match value {
-        Value::String(text) => *text = secrets.scrub(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| scrub_value(item, secrets)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| scrub_value(field, secrets)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -152,6 +152,16 @@ impl Place {
         &self.root
     }
 
+    /// Its root.
+    pub fn of_root(&self) -> Self {
+        Self { inside: PathBuf::new(), ..self.clone() }
+    }
+
+    /// What is at `path` from here; it leads through no link, and not up.
+    pub fn below(&self, path: &Path) -> Self {
+        Self { inside: self.inside.join(path), ..self.clone() }
+    }
+
     /// Its name in its folder. The root has none.
     pub fn name(&self) -> Option<&OsStr> {
         self.inside.file_name()

@@ -6,7 +6,7 @@ use super::{
     input,
     list_files::{glob_schema, matches, path_glob, shown_below},
     place::Last,
-    stored::Unusable,
+    stored::{self, Unusable},
     walk::{Walk, Wanted},
 };
 use futures_util::future::BoxFuture;
@@ -125,8 +125,16 @@ fn search(files: &Files, roots: &[PathBuf], input: &Input) -> Result<ToolAnswer,
         found.path = shown_below(&place, from_start);
         found.before.clear();
         searched += 1;
-        // What cannot be read is passed over.
-        if let Err(error) = searcher.search_path(&matcher, entry.path(), &mut found) {
+        // What cannot be read is passed over. It is opened through no link and without waiting, as it may be something else
+        // by now.
+        let searched = match stored::open_file(&place.below(from_start)) {
+            Ok((file, _)) => searcher.search_file(&matcher, &file, &mut found),
+            Err(why) => {
+                tracing::debug!(path = %found.path, ?why, "not searched");
+                continue;
+            }
+        };
+        if let Err(error) = searched {
             tracing::debug!(path = %found.path, %error, "not searched");
         }
     }

@@ -2,22 +2,19 @@
 //!
 //! A write goes to a temporary file in the same folder, which is synced and renamed over the old one, whose folder is
 //! synced then: a reader, also one behind a power cut, sees the old content or the new. An edit of several files stages
-//! them all before the first is renamed.
+//! them all before the first is renamed. What a killed server left of that in a folder goes with the next write to it.
 
 use super::place::Place;
+use crate::temporary;
 use nix::{
-    fcntl::{OFlag, openat, renameat},
-    sys::stat::Mode,
+    fcntl::renameat,
     unistd::{UnlinkatFlags, unlinkat},
 };
 use std::{
     ffi::OsString,
     fs::{File, Metadata, Permissions},
     io::{self, Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::fs::{MetadataExt, PermissionsExt, fchown},
-    },
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
 };
 
 /// What was read of a file.
@@ -78,7 +75,9 @@ pub(super) fn is_unchanged(place: &Place, read: &Metadata) -> bool {
 
 /// A content that is written and synced, and is not in its place yet. Dropped, it is gone.
 pub(super) struct Staged {
-    folder: OwnedFd,
+    /// Locked as long as this lives.
+    _file: File,
+    folder: File,
     temporary: OsString,
     name: OsString,
     committed: bool,
@@ -87,12 +86,11 @@ pub(super) struct Staged {
 /// Writes and syncs `content` beside `place`, with the mode and owner of `like`. Makes the folders that are not there.
 pub(super) fn stage(place: &Place, content: &[u8], like: Option<&Metadata>) -> io::Result<Staged> {
     let name = place.name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?.to_owned();
-    let folder = place.folder(true)?;
-    let temporary = OsString::from(format!(".moonlog-{}.tmp", uuid::Uuid::now_v7().simple()));
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(&folder, temporary.as_os_str(), flags, Mode::from_bits_truncate(0o666))?;
-    let staged = Staged { folder, temporary, name, committed: false };
-    let mut file = File::from(file);
+    let folder = File::from(place.folder(true)?);
+    temporary::sweep(&folder);
+    let temporary = temporary::name();
+    let mut file = temporary::create(&folder, &temporary)?;
+    let staged = Staged { _file: file.try_clone()?, folder, temporary, name, committed: false };
     if let Some(like) = like {
         // Another owner's file may be written, where the folder allows it, but not given back.
         let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
@@ -108,7 +106,7 @@ impl Staged {
     pub fn commit(mut self) -> io::Result<()> {
         renameat(&self.folder, self.temporary.as_os_str(), &self.folder, self.name.as_os_str())?;
         self.committed = true;
-        File::from(self.folder.try_clone()?).sync_all()
+        self.folder.sync_all()
     }
 }
 

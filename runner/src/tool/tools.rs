@@ -2,9 +2,20 @@
 
 use super::{
     Decision, Tool, ToolAnswer, ToolContext, ToolDefinition, ToolOptions, ToolOutput,
-    create_workspace::CreateWorkspace, delete_file::DeleteFile, edit_files::EditFiles, execute::Execute, files::Files,
-    input, list_files::ListFiles, near::nearest, process_list::ProcessList, process_output::ProcessOutput,
-    process_signal::ProcessSignal, read_file::ReadFile, search_files::SearchFiles, write_file::WriteFile,
+    create_workspace::CreateWorkspace,
+    delete_file::DeleteFile,
+    edit_files::EditFiles,
+    execute::Execute,
+    files::{Files, blocking},
+    input,
+    list_files::ListFiles,
+    near::nearest,
+    process_list::ProcessList,
+    process_output::ProcessOutput,
+    process_signal::ProcessSignal,
+    read_file::ReadFile,
+    search_files::SearchFiles,
+    write_file::WriteFile,
 };
 use crate::{
     process::{ProcessTable, Processes},
@@ -19,6 +30,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Instant,
 };
@@ -119,6 +131,28 @@ impl Tools {
     pub fn definitions(&self) -> Vec<ToolDefinition> {
         let all = self.inner.by_name.read().unwrap_or_else(PoisonError::into_inner);
         all.values().map(|registered| registered.definition.clone()).collect()
+    }
+
+    /// What a file holds that a model is shown. A relative path stays below `root` or, without one, below the configured roots.
+    ///
+    /// # Errors
+    /// Where it may not be read, is no file, or has more than `max_bytes`.
+    pub(crate) async fn content(
+        &self,
+        root: Option<PathBuf>,
+        path: &str,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, ErrorInfo> {
+        let (files, path) = (self.inner.files.clone(), path.to_owned());
+        blocking(move || {
+            let mut roots = root.map_or_else(|| files.own_roots(), |root| vec![root]);
+            // Scripts name what they like in full, as with `exec`; a relative path leads out of nowhere.
+            if Path::new(&path).is_absolute() {
+                roots.push("/".into());
+            }
+            files.content(&roots, &path, max_bytes)
+        })
+        .await
     }
 
     /// Whether a call may be performed, by the configuration's rules.

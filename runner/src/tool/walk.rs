@@ -1,14 +1,24 @@
 //! Which files a folder has: what `.gitignore` and `.ignore` leave out is left out, and links are not followed.
+//!
+//! The files of rules are read here, and not by the package that walks: it would wait for a pipe of that name.
 
-use super::place::Place;
+use super::{
+    place::Place,
+    stored::{self, Stored},
+};
 use ignore::{
     DirEntry, Match, WalkBuilder,
     gitignore::{Gitignore, GitignoreBuilder},
 };
 use std::{
-    path::Path,
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+/// The largest file of rules that is read; a larger one has none.
+const RULES_MAX_BYTES: usize = 1 << 20;
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -32,21 +42,18 @@ pub(super) struct Walk {
 
 impl Walk {
     pub fn of(place: &Place, wanted: Wanted) -> Self {
-        let above = if wanted.ignored { Vec::new() } else { rules_above(place) };
+        let rules = (!wanted.ignored).then(|| Rules::of(place));
         let mut builder = WalkBuilder::new(place.absolute());
         builder
+            .standard_filters(false)
             .hidden(!wanted.hidden)
-            .ignore(!wanted.ignored)
-            .git_ignore(!wanted.ignored)
-            .git_exclude(!wanted.ignored)
-            .git_global(false)
-            // Rules from above the workspace are not the workspace's.
-            .parents(false)
-            .require_git(false)
             .follow_links(false)
             .max_depth(wanted.depth)
             .sort_by_file_name(Ord::cmp)
-            .filter_entry(move |entry| entry.depth() == 0 || is_wanted(entry, &above));
+            .filter_entry(move |entry| {
+                let leaves_out = |rules: &Rules| rules.leave_out(entry);
+                entry.depth() == 0 || (entry.file_name() != ".git" && !rules.as_ref().is_some_and(leaves_out))
+            });
         Self { entries: builder.build(), until: Instant::now() + wanted.at_most, late: false }
     }
 }
@@ -68,35 +75,53 @@ impl Iterator for Walk {
     }
 }
 
-fn is_wanted(entry: &DirEntry, above: &[Gitignore]) -> bool {
-    if entry.file_name() == ".git" {
-        return false;
-    }
-    let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-    for rules in above {
-        match rules.matched(entry.path(), is_folder) {
-            Match::Ignore(_) => return false,
-            Match::Whitelist(_) => return true,
-            Match::None => {}
-        }
-    }
-    true
+/// The rules of the folders from a workspace down, each read when something in it is looked at. Rules from above the workspace are
+/// not the workspace's.
+struct Rules {
+    place: Place,
+    root: PathBuf,
+    read: Mutex<HashMap<PathBuf, Option<Arc<Gitignore>>>>,
 }
 
-/// The rules of the folders between the workspace and the place, the nearest first.
-fn rules_above(place: &Place) -> Vec<Gitignore> {
-    let start = place.absolute();
-    let above = start.ancestors().skip(1).take_while(|folder| folder.starts_with(place.root()));
-    above.filter_map(rules_in).collect()
-}
-
-fn rules_in(folder: &Path) -> Option<Gitignore> {
-    let mut builder = GitignoreBuilder::new(folder);
-    for file in [".gitignore", ".ignore"] {
-        let path = folder.join(file);
-        if path.is_file() {
-            builder.add(path);
-        }
+impl Rules {
+    fn of(place: &Place) -> Self {
+        Self { place: place.of_root(), root: place.root().to_owned(), read: Mutex::default() }
     }
-    builder.build().ok().filter(|rules| !rules.is_empty())
+
+    /// Whether they leave an entry out: those nearest to it that say anything count.
+    fn leave_out(&self, entry: &DirEntry) -> bool {
+        let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+        let folders = entry.path().ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+        for rules in folders.filter_map(|folder| self.rules_in(folder)) {
+            match rules.matched(entry.path(), is_folder) {
+                Match::Ignore(_) => return true,
+                Match::Whitelist(_) => return false,
+                Match::None => {}
+            }
+        }
+        false
+    }
+
+    fn rules_in(&self, folder: &Path) -> Option<Arc<Gitignore>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = read.get(folder) {
+            return known.clone();
+        }
+        let mut builder = GitignoreBuilder::new(folder);
+        // Of those in one folder, the later ones win.
+        for file in [".git/info/exclude", ".gitignore", ".ignore"] {
+            let Ok(inside) = folder.strip_prefix(&self.root) else { continue };
+            let text = match stored::read(&self.place.below(&inside.join(file)), RULES_MAX_BYTES) {
+                Ok(Some(Stored { bytes, .. })) => bytes,
+                _ => continue,
+            };
+            for line in String::from_utf8_lossy(&text).trim_start_matches('\u{feff}').lines() {
+                // A line that is no rule says nothing, as in git.
+                let _ = builder.add_line(None, line);
+            }
+        }
+        let rules = builder.build().ok().filter(|rules| !rules.is_empty()).map(Arc::new);
+        read.insert(folder.to_owned(), rules.clone());
+        rules
+    }
 }

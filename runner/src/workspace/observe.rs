@@ -78,8 +78,9 @@ impl Workspaces {
         let this = self.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = this.observe(&mut receiver) => {}
+                biased;
                 _ = stopped.wait_for(|stopped| *stopped) => {}
+                () = this.observe(&mut receiver) => {}
             }
         });
     }

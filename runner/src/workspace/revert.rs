@@ -6,6 +6,7 @@ use super::{
     recorded::{Before, Untold},
     scan::Scan,
 };
+use crate::temporary;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, WorkspaceReverted},
@@ -15,7 +16,8 @@ use moonlog_core::{
 };
 use serde_json::json;
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -207,18 +209,19 @@ fn remove_file(root: &Path, path: &str) -> Result<(), ErrorInfo> {
 
 /// Writes a file whole or not at all. Its mode stays.
 fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", uuid::Uuid::now_v7()));
-    let new = path.with_file_name(name);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let folder = fs::File::open(folder)?;
+    temporary::sweep(&folder);
+    let name = temporary::name();
+    let new = path.with_file_name(&name);
+    let mut file = temporary::create(&folder, &name)?;
     let written = (|| {
-        fs::write(&new, content)?;
+        file.write_all(content)?;
         if let Ok(old) = path.metadata() {
-            fs::set_permissions(&new, old.permissions())?;
+            file.set_permissions(old.permissions())?;
         }
-        fs::File::open(&new)?.sync_all()?;
+        file.sync_all()?;
         fs::rename(&new, path)
     })();
     if written.is_err() {

@@ -1,6 +1,7 @@
 //! How a worktree differs from its base: committed, staged, changed and untracked files alike.
 
 use super::{Workspaces, content::hash_of, diffs, git::Git};
+use crate::temporary;
 use moonlog_core::{
     diff::{Replaced, replaced_lines},
     error_info::ErrorInfo,
@@ -9,6 +10,8 @@ use moonlog_core::{
 };
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -185,7 +188,11 @@ pub(super) async fn add_untracked(git: &Git, max: usize, note: bool) -> Result<u
     loop {
         let untracked = git.run(&["ls-files", "--others", "--exclude-standard", "-z"]).await?;
         let names = untracked.split(|byte| *byte == 0).filter(|name| !name.is_empty() && !name.ends_with(b"/"));
-        let names: Vec<&[u8]> = names.collect();
+        let (temporary, names): (Vec<&[u8]>, Vec<&[u8]>) = names.partition(|name| is_temporary(name));
+        // What a write that was cut off has left is no file of anybody's.
+        for folder in temporary.iter().filter_map(|name| Path::new(OsStr::from_bytes(name)).parent()) {
+            temporary::sweep_path(&git.folder().join(folder));
+        }
         let omitted = names.len().saturating_sub(max) as u64;
         let names: Vec<u8> = names.iter().take(max).flat_map(|name| [*name, b"\0"]).flatten().copied().collect();
         if names.is_empty() {
@@ -200,6 +207,10 @@ pub(super) async fn add_untracked(git: &Git, max: usize, note: bool) -> Result<u
             Err(error) => return Err(error),
         }
     }
+}
+
+fn is_temporary(path: &[u8]) -> bool {
+    temporary::is_temporary(path.rsplit(|byte| *byte == b'/').next().unwrap_or(path))
 }
 
 /// Which files differ, and how many have names that are no UTF-8.

@@ -3,6 +3,7 @@
 use moonlog_core::{
     event::{Event, EventBody, StepOutcome, StreamId},
     id::JobId,
+    log::Log,
 };
 use moonlog_runner::Runner;
 use moonlog_scripts::{
@@ -23,17 +24,21 @@ pub struct History {
 
 impl History {
     pub fn of(runner: &Runner) -> Self {
+        Self::of_log(runner.log(), runner.options().limits.clone())
+    }
+
+    pub fn of_log(log: &Log, limits: Limits) -> Self {
         let mut jobs: BTreeMap<JobId, Vec<Arc<Event>>> = BTreeMap::new();
         let mut sources = HashMap::new();
-        for event in runner.log().read(0, 1_000_000).unwrap() {
+        for event in log.read(0, 1_000_000).unwrap() {
             let StreamId::Job(job) = event.stream else { continue };
             if let EventBody::JobSubmitted(submitted) = &event.body {
-                let source = runner.log().blob(&submitted.script_hash).unwrap().expect("a job's script");
+                let source = log.blob(&submitted.script_hash).unwrap().expect("a job's script");
                 sources.insert(job, String::from_utf8(source).unwrap());
             }
             jobs.entry(job).or_default().push(event);
         }
-        Self { jobs, sources, limits: runner.options().limits.clone() }
+        Self { jobs, sources, limits }
     }
 
     pub fn check(&self) -> Result<(), String> {

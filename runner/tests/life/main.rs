@@ -20,6 +20,7 @@ mod conversations;
 mod deletion;
 mod eviction;
 mod history;
+mod images;
 mod limits;
 mod merging;
 mod place;
@@ -30,6 +31,9 @@ mod rates;
 mod reference;
 mod repository;
 mod schedules;
+#[path = "../support/scripts.rs"]
+mod scripts;
+mod secrets;
 mod subagents;
 mod together;
 mod tools;

@@ -225,6 +225,7 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         nesting: 1,
         checkpoint_events: 10_000,
         warm_vms: 2,
+        bounds: Default::default(),
         limits: Limits::default(),
         agents: moonlog_runner::agent::AgentOptions::default(),
         submit_max_bytes: 8 << 20,
@@ -237,5 +238,8 @@ fn options(worktrees: std::path::PathBuf) -> RunnerOptions {
         webhooks: Default::default(),
         repaired: None,
         clock: system_clock(),
+        ids: moonlog_runner::random_ids(),
+        threads: Default::default(),
+        calendar: None,
     }
 }

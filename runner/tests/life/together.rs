@@ -211,3 +211,40 @@ fn a_budget_holds_over_children_side_by_side_and_over_a_crash() {
     assert_eq!(result, json!(["fine", ["ok", "ok", "budget_exhausted"], "budget_exhausted"]));
     place.check();
 }
+
+#[test]
+fn scripts_see_what_children_used_and_children_what_is_left() {
+    let usage = json!({ "prompt_tokens": 50, "completion_tokens": 10, "cached_tokens": 0, "reasoning_tokens": 0 });
+    let (place, _folder) = stage(&json!([{ "text": "fine", "usage": usage }]), |options| options.nesting = 2);
+    let workflow = |name: &str, body: &str| {
+        let source = format!("return {{ run = function(args) {body} end }}");
+        std::fs::write(place.path().join(format!("{name}.luau")), source).unwrap();
+    };
+    workflow(
+        "looks",
+        "local first = { budget.total, budget.spent(), budget.remaining() }
+         agent('x')
+         return { first, { budget.total, budget.spent(), budget.remaining() } }",
+    );
+    workflow("passes-on", "local seen = workflow('looks') return { seen, budget.total, budget.spent() }");
+    let script = "local seen = {}
+        local function look(what) table.insert(seen, { what, budget.spent(), budget.remaining() }) end
+        agent('own') look('own')
+        look(workflow('looks'))
+        wait_for('go')
+        look(workflow('passes-on'))
+        return seen";
+    let job = place.submit_with(script, |submit| submit.budget_tokens = Some(1000));
+    place.until_status(&job, JobStatus::Waiting);
+    place.until("the child", || (place.count(&job, "step.finished") == 2).then_some(()));
+    let place = place.kill(0);
+    place.signal(&job, "go", "1");
+    let result: Value = serde_json::from_str(&place.result(&job)).unwrap();
+    let looked = |total: u64| json!([[total, 0, total], [total, 60, total - 60]]);
+    let expected = json!([["own", 60, 940], [looked(940), 120, 880], [[looked(880), 880, 60], 180, 820]]);
+    assert_eq!(result, expected);
+    // Without a limit, what was used is told all the same.
+    let job = place.submit("workflow('asks') local once = budget.spent() agent('own') return { once, budget.spent() }");
+    assert_eq!(place.result(&job), "[60,120]");
+    place.check();
+}

@@ -9,6 +9,7 @@ mod finding;
 mod place;
 mod reading;
 mod reference;
+mod special;
 mod working;
 mod writing;
 

@@ -59,6 +59,7 @@ impl Place {
             nesting: 1,
             checkpoint_events: 10_000,
             warm_vms: 1,
+            bounds: Default::default(),
             limits: Limits::default(),
             agents: Default::default(),
             cache: Default::default(),
@@ -71,6 +72,9 @@ impl Place {
             webhooks: Default::default(),
             repaired: None,
             clock: system_clock(),
+            ids: moonlog_runner::random_ids(),
+            threads: Default::default(),
+            calendar: None,
         };
         change(&mut options.tools);
         let runner = Runner::start(options, log, Library::new(Vec::new())).await.unwrap();

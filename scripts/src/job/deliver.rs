@@ -26,8 +26,11 @@ impl Job {
         let path: Arc<str> = event.path.as_str().into();
         let Some(open) = self.open.get(&path) else { return Ok(()) };
         let (id, check) = (open.fiber, open.check);
-        if open.agent {
-            self.spent = self.spent.saturating_add(tokens_of(&event));
+        match event.tokens_spent {
+            Some(spent) => self.spent = self.spent.max(spent),
+            // Before ends told what was spent, an agent's own use was all that counted.
+            None if open.agent => self.spent = self.spent.saturating_add(tokens_of(&event)),
+            None => {}
         }
         let Some(open) = self.open.get(&path) else { return Ok(()) };
         if open.code {

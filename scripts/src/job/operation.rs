@@ -202,6 +202,7 @@ impl Job {
             latency_ms: 0,
             cached: false,
             cached_from: None,
+            tokens_spent: None,
         }
     }
 

@@ -11,6 +11,9 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+/// How many files of a folder are looked at where nobody says.
+const FILES_MAX: usize = 1_000;
+
 /// Where a workflow comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -88,6 +91,8 @@ struct Builtin;
 #[derive(Clone)]
 pub struct Library {
     folders: Arc<[PathBuf]>,
+    /// How many files of each folder are looked at.
+    files_max: usize,
     read: Arc<Mutex<HashMap<PathBuf, ReadFile>>>,
 }
 
@@ -126,14 +131,28 @@ impl Library {
     /// The library of `folders`, the first of which wins, and of the built-in workflows. A folder that is not there is
     /// empty.
     pub fn new(folders: Vec<PathBuf>) -> Self {
-        Self { folders: folders.into(), read: Arc::default() }
+        Self { folders: folders.into(), files_max: FILES_MAX, read: Arc::default() }
+    }
+
+    /// The same, with at most so many files of each folder: each is evaluated, which takes its time.
+    #[must_use]
+    pub fn at_most(self, files_max: usize) -> Self {
+        Self { files_max, ..self }
     }
 
     /// Everything, in the order of the names.
     pub fn list(&self) -> Vec<Entry> {
         let mut workflows: BTreeMap<String, Workflow> = BTreeMap::new();
         let mut broken = Vec::new();
-        let files: Vec<PathBuf> = self.folders.iter().flat_map(|folder| scripts_in(folder)).collect();
+        let mut files: Vec<PathBuf> = Vec::new();
+        for folder in &*self.folders {
+            let mut scripts = scripts_in(folder);
+            if scripts.len() > self.files_max {
+                broken.push(Entry::Broken(too_many(folder, scripts.len(), self.files_max)));
+                scripts.truncate(self.files_max);
+            }
+            files.extend(scripts);
+        }
         self.forget_others(&files);
         let found = files.iter().map(|path| self.read(path)).chain(builtin().iter().cloned().map(Ok));
         for found in found {
@@ -199,6 +218,16 @@ impl Library {
         read.insert(path.to_owned(), ReadFile { stamp, modules, found: found.clone() });
         found
     }
+}
+
+/// What stands for the files of a folder that are not looked at.
+fn too_many(folder: &Path, count: usize, max: usize) -> Broken {
+    let message = format!(
+        "the folder has {count} scripts, and {max} are looked at, in the order of their names: move some elsewhere, or raise \
+         limits.workflows"
+    );
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Broken { name, origin: Origin::File(folder.to_owned()), problems: vec![Problem { line: None, message }] }
 }
 
 /// The scripts of a folder in the order of their names.

@@ -132,3 +132,20 @@ fn what_lies_in_a_folder_cannot_hold_up_fill_or_show_what_is_elsewhere() {
         assert!(library.get(name).is_none(), "{name}");
     }
 }
+
+#[test]
+fn of_a_folder_with_too_many_scripts_the_first_are_looked_at_and_the_rest_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..5 {
+        std::fs::write(folder.path().join(format!("w{n}.luau")), "return 1").unwrap();
+    }
+    let library = Library::new(vec![folder.path().into()]).at_most(3);
+    let names = library.names();
+    assert!(names.contains(&"w2".to_owned()) && !names.contains(&"w3".to_owned()), "{names:?}");
+    let told = library.list().into_iter().find_map(|entry| match entry {
+        Entry::Broken(broken) => Some(broken.problems[0].message.clone()),
+        Entry::Workflow(_) => None,
+    });
+    assert!(told.is_some_and(|told| told.contains("5 scripts, and 3") && told.contains("limits.workflows")));
+    assert!(!Library::new(vec![folder.path().into()]).list().iter().any(|entry| matches!(entry, Entry::Broken(_))));
+}

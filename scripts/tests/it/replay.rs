@@ -108,6 +108,7 @@ fn a_job_that_was_ended_from_outside_replays() {
             latency_ms: 0,
             cached: false,
             cached_from: None,
+            tokens_spent: None,
         }));
     }
     push(EventBody::JobTimedOut(JobTimedOut { limit: "timeout_ms".into() }));

@@ -230,6 +230,7 @@ impl World {
                     latency_ms: 1,
                     cached: false,
                     cached_from: None,
+                    tokens_spent: None,
                 };
                 log.push(event(log, NewEvent::from(EventBody::StepFinished(end.clone()))));
                 let time = log.last().unwrap().time;

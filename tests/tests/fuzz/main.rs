@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod decoders;
+mod examples;
 mod requests;
 
 use decoders::{DECODERS, Decoder};
@@ -93,12 +94,17 @@ fn shown() -> Vec<Vec<u8>> {
     stored().into_iter().map(show).collect()
 }
 
+/// Seeds that follow from the stored form of every type of event.
+fn made(name: &str) -> Vec<Vec<u8>> {
+    match name {
+        "event_bytes" => stored(),
+        "event_json" => shown(),
+        _ => examples::examples(name, &stored()),
+    }
+}
+
 fn hold(name: &str, decoder: Decoder, cases: u32) {
-    let seeds = match name {
-        "event_bytes" => [seeds(name), stored()].concat(),
-        "event_json" => [seeds(name), shown()].concat(),
-        _ => seeds(name),
-    };
+    let seeds = [seeds(name), made(name)].concat();
     for seed in &seeds {
         decoder(seed);
     }
@@ -119,15 +125,40 @@ fn stored_events_are_read_or_refused() {
 }
 
 #[test]
+fn each_stored_form_is_read_or_refused_by_itself() {
+    hold("record", decoders::record, 4 * CASES);
+    hold("frame", decoders::frame, CASES);
+    hold("index_page", decoders::index_page, CASES);
+    hold("snapshot_row", decoders::snapshot_row, CASES);
+}
+
+#[test]
 fn whatever_a_log_is_damaged_with_it_is_opened_or_refused() {
     hold("stored_log", decoders::stored_log, CASES / 4);
+    hold("backup", decoders::backup, CASES / 4);
 }
 
 #[test]
 fn bundles_patterns_and_configurations_are_read_or_refused() {
     hold("bundle", decoders::bundle, CASES);
+    hold("bundle_packed", decoders::bundle_packed, CASES);
     hold("cron", decoders::cron, CASES / 4);
     hold("config", decoders::config, CASES);
+    hold("diff", decoders::diff, 4 * CASES);
+    hold("rule", decoders::rule, CASES);
+}
+
+#[test]
+fn streams_of_others_are_read_to_their_end_or_refused() {
+    hold("client_stream", decoders::client_stream, CASES);
+    hold("host_request", decoders::host_request, CASES);
+    hold("model_stream", decoders::model_stream, CASES / 8);
+}
+
+#[test]
+fn whatever_is_sent_is_answered_and_whatever_tools_are_asked_ends() {
+    hold("http", decoders::http, CASES / 8);
+    hold("tools", decoders::tools, CASES / 2);
 }
 
 #[test]
@@ -135,6 +166,20 @@ fn values_cross_the_border_of_scripts_unchanged_or_not_at_all() {
     hold("border_json", decoders::border_json, CASES / 2);
     hold("border_luau", decoders::border_luau, CASES / 2);
     hold("script", decoders::script, CASES / 4);
+}
+
+/// For cargo-fuzz, which begins with files: `MOONLOG_SEEDS=/tmp/seeds cargo test -p moonlog-tests --test fuzz -- --ignored`
+#[test]
+#[ignore = "writes files that are asked for"]
+fn seeds_are_written() {
+    let Some(folder) = std::env::var_os("MOONLOG_SEEDS") else { return };
+    for (name, _) in DECODERS {
+        let folder = Path::new(&folder).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (n, seed) in [seeds(name), made(name)].concat().into_iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{n}")), seed).unwrap();
+        }
+    }
 }
 
 #[test]

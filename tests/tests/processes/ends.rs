@@ -143,6 +143,8 @@ async fn what_runs_when_the_server_is_killed_is_lost_with_what_was_recorded() {
     let recorded = exited(&server, &id).await;
     assert_eq!((&recorded["outcome"], &recorded["output_bytes"]), (&json!("lost"), &json!(6)));
     assert!(recorded.get("exit_code").is_none(), "{recorded}");
+    let ends = server.ndjson(&format!("/v1/events?process={id}&types=process.started,process.exited")).await;
+    assert_eq!(ends[1]["cause"], ends[0]["position"], "as of any other end: {ends:?}");
     assert_eq!(signal(&server, &id, "kill").await.0, StatusCode::CONFLICT);
     let (status, answer) = server.post("/v1/processes", &body).await;
     assert_eq!((status, &answer["id"]), (StatusCode::OK, &json!(id)), "its token is taken");

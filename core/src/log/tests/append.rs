@@ -221,6 +221,7 @@ fn a_long_append_is_never_cut_before_a_scheduled_retry() {
             latency_ms: 0,
             cached: false,
             cached_from: None,
+            tokens_spent: None,
         };
         let retry = StepRetryScheduled { run: 1, path: "a".into(), attempt: n, wait_ms: 1, error: error() };
         [EventBody::StepFinished(finished).into(), EventBody::StepRetryScheduled(retry).into()]

@@ -291,3 +291,32 @@ fn a_torn_tail_that_cannot_be_cut_is_passed_over_and_the_log_is_only_read() {
         log.close();
     }
 }
+
+#[test]
+fn what_stands_before_damage_can_be_read_and_nothing_be_written() {
+    let sound = ten_frames();
+    for (n, key) in sound.keys(Space::Frames).into_iter().enumerate() {
+        let length = sound.get(Space::Frames, &key).unwrap().unwrap().len();
+        for byte in [0, 2, 6, 20, 50, 74, 80, length - 1] {
+            let storage = Arc::new(sound.after_power_cut(0));
+            storage.tamper(Space::Frames, &key, |value| value[byte] ^= 0x20);
+            let Err(OpenError::Damaged(damage)) = try_open(&storage) else { continue };
+            let part: Arc<dyn Storage> = storage.clone();
+            let (log, first) = Log::open_sound_part(&part, &options()).unwrap();
+            let read = log.read(0, 100).unwrap();
+            assert_eq!((read.len() as u64, log.head()), (2 * n as u64, 2 * n as u64), "byte {byte}: {first}");
+            assert!(damage.position.abs_diff(first.position) <= 2, "{damage} {first}");
+            let whole = open(&Arc::new(sound.after_power_cut(0)), options()).0.read(0, read.len()).unwrap();
+            assert_eq!(read, whole, "what is read is what was written");
+            let of_stream = log.read_stream(&job(0), 0, 100).unwrap();
+            assert_eq!(of_stream, read.iter().filter(|event| event.stream == job(0)).cloned().collect::<Vec<_>>());
+            let refused = log.append(saying(&job(1), &["x"])).unwrap_err();
+            assert!(refused.to_string().contains("the log is damaged"), "{refused}");
+            log.close();
+            let keys = |storage: &MemoryStorage| Space::ALL.map(|space| storage.keys(space));
+            assert_eq!(keys(&storage), keys(&sound), "nothing was changed");
+        }
+    }
+    let part: Arc<dyn Storage> = sound;
+    assert!(Log::open_sound_part(&part, &options()).is_err(), "one that is sound is opened as such");
+}

@@ -37,6 +37,35 @@ fn reads_by_position() {
 }
 
 #[test]
+fn reads_of_what_is_wanted() {
+    for options in [options(), cramped(), LogOptions { tail_cache_bytes: 6000, ..options() }] {
+        let (log, _) = filled(options);
+        let StreamId::Job(id) = job(1) else { unreachable!() };
+        let wanted = |traits: &Traits| traits.job == Some(id) && traits.name == Some("job.logged");
+        let all: Vec<u64> = (0..30).map(|version| 3 * version + 2).collect();
+        for (scan, limit) in [(1, 1), (5, 1), (7, 100), (1000, 4), (usize::MAX, usize::MAX)] {
+            let (mut found, mut after) = (Vec::new(), 0);
+            while after < log.head() {
+                let selected = log.select(after, scan, limit, &wanted).unwrap();
+                assert!(selected.places.len() <= limit && selected.through > after);
+                assert!(
+                    selected.places.len() == limit || selected.through == 90.min(after.saturating_add(scan as u64))
+                );
+                after = selected.through;
+                found.extend(selected.places.into_iter().map(|place| match place {
+                    Place::Event(event) => event.position,
+                    Place::Removed(removed) => unreachable!("{removed:?}"),
+                }));
+            }
+            assert_eq!(found, all, "{scan} {limit}");
+        }
+        let none = log.select(90, 10, 10, &wanted).unwrap();
+        assert_eq!((none.places.len(), none.through), (0, 90));
+        assert_eq!(log.select(10, 10, 0, &wanted).unwrap().through, 10);
+    }
+}
+
+#[test]
 fn reads_by_stream() {
     for options in [options(), cramped(), LogOptions { tail_cache_bytes: 6000, ..options() }] {
         let (log, _) = filled(options);

@@ -235,6 +235,65 @@ fn a_removal_that_is_cut_off_is_finished_or_was_never_begun() {
 }
 
 #[test]
+fn blobs_are_swept_once_for_many_removals() {
+    let storage = Arc::new(MemoryStorage::new());
+    let log = filled(&storage, cramped());
+    let blobs = storage.keys(Space::Blobs).len();
+    let removal = wait_blocking(log.begin_removal()).unwrap();
+    let first = removal.remove_unswept(&[job(1)], 70).unwrap();
+    let second = removal.remove_unswept(&[job(3)], 77).unwrap();
+    assert_eq!((first.events, second.events), (EVENTS_OF_A_JOB, EVENTS_OF_A_JOB));
+    assert_eq!((first.blobs + second.blobs, storage.keys(Space::Blobs).len()), (0, blobs));
+    assert!(first.unswept_bytes > BIG as u64 && log.is_unswept().unwrap() && log.removed_through().unwrap() == 77);
+    drop(removal);
+    log.close();
+    drop(log);
+    for at_once in [false, true] {
+        let copy = Arc::new(storage.after_power_cut(0));
+        let (log, _) = open(&copy, options());
+        let removal = wait_blocking(log.begin_removal()).unwrap();
+        // Another removal sweeps for all.
+        let swept = if at_once { removal.remove(&[], 77) } else { removal.sweep() }.unwrap();
+        assert_eq!((swept.blobs, swept.unswept_bytes, log.is_unswept().unwrap()), (3, 0, false));
+        assert!(log.removed_bytes().unwrap() >= first.bytes + second.bytes + swept.blob_bytes);
+        assert_eq!(removal.sweep().unwrap(), RemovedCounts::default());
+        check_removed(&log, &copy);
+    }
+}
+
+#[test]
+fn a_sweep_that_is_cut_off_can_be_made_up_for() {
+    let mut ends = [0, 0];
+    for after in 0.. {
+        let storage = Arc::new(MemoryStorage::new());
+        let log = filled(&storage, cramped());
+        storage.inject(Fault::Write, after);
+        let removal = wait_blocking(log.begin_removal()).unwrap();
+        let is_done = removal.remove_unswept(&[job(1), job(3)], 77).and_then(|_| removal.sweep()).is_ok();
+        for kept in [0, storage.unsynced()] {
+            let copy = Arc::new(storage.after_power_cut(kept));
+            let (log, _) = open(&copy, options());
+            let begun = log.event(1).unwrap().is_none();
+            ends[usize::from(begun)] += 1;
+            assert!(begun || !is_done, "a removal that was told of is lost");
+            let removal = wait_blocking(log.begin_removal()).unwrap();
+            removal.sweep().unwrap();
+            assert!(!log.is_unswept().unwrap());
+            if begun {
+                check_removed(&log, &copy);
+            } else {
+                assert_eq!(log.read(0, 999).unwrap().len() as u64, EVENTS);
+            }
+            assert!(log.verify().unwrap().is_sound());
+        }
+        if is_done {
+            break;
+        }
+    }
+    assert!(ends[0] > 0 && ends[1] > 0, "{ends:?}");
+}
+
+#[test]
 fn a_blob_that_is_about_to_be_named_is_left_alone() {
     let (log, storage) = empty();
     let script = log.put_blob(b"script".to_vec()).unwrap();

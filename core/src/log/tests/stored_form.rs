@@ -134,6 +134,7 @@ fn samples() -> Vec<EventBody> {
             latency_ms: 12,
             cached: true,
             cached_from: Some(CachedFrom { job: id(4), position: 300 }),
+            tokens_spent: Some(180),
         }),
         EventBody::StepRetryScheduled(StepRetryScheduled {
             run: 1,
@@ -406,7 +407,8 @@ fn older_forms() {
     let retry = RetryPolicy { max: 3, backoff_ms: 10, factor: 1.5, max_backoff_ms: 100 };
     let job = JobSubmitted { retry: Some(retry.into()), ..job.unwrap() };
     let cached_from = Some(CachedFrom { job: id(4), position: 0 });
-    let step = StepFinished { cached_from, ..step.unwrap() };
+    let untold = StepFinished { tokens_spent: None, ..step.unwrap() };
+    let step = StepFinished { cached_from, ..untold.clone() };
     const JOB: &str = "01770101010101010101010101010101010101010101010101010101010101010101097b226e223a3330307d01036b6579010202\
                        0202020202020202020202020202020202020202020202020202020202020764656661756c740901fd0260be0216c10c0001fbe8\
                        0301fc7011010003fdffffffffffffffff010101010101010101010101010101010103612f620102020202020202020202020202\
@@ -414,6 +416,8 @@ fn older_forms() {
                        07070707070707070701";
     const STEP: &str = "0105612f623a3202050105226f757422010b737465705f6661696c6564026e6f01066c696e6520310101077b2261223a\
                         317d0c010104040404040404040404040404040404";
+    const UNTOLD: &str = "0105612f623a3202050105226f757422010b737465705f6661696c6564026e6f01066c696e6520310101077b2261\
+                          223a317d0c010104040404040404040404040404040404fb2c01";
     const CHAT: &str = "010473746f70010203040a0102010b737465705f6661696c6564026e6f01066c696e6520310101077b2261223a317d";
     let (mut completed, mut chat) = (None, None);
     for body in samples() {
@@ -429,11 +433,12 @@ fn older_forms() {
             _ => {}
         }
     }
-    let older: [(u16, u8, &str, EventBody); 6] = [
+    let older: [(u16, u8, &str, EventBody); 7] = [
         (1, 1, JOB, EventBody::JobSubmitted(job.into())),
         (12, 1, "046e756c6c01020304", completed.unwrap()),
         (29, 1, CHAT, chat.unwrap()),
         (17, 1, STEP, EventBody::StepFinished(step)),
+        (17, 2, UNTOLD, EventBody::StepFinished(untold)),
         (42, 1, "092a202a202a202a202a0177027b7d", EventBody::ScheduleSet(set)),
         (43, 1, "0106060606060606060606060606060606", EventBody::ScheduleFired(fired)),
     ];

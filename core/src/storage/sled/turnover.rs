@@ -9,7 +9,7 @@ const KEYS: u64 = 2816;
 /// Has no divisor in common with the number of keys, and takes each next one from another page.
 const STEP: u64 = 9;
 /// After how many bytes the next is accessed.
-const TOUCH_BYTES: u64 = 1 << 10;
+const TOUCH_BYTES: u64 = 2 << 10;
 /// How much may be owed until a flush, in bytes.
 const OWED_MAX_BYTES: u64 = 16 << 20;
 

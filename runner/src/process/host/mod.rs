@@ -18,5 +18,6 @@ mod supervisor;
 mod sys;
 
 pub(super) use client::{Control, HostClient, ServerEnds};
-pub(super) use protocol::{Order, Report, SpawnRequest};
+pub(super) use protocol::SpawnRequest;
+pub use protocol::{Order, Report};
 pub use server::host_main;

@@ -83,7 +83,7 @@ fn take(from: &mut &[u8]) -> Option<OsString> {
 
 /// What a supervisor tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::process) enum Report {
+pub enum Report {
     /// It is about to start the command. Before this, nothing has happened and the request can be made again.
     Starting,
     /// The command runs, with this process id.
@@ -102,7 +102,7 @@ pub(in crate::process) enum Report {
 
 /// What a supervisor is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::process) enum Order {
+pub enum Order {
     /// Send this signal to the command's group.
     Signal(i32),
     /// Kill everything.

@@ -6,7 +6,7 @@ use moonlog_core::{
     event::{Cause, EventBody, NewEvent, ProcessExited, ProcessOutcome, ProcessOutput},
     log::{Append, AppendError, Expected},
 };
-use std::time::Instant;
+use tokio::time::Instant;
 
 const _: () = assert!(TAIL_BYTES == 16_384, "the log's contract names the size of `tail`");
 

@@ -6,10 +6,8 @@ use crate::process::{
     host::{Order, Report},
 };
 use moonlog_core::event::{EventBody, ProcessBackgrounded};
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::time::Instant;
 
 impl Recorder {
     pub(super) fn on_report(&mut self, report: Option<Report>) {

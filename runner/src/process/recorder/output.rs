@@ -3,7 +3,8 @@
 use super::Recorder;
 use crate::process::{output_text::incomplete_end, prompt};
 use moonlog_core::event::{EventBody, ProcessOutput, ProcessStalled};
-use std::{io, sync::atomic::Ordering, time::Instant};
+use std::{io, sync::atomic::Ordering};
+use tokio::time::Instant;
 
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 16 << 10;

@@ -2,8 +2,9 @@
 
 use crate::process::{
     ProcessLimits,
+    connected::{Control, OutputEnd},
     handle::{Command, Shared},
-    host::{Control, Report},
+    host::Report,
     register::{Ended, Register},
     stream_pieces::Pieces,
 };
@@ -11,14 +12,10 @@ use moonlog_core::{
     event::{NewEvent, ProcessExited},
     log::Log,
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{
-    net::unix::pipe,
     sync::{mpsc, watch},
-    time,
+    time::{self, Instant},
 };
 
 pub(in crate::process) struct Recorder {
@@ -38,7 +35,7 @@ pub(in crate::process) struct Recorder {
 /// One of the two outputs.
 pub(in crate::process) struct Output {
     /// `None` when it has ended.
-    pub pipe: Option<pipe::Receiver>,
+    pub pipe: Option<OutputEnd>,
     pub pieces: Pieces,
 }
 
@@ -105,12 +102,14 @@ impl Recorder {
             let deadline = self.deadline(read);
             let [stdout, stderr] = &self.outputs;
             tokio::select! {
+                // What may always be there comes last, and both outputs get their turn.
+                biased;
                 report = self.control.report(), if !self.state.gone => self.on_report(report),
                 Some(command) = self.commands.recv() => self.on_command(command),
                 () = self.log.ready(), if append => self.append_due(),
-                () = readable(stdout), if read && stdout.pipe.is_some() => { self.read(0); }
-                () = readable(stderr), if read && stderr.pipe.is_some() => { self.read(1); }
                 () = until(deadline), if deadline.is_some() => self.on_deadline(read),
+                () = readable(stdout), if read && stdout.pipe.is_some() => { self.read(0); self.read(1); }
+                () = readable(stderr), if read && stderr.pipe.is_some() => { self.read(1); }
             }
             self.finish_if_drained();
         }
@@ -146,7 +145,8 @@ impl Recorder {
 
     fn deadline(&self, read: bool) -> Option<Instant> {
         let state = &self.state;
-        let pieces = self.outputs.iter().filter_map(|output| output.pieces.due()).filter(|_| !state.recorded);
+        // What is due waits for the log alone.
+        let pieces = self.outputs.iter().filter_map(|output| output.pieces.due()).filter(|_| read && !state.recorded);
         // As long as nothing can be read, the end of the outputs is not waited for in vain.
         let drain = state.drain.filter(|_| read && !state.recorded);
         let grace = state.grace.filter(|_| !state.gone);
@@ -191,13 +191,12 @@ impl Drop for Recorder {
 }
 async fn readable(output: &Output) {
     if let Some(pipe) = &output.pipe {
-        // An error shows again when it is read.
-        let _ = pipe.readable().await;
+        pipe.readable().await;
     }
 }
 
 async fn until(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
-        time::sleep_until(deadline.into()).await;
+        time::sleep_until(deadline).await;
     }
 }

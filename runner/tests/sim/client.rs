@@ -1,0 +1,154 @@
+//! Clients: they submit, signal, decide, cancel, delete, and remember what they were told.
+
+use crate::world::World;
+use moonlog_core::{
+    event::{Decision, RetryPolicy},
+    id::{Hash, JobId},
+    json::Json,
+    projection::JobFilter,
+};
+use moonlog_runner::{Bulk, Retry, Runner, ScriptSource, Submit};
+use std::sync::Arc;
+
+/// How many jobs are submitted in a run, those aside that come of others.
+pub const JOBS: u64 = 7;
+/// Every script is done with so many idempotency keys.
+const KEYS: u64 = 3;
+
+pub struct Client {
+    pub world: Arc<World>,
+    pub runner: Runner,
+}
+
+impl Client {
+    /// Something from outside happens.
+    pub async fn act(self) {
+        let kind = self.world.below(40);
+        match kind {
+            0..=9 => self.submit().await,
+            10..=19 => self.signal("go").await,
+            20 => self.signal("other").await,
+            21..=24 => self.decide_all().await,
+            25 | 26 => self.cancel().await,
+            27 => drop(self.runner.pause_queue("narrow").await),
+            28..=30 => drop(self.runner.resume_queue("narrow").await),
+            31 | 32 => self.delete().await,
+            33 | 34 => self.retry().await,
+            35 => self.bulk().await,
+            36 | 37 => drop(self.runner.views().checkpoint()),
+            38 => {
+                let by = self.world.below(4_000) as i64;
+                self.world.jump_ms(by - 2_000);
+            }
+            _ => {
+                if let Err(error) = self.runner.log().verify().map(|report| assert!(report.is_sound(), "{report:?}")) {
+                    self.world.fail(format!("the log cannot be verified: {error}"));
+                }
+            }
+        }
+    }
+
+    fn job(&self) -> Option<JobId> {
+        let jobs = self.world.memory().jobs.clone();
+        (!jobs.is_empty()).then(|| jobs[self.world.below(jobs.len() as u64) as usize])
+    }
+
+    async fn submit(&self) {
+        let (request, key) = {
+            if self.world.memory().jobs.len() as u64 >= JOBS {
+                return;
+            }
+            let now = self.world.now();
+            let mut chance = self.world.chance();
+            let key = chance.one_in(2).then(|| format!("key {}", chance.below(KEYS)));
+            // Under one key always the same.
+            let source = match &key {
+                Some(key) => format!("sleep('3ms') log('{key}') wait_for('go') return 'done'"),
+                None => chance.script(),
+            };
+            let hash = Hash::of(source.as_bytes());
+            let mut request = Submit::new(ScriptSource::Script { source, name: Some("test".into()) });
+            request.idempotency_key = key.clone();
+            request.request_hash = key.is_some().then_some(hash);
+            if key.is_none() {
+                request.priority = chance.below(3) as i32;
+                request.queue = match chance.below(5) {
+                    0 | 1 => Some("narrow".into()),
+                    2 => Some("rated".into()),
+                    _ => None,
+                };
+                request.concurrency_key = chance.one_in(4).then(|| "key".into());
+                request.run_at = chance.one_in(6).then(|| now.plus_ms(chance.below(40)));
+                if chance.one_in(3) {
+                    let backoff_ms = chance.below(30);
+                    request.retry = Some(RetryPolicy { max: 2, backoff_ms, factor: 1.0, max_backoff_ms: 100 }.into());
+                }
+                request.timeout_ms = chance.one_in(8).then(|| 20 + chance.below(200));
+            }
+            (request, key)
+        };
+        let Ok(submitted) = self.runner.submit(request).await else { return };
+        let mut memory = self.world.memory();
+        if let Some(key) = key {
+            let first = *memory.keys.entry(key.clone()).or_insert(submitted.job);
+            let gone = memory.deletes.contains_key(&first);
+            if gone {
+                memory.keys.insert(key, submitted.job);
+            } else if first != submitted.job {
+                memory.failure.get_or_insert(format!("{key} has two jobs: {first} and {}", submitted.job));
+            }
+        }
+        if !memory.jobs.contains(&submitted.job) {
+            memory.jobs.push(submitted.job);
+        }
+    }
+
+    async fn signal(&self, name: &str) {
+        let Some(job) = self.job() else { return };
+        let key = self.world.one_in(2).then(|| format!("signal {}", self.world.new_id()));
+        let sent = self.runner.signal(&job, name, Json::null(), key.clone()).await;
+        if let (Ok(()), Some(key)) = (sent, key) {
+            self.world.memory().signals.insert(key, job);
+        }
+    }
+
+    async fn decide_all(&self) {
+        for approval in self.runner.views().with(|all| all.approvals()) {
+            let decision = if self.world.one_in(2) { Decision::Approved } else { Decision::Denied };
+            let _ = self.runner.decide(&approval.job, &approval.id, decision, None, None).await;
+        }
+    }
+
+    async fn cancel(&self) {
+        let Some(job) = self.job() else { return };
+        if self.runner.cancel(&job, None).await.is_ok() {
+            self.world.memory().cancels.insert(job);
+        }
+    }
+
+    async fn delete(&self) {
+        let Some(job) = self.job() else { return };
+        if !self.runner.job(&job).is_ok_and(|job| job.is_some_and(|job| job.status.is_ended())) {
+            return;
+        }
+        self.world.memory().deletes.entry(job).or_insert(false);
+        match self.runner.delete(&job).await {
+            Ok(()) => drop(self.world.memory().deletes.insert(job, true)),
+            Err(error) if matches!(error.code(), "stopping" | "unavailable" | "log_refuses") => {}
+            // It was refused, and is there as before; or the log failed in the middle.
+            Err(_) => {}
+        }
+    }
+
+    async fn retry(&self) {
+        let Some(job) = self.job() else { return };
+        if let Ok(again) = self.runner.retry(&job, Retry::default()).await {
+            self.world.memory().jobs.push(again);
+        }
+    }
+
+    async fn bulk(&self) {
+        let bulk = Bulk { filter: JobFilter::default(), limit: 3, dry_run: self.world.one_in(2) };
+        let _ = self.runner.cancel_all(bulk, None).await;
+    }
+}

@@ -1,0 +1,368 @@
+//! What must hold: the invariants, as far as they can be seen from outside.
+
+use crate::{
+    history::History,
+    life::{NARROW, Setup},
+    world::World,
+};
+use moonlog_core::{
+    event::{Event, EventBody, RetryPolicy, StepOutcome, StreamId},
+    id::{Hash, JobId},
+    journal::operation_key,
+    log::{Log, Place},
+    projection::{Projection, Views, ViewsOptions},
+    storage::{Direction, MemoryStorage, Space, Storage},
+    time::Timestamp,
+};
+use moonlog_runner::Runner;
+use moonlog_scripts::Limits;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
+
+type Check = Result<(), String>;
+
+/// What a view answers is the fold from the first event.
+pub fn check_views(world: &World, runner: &Runner) {
+    let views = runner.views();
+    if let Err(why) = is_the_fold(views, runner.log()) {
+        world.fail(format!("a view is not the fold of the log: {why}"));
+    }
+}
+
+fn is_the_fold(views: &Views, log: &Log) -> Check {
+    let (applied, mut fold) = (views.applied(), Projection::new());
+    let events = log.read(0, usize::MAX).map_err(|error| error.to_string())?;
+    let mut jobs = BTreeSet::new();
+    for event in events.iter().take_while(|event| event.position <= applied) {
+        fold.apply(event);
+        if let (EventBody::JobSubmitted(_), Some(job)) = (&event.body, event.job) {
+            jobs.insert(job);
+        }
+    }
+    for job in &jobs {
+        let shown = views.job(job).map_err(|error| error.to_string())?;
+        if shown.as_ref() != fold.job(job) {
+            return Err(format!("at {applied}: job {job}: {shown:?}\n and not {:?}", fold.job(job)));
+        }
+    }
+    for (key, first) in fold.keys().iter() {
+        if views.idempotent(key).map_err(|error| error.to_string())?.as_ref() != Some(first) {
+            return Err(format!("at {applied}: key {key}"));
+        }
+    }
+    views.with(|all| {
+        let same = all.queues() == fold.queues()
+            && all.processes() == fold.processes()
+            && all.approvals() == fold.approvals()
+            && all.live_jobs().eq(fold.live_jobs());
+        if same { Ok(()) } else { Err(format!("at {applied}: queues, processes, approvals or live jobs")) }
+    })
+}
+
+/// What was acknowledged is there.
+pub fn check_memory(world: &World, runner: &Runner) {
+    let memory = world.memory();
+    let mut wrong = Vec::new();
+    for job in &memory.jobs {
+        let there = matches!(runner.job(job), Ok(Some(_)));
+        match memory.deletes.get(job) {
+            None if !there => wrong.push(format!("job {job} was acknowledged, and is not there")),
+            Some(true) if there => wrong.push(format!("job {job} was deleted, and is there")),
+            _ => {}
+        }
+    }
+    for (key, job) in &memory.keys {
+        if memory.deletes.contains_key(job) {
+            continue;
+        }
+        if !runner.views().idempotent(key).is_ok_and(|first| first.is_some_and(|first| first.job == *job)) {
+            wrong.push(format!("{key} was told to be job {job}'s"));
+        }
+    }
+    drop(memory);
+    wrong.into_iter().for_each(|wrong| world.fail(wrong));
+}
+
+/// All that can be said of a log in which every job has ended.
+pub fn check_all(world: &Arc<World>, setup: &Setup, memory: &MemoryStorage) -> Check {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let open = |without: &[Space]| -> Result<Log, String> {
+        let storage = memory.after_power_cut(usize::MAX);
+        for space in without {
+            storage.clear(*space).map_err(|error| text(&error))?;
+        }
+        let (log, _, _) = Log::open_stepped(Arc::new(storage), setup.log(world)).map_err(|error| text(&error))?;
+        Ok(log)
+    };
+    let log = open(&[])?;
+    let report = log.verify().map_err(|error| text(&error))?;
+    if !report.is_sound() {
+        return Err(format!("it is not sound: {report:?}"));
+    }
+    let events = log.read(0, usize::MAX).map_err(|error| text(&error))?;
+    // Without anything that is derived, all is the same.
+    for without in [&[][..], &[Space::Snapshots], &[Space::Index, Space::Snapshots]] {
+        let log = open(without)?;
+        let again = log.read(0, usize::MAX).map_err(|error| text(&error))?;
+        if again != events {
+            return Err(format!("without {without:?} other events are read"));
+        }
+        let views = Views::open(&log, ViewsOptions::default()).map_err(|error| text(&error))?;
+        views.catch_up().map_err(|error| text(&error))?;
+        is_the_fold(&views, &log).map_err(|why| format!("without {without:?}: {why}"))?;
+    }
+    check_places(world, &log)?;
+    check_told(world, &events)?;
+    check_acts(world, &events)?;
+    check_steps(&events)?;
+    check_places_in_queues(&events)?;
+    History::of_log(&log, Limits::default()).check()
+}
+
+/// Positions and versions have no gap, but for what was deleted; times never go backwards.
+fn check_places(world: &World, log: &Log) -> Check {
+    let places = log.places(0, usize::MAX).map_err(|error| error.to_string())?;
+    let mut versions: HashMap<StreamId, u64> = HashMap::new();
+    let mut time = Timestamp::from_micros(i64::MIN);
+    let deletes = world.memory().deletes.clone();
+    for (index, place) in places.iter().enumerate() {
+        match place {
+            Place::Event(event) => {
+                if event.position != index as u64 + 1 {
+                    return Err(format!("position {} is the {}th", event.position, index + 1));
+                }
+                let version = versions.entry(event.stream.clone()).or_insert(0);
+                *version += 1;
+                if event.version != *version {
+                    return Err(format!("version {} of {} is the {version}th", event.version, event.stream));
+                }
+                if event.time < time {
+                    return Err(format!("the time goes backwards at {}", event.position));
+                }
+                time = event.time;
+            }
+            Place::Removed(removed) => {
+                let StreamId::Job(job) = &removed.stream else { return Err(format!("{} is removed", removed.stream)) };
+                if !deletes.contains_key(job) {
+                    return Err(format!("{job} is removed, and nobody asked for it"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a reader has seen, in its order, is what the log holds.
+fn check_told(world: &World, events: &[Arc<Event>]) -> Check {
+    let memory = world.memory();
+    let log: BTreeMap<u64, &Arc<Event>> = events.iter().map(|event| (event.position, event)).collect();
+    let mut last = 0;
+    for (position, shown) in &memory.seen {
+        if *position <= last {
+            return Err(format!("the feed gave {position} behind {last}"));
+        }
+        last = *position;
+        let Some(event) = log.get(position) else { continue };
+        if Hash::of(event.to_json(1 << 20).as_bytes()) != *shown {
+            return Err(format!(
+                "the feed gave something else at {position} than what the log holds: {}",
+                event.body.name()
+            ));
+        }
+    }
+    let seen: BTreeSet<u64> = memory.seen.iter().map(|(position, _)| *position).collect();
+    if let Some(missed) = events.iter().find(|event| event.position <= last && !seen.contains(&event.position)) {
+        return Err(format!("the feed left out {}", missed.position));
+    }
+    let of_job = |job: &JobId, what: &dyn Fn(&EventBody) -> bool| {
+        events.iter().filter(|event| event.job == Some(*job) && what(&event.body)).count()
+    };
+    for (key, job) in memory.signals.iter().filter(|(_, job)| !memory.deletes.contains_key(job)) {
+        let signalled = |body: &EventBody| matches!(body, EventBody::JobSignalled(signal) if signal.idempotency_key.as_ref() == Some(key));
+        if of_job(job, &signalled) != 1 {
+            return Err(format!(
+                "signal {key} of job {job} was acknowledged, and stands there {} times",
+                of_job(job, &signalled)
+            ));
+        }
+    }
+    for job in memory.cancels.iter().filter(|job| !memory.deletes.contains_key(job)) {
+        if of_job(job, &|body| matches!(body, EventBody::JobCancelRequested(_))) == 0 {
+            return Err(format!("the cancellation of job {job} was acknowledged, and does not stand there"));
+        }
+    }
+    let mut keys = BTreeMap::new();
+    for event in events {
+        if let EventBody::JobSubmitted(submitted) = &event.body
+            && let Some(key) = &submitted.idempotency_key
+            && let Some(other) = keys.insert(key.clone(), event.job)
+        {
+            return Err(format!("{key} has two jobs: {other:?} and {:?}", event.job));
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is started outside that the log does not say before, nor more often than it says, nor after its end.
+fn check_acts(world: &World, events: &[Arc<Event>]) -> Check {
+    let memory = world.memory();
+    if memory.deletes.values().any(|_| true) {
+        // What was deleted cannot be compared.
+        return Ok(());
+    }
+    let mut attempts: HashMap<String, Vec<(u64, Option<u64>)>> = HashMap::new();
+    let mut of_path = HashMap::new();
+    for event in events {
+        let Some(job) = event.job else { continue };
+        match &event.body {
+            EventBody::StepStarted(step) if matches!(&*step.kind, "exec" | "sh" | "process") => {
+                let key = operation_key(&job, step.run, &step.path, &step.kind);
+                let all = attempts.entry(key.clone()).or_default();
+                of_path.insert((job, step.run, step.path.clone(), step.attempt), (key, all.len()));
+                all.push((event.position, None));
+            }
+            EventBody::StepFinished(step) => {
+                if let Some((key, index)) = of_path.get(&(job, step.run, step.path.clone(), step.attempt))
+                    && let Some(all) = attempts.get_mut(key)
+                {
+                    all[*index].1 = Some(event.position);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut started: HashMap<&str, usize> = HashMap::new();
+    for act in &memory.acts {
+        let Some(all) = attempts.get(&act.key) else {
+            return Err(format!("{} was started at head {}, and the log knows nothing of it", act.key, act.head));
+        };
+        let open = all.iter().any(|(begun, ended)| *begun <= act.head && ended.is_none_or(|ended| ended > act.head));
+        if !open {
+            return Err(format!("{} was started at head {} with {all:?}", act.key, act.head));
+        }
+        let count = started.entry(&act.key).or_default();
+        *count += 1;
+        if *count > all.len() {
+            return Err(format!("{} was started {count} times, with {} attempts in the log", act.key, all.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Attempts are those that the script allows; what waits stays open over restarts, and no sleep ends early.
+fn check_steps(events: &[Arc<Event>]) -> Check {
+    let mut begun = HashMap::new();
+    for event in events {
+        let Some(job) = event.job else { continue };
+        let fail = |why: String| Err(format!("at {}: {why}", event.position));
+        match &event.body {
+            EventBody::StepStarted(step) => {
+                #[derive(serde::Deserialize)]
+                struct Input {
+                    retry: Option<RetryPolicy>,
+                    ms: Option<u64>,
+                }
+                let input = step.input.to::<Input>().ok();
+                let max = input.as_ref().and_then(|input| input.retry.as_ref()).map_or(1, |retry| retry.max);
+                if step.attempt > max {
+                    return fail(format!("{} has attempt {} of {max}", step.path, step.attempt));
+                }
+                let due = input.and_then(|input| input.ms).map(|ms| event.time.plus_ms(ms));
+                begun.insert((job, step.run, step.path.clone(), step.attempt), (step.kind.clone(), due));
+            }
+            EventBody::StepFinished(step) => {
+                let Some((kind, due)) = begun.get(&(job, step.run, step.path.clone(), step.attempt)) else { continue };
+                let waits = matches!(&**kind, "sleep" | "wait" | "wait_for" | "approve" | "workflow" | "step");
+                if waits && step.outcome == StepOutcome::Interrupted {
+                    return fail(format!("{}, a {kind}, was interrupted", step.path));
+                }
+                if kind == "sleep"
+                    && step.outcome == StepOutcome::Ok
+                    && !step.cached
+                    && due.is_some_and(|due| event.time < due)
+                {
+                    return fail(format!("{} slept too short", step.path));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// No more jobs run at once than their queue lets, and one of each concurrency key.
+fn check_places_in_queues(events: &[Arc<Event>]) -> Check {
+    let mut of: HashMap<JobId, (String, Option<String>)> = HashMap::new();
+    let (mut running, mut holders): (BTreeSet<JobId>, HashMap<String, JobId>) = Default::default();
+    for event in events {
+        if matches!(event.body, EventBody::RunnerStarted(_)) {
+            running.clear();
+        }
+        let Some(job) = event.job else { continue };
+        if let EventBody::JobSubmitted(submitted) = &event.body {
+            of.insert(job, (submitted.queue.clone(), submitted.concurrency_key.clone()));
+            continue;
+        }
+        let Some((queue, key)) = of.get(&job) else { continue };
+        let begins = matches!(event.body, EventBody::JobStarted(_) | EventBody::JobResumed(_));
+        let ends = event.body.is_terminal() || matches!(event.body, EventBody::JobRetryScheduled(_));
+        if begins {
+            running.insert(job);
+            let limit = if queue == "default" { usize::MAX } else { NARROW };
+            let in_queue = running.iter().filter(|job| of.get(job).is_some_and(|(other, _)| other == queue)).count();
+            if in_queue > limit {
+                return Err(format!("at {}: {in_queue} jobs run in {queue}", event.position));
+            }
+        }
+        if ends || matches!(event.body, EventBody::JobWaiting(_)) {
+            running.remove(&job);
+        }
+        if let Some(key) = key {
+            if matches!(event.body, EventBody::JobStarted(_))
+                && let Some(other) = holders.insert(key.clone(), job).filter(|other| *other != job)
+            {
+                return Err(format!("at {}: {job} and {other} run under {key}", event.position));
+            }
+            if ends && holders.get(key) == Some(&job) {
+                holders.remove(key);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the log is, byte by byte.
+pub fn fingerprint(memory: &MemoryStorage) -> String {
+    let mut bytes = Vec::new();
+    for space in [Space::Frames, Space::Blobs] {
+        let entries = memory.scan(space, Bound::Unbounded, Bound::Unbounded, Direction::Forward, usize::MAX).unwrap();
+        for (key, value) in entries {
+            bytes.extend(key);
+            bytes.extend(value);
+        }
+    }
+    Hash::of(&bytes).to_string()
+}
+
+/// The log's events, for people.
+pub fn listing(world: &Arc<World>, setup: &Setup, memory: &MemoryStorage) -> String {
+    match Log::open_stepped(Arc::new(memory.after_power_cut(usize::MAX)), setup.log(world)) {
+        Ok((log, _, _)) => {
+            let events = log.read(0, usize::MAX).unwrap_or_default();
+            events.iter().fold(String::new(), |mut text, event| {
+                use std::fmt::Write;
+                let data: String = event.body.data_json().chars().take(220).collect();
+                let job = event.job.map(|job| job.to_string()).unwrap_or_default();
+                let job = &job[job.len().saturating_sub(4)..];
+                let step = event.step.as_deref().unwrap_or_default();
+                let _ =
+                    writeln!(text, "{:5} {} {job:4} {} {step} {data}", event.position, event.time, event.body.name());
+                text
+            })
+        }
+        Err(error) => error.to_string(),
+    }
+}
