@@ -119,7 +119,11 @@ fn open(config: &Config, clock: &SteadyClock, purpose: Purpose) -> Result<Opened
         ..LogOptions::new(move || clock())
     };
     let error = match Log::open(storage.clone(), options.clone()) {
-        Ok((log, report)) => return Ok(Opened { log, report, damage: None }),
+        Ok((log, report)) => {
+            let lost = report.lost_tail.clone().filter(|_| purpose == Purpose::Answer);
+            let damage = lost.map(|what| Damage::new(log.head() + 1, what));
+            return Ok(Opened { log, report, damage });
+        }
         Err(error) => error,
     };
     // Who asks for something may have what is sound; a server on half a log would be none.

@@ -117,6 +117,8 @@ pub(super) const KEYS: &[Key] = &[
     key("secrets.*.hosts", Texts, "", "where http may send it"),
     key("secrets.*.commands", Texts, "", "which commands may get it"),
     key("http.allow_private", Texts, "", "private hosts, addresses and ranges (10.0.0.0/8) that http may reach"),
+    key("http.timeout_ms", Whole(1, MAX_MS), "30_000", "how long a request of http may take that names no timeout"),
+    key("http.redirects_max", Whole(0, 100), "10", "how many redirects a request of http follows"),
     unset("models.*.provider", OneOf(&["openai", "anthropic", "gemini", "scripted"]), "whose protocol it speaks"),
     unset("models.*.base_url", Text, "where it is"),
     unset("models.*.model", Text, "the provider's name for it"),

@@ -179,6 +179,10 @@ pub struct SecretConfig {
 pub struct HttpConfig {
     /// Private hosts, addresses and ranges that scripts may reach.
     pub allow_private: Vec<String>,
+    /// How long a request may take that names no timeout.
+    pub timeout: Duration,
+    /// How many redirects are followed.
+    pub redirects_max: usize,
 }
 
 /// `[tools]`
