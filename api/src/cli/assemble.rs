@@ -115,6 +115,7 @@ fn open(config: &Config, clock: &SteadyClock, purpose: Purpose) -> Result<Opened
     let clock = clock.clock();
     let options = LogOptions {
         tail_cache_bytes: usize::try_from(config.log.tail_cache_bytes).unwrap_or(usize::MAX),
+        frame_cache_bytes: usize::try_from(config.log.frame_cache_bytes).unwrap_or(usize::MAX),
         ..LogOptions::new(move || clock())
     };
     let error = match Log::open(storage.clone(), options.clone()) {

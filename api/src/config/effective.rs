@@ -150,6 +150,7 @@ impl Values {
                 cache_bytes: self.whole("log.cache_bytes"),
                 reserve_bytes: self.whole("log.reserve_bytes"),
                 tail_cache_bytes: self.whole("log.tail_cache_bytes"),
+                frame_cache_bytes: self.whole("log.frame_cache_bytes"),
                 snapshot_every_events: self.whole("log.snapshot_every_events"),
             },
             runner: RunnerConfig {

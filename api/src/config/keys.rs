@@ -41,6 +41,12 @@ pub(super) const KEYS: &[Key] = &[
         "disk that stays free: a write that would leave less is refused, and so is all that follows until restart; as much \
          again is held in a file, given up where a full disk would keep the log from being read",
     ),
+    key(
+        "log.frame_cache_bytes",
+        Whole(0, MAX_BYTES),
+        "1_048_576",
+        "stored events kept in memory that were read last one by one",
+    ),
     key("log.tail_cache_bytes", Whole(1 << 16, MAX_BYTES), "16_777_216", "newest events kept decoded for readers"),
     key("log.snapshot_every_events", Whole(100, ANY), "50_000", "how often the projections are written out"),
     key("runner.concurrency", Whole(1, 100_000), "64", "jobs that may be running at once"),

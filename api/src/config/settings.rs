@@ -89,6 +89,8 @@ pub struct LogConfig {
     pub reserve_bytes: u64,
     /// Newest events kept decoded.
     pub tail_cache_bytes: u64,
+    /// Stored record batches kept in memory.
+    pub frame_cache_bytes: u64,
     /// How often the projections are written out.
     pub snapshot_every_events: u64,
 }

@@ -5,7 +5,6 @@ use moonlog_core::{
     id::JobId,
     log::Log,
 };
-use moonlog_runner::Runner;
 use moonlog_scripts::{
     Engine, EngineOptions, Limits,
     replay::{Outcome, Replay, ReplayOptions},
@@ -23,11 +22,7 @@ pub struct History {
 }
 
 impl History {
-    pub fn of(runner: &Runner) -> Self {
-        Self::of_log(runner.log(), runner.options().limits.clone())
-    }
-
-    pub fn of_log(log: &Log, limits: Limits) -> Self {
+    pub fn of(log: &Log, limits: Limits) -> Self {
         let mut jobs: BTreeMap<JobId, Vec<Arc<Event>>> = BTreeMap::new();
         let mut sources = HashMap::new();
         for event in log.read(0, 1_000_000).unwrap() {

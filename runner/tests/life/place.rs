@@ -194,13 +194,13 @@ impl Place {
 
     /// Checks what must hold of any log in which all jobs have ended.
     pub fn check(&self) {
-        if let Err(why) = History::of(&self.runner).check() {
+        if let Err(why) = History::of(self.runner.log(), self.runner.options().limits.clone()).check() {
             panic!("{why}\n{}", self.listing());
         }
     }
 
     pub fn listing(&self) -> String {
-        History::of(&self.runner).listing()
+        History::of(self.runner.log(), self.runner.options().limits.clone()).listing()
     }
 }
 

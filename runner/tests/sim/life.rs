@@ -251,6 +251,9 @@ impl Life<'_> {
     }
 
     async fn end(&self, runner: Option<Runner>) -> MemoryStorage {
+        if let Some(runner) = &runner {
+            oracle::check_refusal(&self.world, runner.log());
+        }
         match (self.plan.end, runner) {
             (End::Stop, Some(runner)) => {
                 runner.shutdown().await;

@@ -6,10 +6,10 @@ use crate::{
     world::World,
 };
 use moonlog_core::{
-    event::{Event, EventBody, RetryPolicy, StepOutcome, StreamId},
+    event::{Event, EventBody, RetryPolicy, RunnerStopped, StepOutcome, StreamId},
     id::{Hash, JobId},
     journal::operation_key,
-    log::{Log, Place},
+    log::{Append, Expected, Log, Place},
     projection::{Projection, Views, ViewsOptions},
     storage::{Direction, MemoryStorage, Space, Storage},
     time::Timestamp,
@@ -86,6 +86,15 @@ pub fn check_memory(world: &World, runner: &Runner) {
     wrong.into_iter().for_each(|wrong| world.fail(wrong));
 }
 
+/// A log that has failed once takes nothing more.
+pub fn check_refusal(world: &World, log: &Log) {
+    let stopped = EventBody::RunnerStopped(RunnerStopped { version: String::new() });
+    let append = Append::new(StreamId::System, Expected::Any, vec![stopped.into()]);
+    if log.is_poisoned().is_some() && log.append(append).is_ok() {
+        world.fail("a write failed, and the log takes more");
+    }
+}
+
 /// All that can be said of a log in which every job has ended.
 pub fn check_all(world: &Arc<World>, setup: &Setup, memory: &MemoryStorage) -> Check {
     let text = |error: &dyn std::fmt::Display| error.to_string();
@@ -117,9 +126,9 @@ pub fn check_all(world: &Arc<World>, setup: &Setup, memory: &MemoryStorage) -> C
     check_places(world, &log)?;
     check_told(world, &events)?;
     check_acts(world, &events)?;
-    check_steps(&events)?;
+    check_steps(&events, world.memory().was_set_back)?;
     check_places_in_queues(&events)?;
-    History::of_log(&log, Limits::default()).check()
+    History::of(&log, Limits::default()).check()
 }
 
 /// Positions and versions have no gap, but for what was deleted; times never go backwards.
@@ -209,7 +218,7 @@ fn check_told(world: &World, events: &[Arc<Event>]) -> Check {
 /// Nothing is started outside that the log does not say before, nor more often than it says, nor after its end.
 fn check_acts(world: &World, events: &[Arc<Event>]) -> Check {
     let memory = world.memory();
-    if memory.deletes.values().any(|_| true) {
+    if !memory.deletes.is_empty() {
         // What was deleted cannot be compared.
         return Ok(());
     }
@@ -252,38 +261,47 @@ fn check_acts(world: &World, events: &[Arc<Event>]) -> Check {
     Ok(())
 }
 
-/// Attempts are those that the script allows; what waits stays open over restarts, and no sleep ends early.
-fn check_steps(events: &[Arc<Event>]) -> Check {
+/// Attempts are those that the script allows; what waits stays open over restarts, and no sleep ends early, unless the clock
+/// said for a moment that it was over.
+fn check_steps(events: &[Arc<Event>], was_set_back: bool) -> Check {
     let mut begun = HashMap::new();
+    let mut signals: HashMap<(JobId, String), i64> = HashMap::new();
     for event in events {
         let Some(job) = event.job else { continue };
         let fail = |why: String| Err(format!("at {}: {why}", event.position));
         match &event.body {
+            EventBody::JobSignalled(signal) => *signals.entry((job, signal.name.clone())).or_default() += 1,
             EventBody::StepStarted(step) => {
                 #[derive(serde::Deserialize)]
                 struct Input {
                     retry: Option<RetryPolicy>,
                     ms: Option<u64>,
+                    signal: Option<String>,
                 }
                 let input = step.input.to::<Input>().ok();
                 let max = input.as_ref().and_then(|input| input.retry.as_ref()).map_or(1, |retry| retry.max);
                 if step.attempt > max {
                     return fail(format!("{} has attempt {} of {max}", step.path, step.attempt));
                 }
-                let due = input.and_then(|input| input.ms).map(|ms| event.time.plus_ms(ms));
-                begun.insert((job, step.run, step.path.clone(), step.attempt), (step.kind.clone(), due));
+                let due = input.as_ref().and_then(|input| input.ms).map(|ms| event.time.plus_ms(ms));
+                let signal = input.and_then(|input| input.signal);
+                begun.insert((job, step.run, step.path.clone(), step.attempt), (step.kind.clone(), due, signal));
             }
             EventBody::StepFinished(step) => {
-                let Some((kind, due)) = begun.get(&(job, step.run, step.path.clone(), step.attempt)) else { continue };
+                let Some((kind, due, signal)) = begun.get(&(job, step.run, step.path.clone(), step.attempt)) else { continue };
                 let waits = matches!(&**kind, "sleep" | "wait" | "wait_for" | "approve" | "workflow" | "step");
                 if waits && step.outcome == StepOutcome::Interrupted {
                     return fail(format!("{}, a {kind}, was interrupted", step.path));
                 }
-                if kind == "sleep"
-                    && step.outcome == StepOutcome::Ok
-                    && !step.cached
-                    && due.is_some_and(|due| event.time < due)
-                {
+                if let Some(signal) = signal.clone().filter(|_| step.outcome == StepOutcome::Ok && !step.cached) {
+                    let left = signals.entry((job, signal)).or_default();
+                    *left -= 1;
+                    if *left < 0 {
+                        return fail(format!("{} was given a signal that was used before", step.path));
+                    }
+                }
+                let slept = kind == "sleep" && step.outcome == StepOutcome::Ok && !step.cached && !was_set_back;
+                if slept && due.is_some_and(|due| event.time < due) {
                     return fail(format!("{} slept too short", step.path));
                 }
             }

@@ -46,6 +46,8 @@ pub struct Memory {
     pub seen: Vec<(u64, Hash)>,
     /// The highest position that anybody could read.
     pub head: u64,
+    /// Whether the clock was set back.
+    pub was_set_back: bool,
     /// What was started outside, in order.
     pub acts: Vec<Act>,
     /// The first thing that went wrong.
@@ -114,6 +116,7 @@ impl World {
     /// Sets the clock.
     pub fn jump_ms(&self, by: i64) {
         self.clock().at_micros += by * 1_000;
+        self.memory().was_set_back |= by < 0;
     }
 
     pub fn new_id(&self) -> Uuid {
