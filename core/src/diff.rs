@@ -52,18 +52,18 @@ pub fn replaced_lines(diff: &str) -> Vec<Replaced> {
     let mut all: Vec<Replaced> = Vec::new();
     for hunk in hunks {
         // A hunk that begins with an insertion names the line before it.
-        let mut next = if hunk.old_count == 0 { hunk.old_start + 1 } else { hunk.old_start };
+        let mut next = if hunk.old_count == 0 { hunk.old_start.saturating_add(1) } else { hunk.old_start };
         let mut open: Option<Replaced> = None;
         for line in &hunk.lines {
             if line.kind == Kind::Kept {
                 all.extend(open.take());
-                next += 1;
+                next = next.saturating_add(1);
                 continue;
             }
             let open = open.get_or_insert(Replaced { lines: Lines { start: next, count: 0 }, by: 0 });
             if line.kind == Kind::Removed {
                 open.lines.count += 1;
-                next += 1;
+                next = next.saturating_add(1);
             } else {
                 open.by += 1;
             }
@@ -71,7 +71,8 @@ pub fn replaced_lines(diff: &str) -> Vec<Replaced> {
         all.extend(open);
     }
     for replaced in all.iter_mut().filter(|replaced| replaced.lines.count == 0) {
-        replaced.lines.start -= 1;
+        // A header that says that lines begin before the first is somebody's mistake.
+        replaced.lines.start = replaced.lines.start.saturating_sub(1);
     }
     all
 }
@@ -179,6 +180,11 @@ mod tests {
         assert_eq!(replaced_lines("@@ -7,0 +8 @@\n+a\n"), [lines(7, 0, 1)]);
         assert_eq!(replaced_lines("@@ -1 +0,0 @@\n-a\n"), [lines(1, 1, 0)]);
         assert_eq!(replaced_lines("@@ -1,3 +1,3 @@\n--- x\n+++ y\n a\n b\n"), [lines(1, 1, 1)]);
+        // Headers that no writer makes.
+        assert_eq!(replaced_lines("@@ -0,1 +1,2 @@\n+a\n b\n"), [lines(0, 0, 1)]);
+        let last = u32::MAX;
+        assert_eq!(replaced_lines(&format!("@@ -{last},0 +1 @@\n+a\n")), [lines(last - 1, 0, 1)]);
+        assert_eq!(replaced_lines(&format!("@@ -{last},2 +1 @@\n-a\n b\n")), [lines(last, 1, 0)]);
         for none in ["", "old mode 100644\nnew mode 100755\n", "@@ nonsense @@"] {
             assert_eq!(replaced_lines(none), [], "{none}");
         }

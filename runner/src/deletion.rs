@@ -15,7 +15,7 @@ use moonlog_core::{
     event::{DeleteReason, EventBody, JobDeleted, NewEvent, StreamId},
     id::{Hash, JobId, SessionId},
     log::{Append, Expected, Hurry, Log, ReadError, Removal, RemovedCounts},
-    projection::SessionState,
+    projection::{JobState, SessionState},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -65,13 +65,21 @@ impl Runner {
         deletion.refused.pop().map_or(Ok(()), |(_, refused)| Err(refused))
     }
 
-    /// Those of several jobs that could not be deleted now, and why.
+    /// Those of several jobs that could not be deleted now, and why, as far as that is known without reading their events.
     ///
     /// # Errors
     /// Where the log cannot be read.
     pub fn refused(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<Vec<(JobId, CommandError)>, CommandError> {
-        let delete = |job| Delete { job, reason: DeleteReason::Requested, exported: None };
-        Ok(self.inner().plan(jobs.into_iter().map(delete).collect())?.1)
+        let needed = self.inner().views.with(NeededJobs::of);
+        let mut refused = Vec::new();
+        for job in jobs {
+            match self.inner().deletable(&needed, &job) {
+                Ok(_) => {}
+                Err(CommandError::Unavailable(error)) => return Err(CommandError::Unavailable(error)),
+                Err(why) => refused.push((job, why)),
+            }
+        }
+        Ok(refused)
     }
 
     /// Deletes those of several jobs that may be deleted. Blobs that only they named stay until [`Self::sweep`], which
@@ -164,14 +172,20 @@ impl Inner {
         Ok((planned, refused))
     }
 
-    fn plan_one(&self, needed: &NeededJobs, delete: Delete) -> Result<Planned, CommandError> {
-        let Delete { job, reason, exported } = delete;
-        let state = self.views.job(&job)?.ok_or(CommandError::NoSuchJob)?;
+    /// The job, where it has ended and no other needs it.
+    fn deletable(&self, needed: &NeededJobs, job: &JobId) -> Result<Arc<JobState>, CommandError> {
+        let state = self.views.job(job)?.ok_or(CommandError::NoSuchJob)?;
         let parent = match &state.submitted.parent {
             Some(parent) => self.views.job(&parent.job)?,
             None => None,
         };
         decide_delete(needed, &state, parent.as_deref())?;
+        Ok(state)
+    }
+
+    fn plan_one(&self, needed: &NeededJobs, delete: Delete) -> Result<Planned, CommandError> {
+        let Delete { job, reason, exported } = delete;
+        let state = self.deletable(needed, &job)?;
         let mut deleted = JobDeleted { reason, exported, ..JobDeleted::default() };
         for session in read_job(&self.log, &job, &mut deleted)? {
             let Some(session) = self.views.session(&session)? else { continue };

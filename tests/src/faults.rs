@@ -55,7 +55,7 @@ impl Faults {
     pub fn settings(&self, mut settings: Settings) -> Settings {
         let value = |path: &Path| path.to_string_lossy().into_owned();
         settings.env.push(("LD_PRELOAD".into(), value(&self.library)));
-        settings.env.push(("MOONLOG_FAULTS".into(), value(&self.path)));
+        settings.env.push(("FAULTS_CONTROL".into(), value(&self.path)));
         settings
     }
 

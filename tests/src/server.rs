@@ -179,7 +179,7 @@ impl Server {
         let response =
             self.request(Method::GET, path).header("accept", "application/x-ndjson").send().await.expect("an answer");
         assert!(response.status().is_success(), "{path}: {}", response.status());
-        let text = response.text().await.expect("a feed");
+        let text = response.text().await.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.said()));
         text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 }

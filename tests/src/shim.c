@@ -32,7 +32,7 @@ struct control {
 static struct control *control;
 
 __attribute__((constructor)) static void begin(void) {
-    const char *path = getenv("MOONLOG_FAULTS");
+    const char *path = getenv("FAULTS_CONTROL");
     if (!path) return;
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) return;

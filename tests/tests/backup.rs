@@ -153,6 +153,32 @@ async fn a_closed_folder_is_backed_up_and_nothing_is_written_over() {
 }
 
 #[tokio::test]
+async fn a_backup_ends_with_the_connection_of_its_client() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing but the end of the connection may end it within the test's time.
+    let settings = Settings { config: "[limits]\nbackup_stall_ms = 3_600_000\n".into(), ..Settings::default() };
+    let server = Server::start_with(folder.path(), &settings).await;
+    // One that packs badly, so that the client is waited for, and one that packs well, so that hardly anything is given.
+    let script = "return sh('head -c 11000000 /dev/urandom | base64 -w 0', { timeout = '60s' }).exit_code";
+    let job = server.run(script).await["id"].as_str().unwrap().to_owned();
+    server.run("for i = 1, 60 do emit('zeros', string.rep('0', 1000000)) end").await;
+    for _ in 0..3 {
+        let mut response = server.request(Method::GET, "/v1/backup").send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(response.chunk().await.unwrap().is_some());
+        let refused = server.request(Method::GET, "/v1/backup").send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::CONFLICT);
+        drop(response);
+        eventually("the place of the one that went away", || async {
+            let head = server.request(Method::HEAD, "/v1/backup").send().await.unwrap();
+            (head.status() == StatusCode::OK).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(server.request(Method::DELETE, &format!("/v1/jobs/{job}")).send().await.unwrap().status(), 204);
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_keeps_jobs_from_being_deleted_no_longer_than_it_may() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { config: "[limits]\nbackup_stall_ms = 1_500\n".into(), ..Settings::default() };

@@ -70,8 +70,9 @@ async fn readers_of_others_get_every_event_once_over_cuts_and_kills() {
 
     let mut jobs = Vec::new();
     jobs.push(server.submit(&json!({ "script": SCRIPT })).await);
-    // All of them have begun before the first cut: some of these clients never come back from one that meets their first
-    // request.
+    // All of them have begun before the first cut. One that is hung up on before it could ask is at an end with npm's `eventsource`: the
+    // `fetch` of Node 20 settles neither way then, whoever the server is, and Node exits since it waits for nothing. Cuts that come
+    // later do it no harm: see the next test.
     for reader in &readers {
         eventually(&format!("{:?} to begin", reader.kind), || async { (reader.count() > 0).then_some(()) }).await;
     }
@@ -102,6 +103,31 @@ async fn readers_of_others_get_every_event_once_over_cuts_and_kills() {
         }
         assert_eq!(told.len(), all.len(), "{:?} was told of more than there is", reader.kind);
         println!("{:?}: {} events, each once", reader.kind, told.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_whose_first_request_is_cut_at_any_place_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &settings()).await;
+    server.run(SCRIPT).await;
+    let all = server.ndjson("/v1/events").await;
+    let mut readers = Vec::new();
+    for kind in Kind::ALL {
+        // Before the answer, in its head, before its body, in the first event, and in a later one.
+        let cuts: &[usize] = if kind == Kind::EventSource { &[0, 30, 260, 420, 5_000] } else { &[0, 420] };
+        for bytes in cuts {
+            let relay = Relay::start().await;
+            relay.lead_to(Some(server.url()));
+            relay.cut_next_after(*bytes);
+            let reader = Reader::start(kind, &format!("{}/v1/events", relay.url()), &TYPES);
+            readers.extend(reader.map(|reader| (reader, relay, *bytes)));
+        }
+    }
+    for (reader, _relay, bytes) in &readers {
+        let what = format!("{:?}, cut after {bytes} bytes, to get all {} events", reader.kind, all.len());
+        eventually(&what, || async { (reader.count() >= all.len()).then_some(()) }).await;
+        assert_eq!(events(&reader.told()), all, "{what}");
     }
 }
 

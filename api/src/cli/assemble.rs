@@ -115,10 +115,15 @@ fn open(config: &Config, clock: &SteadyClock, purpose: Purpose) -> Result<Opened
     let clock = clock.clock();
     let options = LogOptions {
         tail_cache_bytes: usize::try_from(config.log.tail_cache_bytes).unwrap_or(usize::MAX),
+        frame_cache_bytes: usize::try_from(config.log.frame_cache_bytes).unwrap_or(usize::MAX),
         ..LogOptions::new(move || clock())
     };
     let error = match Log::open(storage.clone(), options.clone()) {
-        Ok((log, report)) => return Ok(Opened { log, report, damage: None }),
+        Ok((log, report)) => {
+            let lost = report.lost_tail.clone().filter(|_| purpose == Purpose::Answer);
+            let damage = lost.map(|what| Damage::new(log.head() + 1, what));
+            return Ok(Opened { log, report, damage });
+        }
         Err(error) => error,
     };
     // Who asks for something may have what is sound; a server on half a log would be none.

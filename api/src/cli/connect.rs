@@ -51,8 +51,7 @@ impl Connection {
     /// Why not all of the log was read, where it was not.
     pub fn damage(&self) -> Option<Failure> {
         let damage = self.embedded.as_ref()?.damage()?;
-        let text =
-            format!("the log is damaged {damage}; only the events before that were read, and nothing was changed");
+        let text = format!("the log is damaged {damage}; only the events before that were read");
         Some(Failure::failed(text).hint("`moonlog verify` says more; restore the data folder from a copy"))
     }
 

@@ -20,10 +20,6 @@ use std::{
     time::Duration,
 };
 
-/// How long a request of a script may take that names no timeout.
-const HTTP_TIMEOUT_MS: u64 = 30_000;
-const HTTP_REDIRECTS_MAX: usize = 10;
-
 /// The runner's options.
 pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
     let config = &loaded.config;
@@ -47,8 +43,8 @@ pub fn of(loaded: &Loaded) -> Result<RunnerOptions, Failure> {
         allowed_networks: networks(&config.http.allow_private)?,
         response_max_bytes: size(limits.http_response_bytes),
         request_max_bytes: size(limits.value_max_bytes),
-        timeout_ms: HTTP_TIMEOUT_MS,
-        redirects_max: HTTP_REDIRECTS_MAX,
+        timeout_ms: ms(config.http.timeout),
+        redirects_max: config.http.redirects_max,
         secrets,
     };
     let http = HttpPolicy::new(http)

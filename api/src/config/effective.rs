@@ -150,6 +150,7 @@ impl Values {
                 cache_bytes: self.whole("log.cache_bytes"),
                 reserve_bytes: self.whole("log.reserve_bytes"),
                 tail_cache_bytes: self.whole("log.tail_cache_bytes"),
+                frame_cache_bytes: self.whole("log.frame_cache_bytes"),
                 snapshot_every_events: self.whole("log.snapshot_every_events"),
             },
             runner: RunnerConfig {
@@ -185,7 +186,11 @@ impl Values {
                 max_bytes: self.whole("cache.max_bytes"),
                 max_age: Duration::from_millis(self.whole("cache.max_age_ms")),
             },
-            http: HttpConfig { allow_private: self.texts("http.allow_private") },
+            http: HttpConfig {
+                allow_private: self.texts("http.allow_private"),
+                timeout: Duration::from_millis(self.whole("http.timeout_ms")),
+                redirects_max: self.size("http.redirects_max"),
+            },
             key_variables: self.key_variables(),
             tools: ToolsConfig {
                 approval_timeout: Duration::from_millis(self.whole("tools.approval_timeout_ms")),

@@ -41,6 +41,12 @@ pub(super) const KEYS: &[Key] = &[
         "disk that stays free: a write that would leave less is refused, and so is all that follows until restart; as much \
          again is held in a file, given up where a full disk would keep the log from being read",
     ),
+    key(
+        "log.frame_cache_bytes",
+        Whole(0, MAX_BYTES),
+        "1_048_576",
+        "stored events kept in memory that were read last one by one",
+    ),
     key("log.tail_cache_bytes", Whole(1 << 16, MAX_BYTES), "16_777_216", "newest events kept decoded for readers"),
     key("log.snapshot_every_events", Whole(100, ANY), "50_000", "how often the projections are written out"),
     key("runner.concurrency", Whole(1, 100_000), "64", "jobs that may be running at once"),
@@ -111,6 +117,8 @@ pub(super) const KEYS: &[Key] = &[
     key("secrets.*.hosts", Texts, "", "where http may send it"),
     key("secrets.*.commands", Texts, "", "which commands may get it"),
     key("http.allow_private", Texts, "", "private hosts, addresses and ranges (10.0.0.0/8) that http may reach"),
+    key("http.timeout_ms", Whole(1, MAX_MS), "30_000", "how long a request of http may take that names no timeout"),
+    key("http.redirects_max", Whole(0, 100), "10", "how many redirects a request of http follows"),
     unset("models.*.provider", OneOf(&["openai", "anthropic", "gemini", "scripted"]), "whose protocol it speaks"),
     unset("models.*.base_url", Text, "where it is"),
     unset("models.*.model", Text, "the provider's name for it"),

@@ -89,6 +89,8 @@ pub struct LogConfig {
     pub reserve_bytes: u64,
     /// Newest events kept decoded.
     pub tail_cache_bytes: u64,
+    /// Stored record batches kept in memory.
+    pub frame_cache_bytes: u64,
     /// How often the projections are written out.
     pub snapshot_every_events: u64,
 }
@@ -177,6 +179,10 @@ pub struct SecretConfig {
 pub struct HttpConfig {
     /// Private hosts, addresses and ranges that scripts may reach.
     pub allow_private: Vec<String>,
+    /// How long a request may take that names no timeout.
+    pub timeout: Duration,
+    /// How many redirects are followed.
+    pub redirects_max: usize,
 }
 
 /// `[tools]`

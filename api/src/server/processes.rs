@@ -32,15 +32,19 @@ const SIGNALS: [&str; 3] = ["terminate", "kill", "interrupt"];
 /// `POST /v1/processes`
 pub async fn start(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
     let mut spec = read(request.fields(&app.options).await?)?;
-    // That there is none is said where a token is not known.
-    if let Some(session) = spec.owner.session.filter(|session| matches!(app.runner.session(session), Ok(Some(_)))) {
+    let table = app.runner.process_table();
+    // Whoever asks again is answered, whatever became of the session since. That there is none is said by the table.
+    let before = table.started_before(&spec).map_err(refused)?;
+    if before.is_none()
+        && let Some(session) = spec.owner.session.filter(|session| matches!(app.runner.session(session), Ok(Some(_))))
+    {
         let root = app.runner.workspaces().root(&session).await.map_err(super::sessions::refused)?;
         spec.workdir = match (root, spec.workdir) {
             (Some(root), Some(workdir)) => Some(root.join(workdir)),
             (root, workdir) => workdir.or(root),
         };
     }
-    let started = app.runner.process_table().start(spec).await.map_err(refused)?;
+    let started = table.start(spec).await.map_err(refused)?;
     let status = if started.started { StatusCode::CREATED } else { StatusCode::OK };
     let answer = json!({ "id": started.id, "started": started.started });
     Ok(reply::located(reply::json(status, &answer), &format!("/v1/processes/{}", started.id)))

@@ -270,7 +270,8 @@ pub const ROUTES: &[Route] = &[
         path: "/v1/sessions",
         operations: &[
             post(Endpoint::CreateSession, &[(201, "Session")], "Create a session, with its workspace")
-                .body("CreateSession"),
+                .body("CreateSession")
+                .problems(&[429]),
             get(Endpoint::ListSessions, &[(200, "SessionPage")], "List sessions, newest first")
                 .query(&["status", "limit", "cursor"]),
         ],

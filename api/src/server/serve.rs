@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{feed::FeedHub, retention::Compactor};
 use bytes::Buf;
+use hyper::{body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -36,7 +37,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_stream::{Stream, StreamExt};
-use warp::Filter;
+use warp::{Filter, http::Uri};
 
 /// A server that listens. It stops when this is dropped.
 pub struct Served {
@@ -176,7 +177,7 @@ async fn connection(stream: TcpStream, place: Place, app: Arc<App>) {
     app.metrics.connected();
     let limits = &app.options.limits;
     let mut stop = app.stop.clone();
-    let service = TowerToHyperService::new(warp::service(filter(app.clone(), place.activity.clone())));
+    let service = WithPath(TowerToHyperService::new(warp::service(filter(app.clone(), place.activity.clone()))));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -213,6 +214,22 @@ async fn connection(stream: TcpStream, place: Place, app: Arc<App>) {
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error is the sender's end, and so the server's.
     let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
+/// Gives targets that name no path one: that of `CONNECT` is a host and a port, on which warp panics.
+struct WithPath<S>(S);
+
+impl<S: Service<warp::http::Request<Incoming>>> Service<warp::http::Request<Incoming>> for WithPath<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: warp::http::Request<Incoming>) -> S::Future {
+        if request.uri().path_and_query().is_none() {
+            *request.uri_mut() = Uri::from_static("/");
+        }
+        self.0.call(request)
+    }
 }
 
 /// The one filter: everything goes to the router.

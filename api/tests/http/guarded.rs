@@ -194,6 +194,8 @@ async fn the_host_is_what_the_header_says_and_nothing_else() {
         ("GET /v1/queues HTTP/1.1\r\nX: y".to_owned(), 400),
         ("GET /healthz HTTP/1.1\r\nHost: evil.example".to_owned(), 403),
         ("CONNECT evil.example:80 HTTP/1.1\r\nHost: evil.example:80".to_owned(), 403),
+        ("CONNECT evil.example:80 HTTP/1.1\r\nHost: localhost".to_owned(), 405),
+        ("OPTIONS * HTTP/1.1\r\nHost: localhost".to_owned(), 204),
     ];
     for (head, status) in statuses {
         let answer = raw::exchange(&place, format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await;
@@ -208,7 +210,7 @@ async fn the_host_is_what_the_header_says_and_nothing_else() {
 async fn pages_that_name_no_origin_are_told_by_where_they_are() {
     let place = Place::with(|settings| settings.serve.origins = vec!["https://ci.example".into()]).await;
     let port = place.served.addr().port();
-    let own = format!("http://localhost:{port}");
+    let (own, host) = (format!("http://localhost:{port}"), format!("localhost:{port}"));
     for (method, headers, status) in [
         ("GET", vec![("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")], 403),
         ("GET", vec![("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "no-cors")], 403),
@@ -222,6 +224,7 @@ async fn pages_that_name_no_origin_are_told_by_where_they_are() {
         ("GET", vec![("Sec-Fetch-Site", "cross-site"), ("Origin", "https://ci.example")], 200),
         ("GET", vec![("Sec-Fetch-Site", "same-origin"), ("Origin", own.as_str())], 200),
     ] {
+        let headers = [&headers[..], &[("Host", host.as_str())]].concat();
         let answer = raw::exchange(&place, raw::request(method, "/v1/queues", &headers, "").as_bytes()).await;
         assert_eq!(raw::status(&answer), status, "{method} {headers:?}: {answer}");
     }

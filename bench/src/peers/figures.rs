@@ -123,13 +123,17 @@ struct Rounds {
     floors: Vec<f64>,
 }
 
+/// The floor's name among the systems.
+pub const FLOOR: &str = "fdatasync";
+
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Figures {
     systems: Vec<String>,
     rounds: BTreeMap<(String, Measure), Rounds>,
     skipped: Vec<(String, String)>,
-    longest: Duration,
+    last_rounds: BTreeMap<String, Duration>,
+    rounds_done: BTreeMap<String, u32>,
     took: Duration,
 }
 
@@ -149,6 +153,7 @@ impl Figures {
         let rounds = self.rounds_of(system, measure);
         rounds.values.push(value);
         rounds.floors.push(floor);
+        self.add(FLOOR, Measure::Steps, floor);
     }
 
     /// Something that was not measured, and why.
@@ -157,14 +162,20 @@ impl Figures {
         self.skipped.push((system.to_owned(), reason.to_owned()));
     }
 
-    /// How long one round of one system took.
-    pub fn round_took(&mut self, time: Duration) {
-        self.longest = self.longest.max(time);
+    /// How long one round of a system took.
+    pub fn round_took(&mut self, system: &str, time: Duration) {
+        self.last_rounds.insert(system.to_owned(), time);
+        *self.rounds_done.entry(system.to_owned()).or_default() += 1;
     }
 
-    /// The longest of these.
-    pub fn longest_round(&self) -> Duration {
-        self.longest
+    /// The same; nothing of a system that had none.
+    pub fn last_round(&self, system: &str) -> Duration {
+        self.last_rounds.get(system).copied().unwrap_or_default()
+    }
+
+    /// How many rounds of each system there was time for.
+    pub const fn rounds_done(&self) -> &BTreeMap<String, u32> {
+        &self.rounds_done
     }
 
     /// How long all of it took.
@@ -220,7 +231,7 @@ impl Figures {
         let skipped: Vec<Value> =
             self.skipped.iter().map(|(what, reason)| json!({ "what": what, "reason": reason })).collect();
         let took = self.seconds();
-        json!({ "benchmark": "peers", "seconds": took, "systems": systems, "targets": targets, "skipped": skipped })
+        json!({ "benchmark": "peers", "seconds": took, "rounds": self.rounds_done, "systems": systems, "targets": targets, "skipped": skipped })
     }
 
     fn rounds_of(&mut self, system: &str, measure: Measure) -> &mut Rounds {

@@ -26,7 +26,8 @@ impl Packages {
     pub fn built(&self, name: &str) -> Outcome<PathBuf> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "--release", "--locked", "--package", name, "--manifest-path"]);
+        // All at once, so that what they share is built with the same features, and once.
+        command.args(["build", "--release", "--locked", "--workspace", "--manifest-path"]);
         command.arg(self.dir.join("Cargo.toml")).arg("--target-dir").arg(self.target());
         succeed("cargo", &mut command)?;
         Ok(self.target().join("release").join(name))

@@ -1,6 +1,6 @@
 //! What is printed: a table with a column for each system, what the issue asks for, and all of it as one line of JSON.
 
-use super::figures::{Figures, Measure, rounded};
+use super::figures::{FLOOR, Figures, Measure, rounded};
 use crate::report::{Unit, shown};
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ const COLUMNS: [(&str, &str); 6] = [
     ("DBOS, PostgreSQL", "DBOS, PostgreSQL"),
     ("DBOS, SQLite", "DBOS, SQLite"),
     ("SQLite", "SQLite"),
-    ("fdatasync", "fdatasync"),
+    (FLOOR, FLOOR),
 ];
 
 /// What moonlog is to reach.
@@ -57,7 +57,9 @@ fn text(figures: &Figures) -> String {
     for (what, reason) in figures.skipped() {
         text.push_str(&format!("  skipped: {what}: {reason}\n"));
     }
-    text.push_str(&format!("  took {} s\n", figures.seconds()));
+    let rounds: Vec<String> =
+        figures.rounds_done().iter().map(|(system, rounds)| format!("{system} {rounds}")).collect();
+    text.push_str(&format!("  rounds: {}; took {} s\n", rounds.join(", "), figures.seconds()));
     text
 }
 

@@ -1,6 +1,6 @@
 //! The log: one sequence of events, durable before anyone is told of it. `handle` is the way in. An append goes by
 //! `intake` from `sequencer` (positions, versions, times) through `queue` to `writer` (write, sync, publish); reads go through `reader` over
-//! `tail` and `index`, those of feeds through `select`. `frame` and `record` hold the stored grammar, `removal` takes streams out, `removed` says what is left of them, and `backup` gives the log as one stream of bytes; `sound` opens what can be read of a damaged one. Nothing here knows what keeps the bytes, nor what
+//! `tail` and `index`, those of feeds through `select`, single ones through `frame_cache`. `frame` and `record` hold the stored grammar, `removal` takes streams out, `removed` says what is left of them, and `backup` gives the log as one stream of bytes; `sound` opens what can be read of a damaged one. Nothing here knows what keeps the bytes, nor what
 //! events mean, but for which of them close a stream, and which name blobs.
 
 mod append;
@@ -12,6 +12,7 @@ pub mod decoders;
 mod driver;
 mod error;
 mod frame;
+mod frame_cache;
 mod handle;
 mod index;
 mod intake;

@@ -77,9 +77,9 @@ fn open_with_index(storage: &Arc<dyn Storage>, options: &LogOptions) -> Result<O
     }
     if let Some(durable) = storage.noted_head().max(checkpoint).filter(|durable| *durable > head) {
         report.lost_tail = Some(format!("the log ends at position {head}, and once had {durable}"));
+        // What was noted stays until something is appended: who opens the log only to read it does not hide the loss.
         mending.clear(&index)?;
         checkpoint = None;
-        storage.note_head(head);
     }
     let whole = storage.bytes_on_disk()? <= options.verify_at_open_max_bytes;
     let mut walk = match checkpoint {

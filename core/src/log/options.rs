@@ -13,6 +13,8 @@ pub struct LogOptions {
     pub clock: Clock,
     /// How much of the newest events stays decoded in memory, in bytes.
     pub tail_cache_bytes: usize,
+    /// How much of the stored record batches that were read last for single events stays in memory, in bytes.
+    pub frame_cache_bytes: usize,
     /// How much may wait to be written before [`super::Log::ready`] waits, in bytes. Appends are refused at four times
     /// that.
     pub pending_max_bytes: usize,
@@ -33,6 +35,7 @@ impl LogOptions {
         Self {
             clock: Arc::new(clock),
             tail_cache_bytes: 4 << 20,
+            frame_cache_bytes: 1 << 20,
             pending_max_bytes: 8 << 20,
             patience: Duration::from_millis(2),
             blob_max_bytes: 64 << 20,
@@ -46,6 +49,7 @@ impl fmt::Debug for LogOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogOptions")
             .field("tail_cache_bytes", &self.tail_cache_bytes)
+            .field("frame_cache_bytes", &self.frame_cache_bytes)
             .field("pending_max_bytes", &self.pending_max_bytes)
             .field("patience", &self.patience)
             .field("blob_max_bytes", &self.blob_max_bytes)

@@ -151,7 +151,7 @@ pub enum Place {
 /// Fetches single events, and keeps the frame that it read last: neighbours are often wanted together.
 struct Fetch<'a> {
     shared: &'a Shared,
-    frame: Option<Frame>,
+    frame: Option<Arc<Frame>>,
 }
 
 impl<'a> Fetch<'a> {
@@ -167,7 +167,7 @@ impl<'a> Fetch<'a> {
         let storage = &*self.shared.storage;
         let frame = match self.frame.take() {
             Some(frame) if frame.record(position).is_some() => frame,
-            _ => frame_at(storage, position)?,
+            _ => self.shared.frame_at(position)?,
         };
         let frame = self.frame.insert(frame);
         read_event(storage, frame, position)

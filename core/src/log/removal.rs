@@ -207,10 +207,13 @@ impl Shared {
         let frames = self.look_through(&positions, &mut blobs, &mut counts)?;
         self.has_gaps.store(true, Ordering::Release);
         self.note_removal(streams, &blobs, sweep)?;
+        // Before it and behind it, so that nothing of what was there is kept.
+        self.frames.forget();
         for frame in frames.into_iter().rev() {
             self.rewrite_frame(&positions[frame], &mut counts)?;
         }
         self.storage.sync()?;
+        self.frames.forget();
         if let Some(last) = positions.last() {
             write_lock(&self.tail).forget_through(*last);
         }
@@ -265,7 +268,7 @@ impl Shared {
     ) -> Result<Vec<Range<usize>>, ReadError> {
         let (mut frames, mut at) = (Vec::new(), 0);
         while let Some(first) = positions.get(at) {
-            let frame = frame_at(&*self.storage, *first)?;
+            let frame = self.frame_at(*first)?;
             let end = at + positions[at..].partition_point(|position| *position <= frame.last_position());
             for position in &positions[at..end] {
                 blobs.extend(self.blobs_of(&frame, *position)?);

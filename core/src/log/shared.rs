@@ -1,8 +1,8 @@
 //! What the log's handles and its writer share.
 
 use super::{
-    Clock, Poisoned, ReadError, index::Index, queue::Queue, sequencer::Sequencer, stepper::Stepped, tail::Tail,
-    waiters::Waiters, watches::Watches,
+    Clock, Poisoned, ReadError, frame_cache::FrameCache, index::Index, queue::Queue, sequencer::Sequencer,
+    stepper::Stepped, tail::Tail, waiters::Waiters, watches::Watches,
 };
 use crate::storage::Storage;
 use std::{
@@ -42,6 +42,8 @@ pub struct Shared {
     pub drained: Notify,
     /// The newest durable events.
     pub tail: RwLock<Tail>,
+    /// The frames that were read last.
+    pub frames: FrameCache,
     /// Where streams' events are.
     pub index: Index,
     /// The last durable position. Set when tail and index have it.

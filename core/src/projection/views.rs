@@ -12,9 +12,13 @@ use crate::{
     log::{Log, ReadError},
     storage::{Storage, StorageError},
 };
-use std::sync::{
-    Arc, Mutex, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
 };
 use tokio::sync::watch;
 
@@ -89,23 +93,59 @@ impl Views {
         Ok(views)
     }
 
-    /// Reads and folds all that is durable and was not folded yet.
+    /// Reads and folds all that is durable and was not folded yet. Of many events the next ones are read while the last ones
+    /// are folded: a start waits for it.
     ///
     /// # Errors
     /// Where the log cannot be read.
     pub fn catch_up(&self) -> Result<(), ReadError> {
+        let log = &self.shared.log;
+        let (first, behind) = (self.applied(), log.head().saturating_sub(self.applied()));
+        if behind > READ_EVENTS as u64 {
+            thread::scope(|scope| {
+                let (pages, read) = mpsc::sync_channel(1);
+                scope.spawn(move || {
+                    let mut after = first;
+                    loop {
+                        let page = log.read(after, READ_EVENTS);
+                        let last = page.as_ref().ok().and_then(|events| Some(events.last()?.position));
+                        // Who does not receive it has failed, or is through.
+                        if pages.send(page).is_err() {
+                            return;
+                        }
+                        let Some(last) = last else { return };
+                        after = last;
+                    }
+                });
+                for page in read {
+                    self.fold(&page?);
+                }
+                Ok::<_, ReadError>(())
+            })?;
+        }
+        // What has come meanwhile, or was all there is.
         loop {
-            let events = self.shared.log.read(self.applied(), READ_EVENTS)?;
+            let events = log.read(self.applied(), READ_EVENTS)?;
             if events.is_empty() {
                 return Ok(());
             }
-            self.advance(&events);
-            if self.checkpoint_due()
-                && let Err(error) = self.checkpoint()
-            {
-                // The next start takes longer; nothing else depends on it.
-                tracing::warn!(%error, "no checkpoint could be stored");
-            }
+            self.fold(&events);
+        }
+    }
+
+    /// Folds a page of a long history, and stores a checkpoint where it is time for one.
+    fn fold(&self, events: &[Arc<Event>]) {
+        self.advance(events);
+        // Near the head, whoever goes on folding stores the next checkpoint: nobody waits for that one.
+        let left = self.shared.log.head().saturating_sub(self.applied());
+        let options = &self.shared.options;
+        let is_large = || self.with(|all| all.ended_bytes) >= options.checkpoint_ended_bytes;
+        if (left >= options.checkpoint_events || is_large())
+            && self.checkpoint_due()
+            && let Err(error) = self.checkpoint()
+        {
+            // The next start takes longer; nothing else depends on it.
+            tracing::warn!(%error, "no checkpoint could be stored");
         }
     }
 

@@ -21,6 +21,7 @@
 //!   300 KB, reading a log through once would keep all of it in memory. So it is made to, see [`Turnover`].
 
 mod apart;
+mod panics;
 mod rewrite;
 mod store;
 #[cfg(test)]
@@ -44,7 +45,6 @@ use std::{
     fs::File,
     io,
     ops::Bound,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -118,6 +118,7 @@ pub struct SledStorage {
 /// # Errors
 /// Where another server has it, a newer version wrote it, it is damaged, or it cannot be read or written.
 pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, StorageError> {
+    panics::tell_in_a_line();
     let folder = Folder::open(dir)?;
     let path = folder.store();
     let dropped =
@@ -381,14 +382,10 @@ const fn is_apart(space: Space) -> bool {
 
 /// Does something with sled, and makes errors of what it says and of its panics.
 fn guarded<T>(doing: &str, act: impl FnOnce() -> StoreResult<T>) -> Result<T, StorageError> {
-    match catch_unwind(AssertUnwindSafe(act)) {
+    match panics::caught(act) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(translated(doing, error)),
-        Err(panic) => {
-            let text =
-                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(StorageError::Damaged(format!("{doing} failed: {}", text.unwrap_or("the store panicked"))))
-        }
+        Err(panic) => Err(StorageError::Damaged(format!("{doing} failed: {panic}"))),
     }
 }
 

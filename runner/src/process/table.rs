@@ -98,10 +98,22 @@ impl ProcessTable {
         let Some(claim) = &spec.claim else { return self.begin_new(spec).await };
         // The second one finds what the first one has recorded.
         let _turn = self.inner.tokens.of(claim.client_token.as_bytes()).lock().await;
-        match self.inner.views.token_use(&claim.client_token).map_err(|error| unreadable(&error))? {
+        match self.started_before(&spec)? {
+            Some(started) => Ok(started),
             None => self.begin_new(spec).await,
+        }
+    }
+
+    /// The process that was started under the token, where there is one.
+    ///
+    /// # Errors
+    /// `client_token_reused` where that was another request.
+    pub fn started_before(&self, spec: &ProcessSpec) -> Result<Option<StartedProcess>, ErrorInfo> {
+        let Some(claim) = &spec.claim else { return Ok(None) };
+        match self.inner.views.token_use(&claim.client_token).map_err(|error| unreadable(&error))? {
+            None => Ok(None),
             Some(first) if first.request_hash == claim.request_hash => {
-                Ok(StartedProcess { id: first.process, started: false })
+                Ok(Some(StartedProcess { id: first.process, started: false }))
             }
             Some(first) => {
                 let message = format!("the client token was used for process {} with another body", first.process);

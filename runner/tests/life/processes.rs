@@ -53,7 +53,7 @@ fn a_sessions_process_runs_in_its_workspace_and_not_when_it_is_closed() {
     }
 
     let running = place.block_on(table.start(spec(session, "trap '' TERM; sleep 1000"))).unwrap().id;
-    let others = place.block_on(table.start(spec(SessionId::from(uuid::Uuid::now_v7()), "sleep 1000"))).unwrap().id;
+    let others = place.block_on(table.start(spec(place.session(None), "sleep 1000"))).unwrap().id;
     append(&place, session, vec![EventBody::SessionClosed(SessionClosed {})]);
     assert_eq!(place.block_on(table.start(spec(session, "true"))).unwrap_err().code, "session_closed");
     place.block_on(place.runner.processes().end_session(&session));

@@ -2,7 +2,11 @@
 //! is led out by them.
 
 use crate::place::Place;
-use nix::{sys::stat::Mode, unistd::mkfifo};
+use nix::{
+    fcntl::{AT_FDCWD, RenameFlags, renameat2},
+    sys::stat::Mode,
+    unistd::mkfifo,
+};
 use serde_json::{Value, json};
 use std::{
     ffi::OsStr,
@@ -152,9 +156,9 @@ async fn a_folder_that_is_swapped_for_a_link_all_the_time_leads_nowhere() {
     let swapper = std::thread::spawn(move || {
         let mut swaps = 0_u64;
         while !stop.load(Ordering::Relaxed) {
-            for (from, to) in [("a", "b"), ("link", "a"), ("a", "link"), ("b", "a")] {
-                fs::rename(root.join(from), root.join(to)).unwrap();
-            }
+            // At once, so that one of the two is always there.
+            let (a, link) = (root.join("a"), root.join("link"));
+            renameat2(AT_FDCWD, &a, AT_FDCWD, &link, RenameFlags::RENAME_EXCHANGE).unwrap();
             swaps += 1;
         }
         swaps

@@ -78,14 +78,13 @@ fn what_is_shared_cannot_be_changed_or_seen_through() {
         "return not pcall(function() return (debug or {}).getupvalue(print, 1) end)",
         "return not pcall(function() return newproxy(true) end)",
         "return rawget(_G, '_LOADED') == nil and rawget(_G, '_G') == _G or _G._G == _G",
-        "local before = print _G = {} return print == before",
+        "return not pcall(function() _G = {} end) and print ~= nil",
         "return not pcall(function() print = error end) or print ~= nil",
         "return not pcall(rawset, _G, 'print', nil) or print ~= nil",
         "return not pcall(setmetatable, _G, { __index = function() return 1 end })",
         "return not pcall(table.freeze, _G) or true",
         "local e = select(2, pcall(error)) return e == nil",
         // Errors of the host's are plain tables or texts of a script's own: what is done to one is done to no other.
-        "local _, e = exec == nil, nil pcall(function() json.decode('{') end) return getmetatable('') == nil or type(getmetatable('')) ~= 'table'",
         "local _, e = pcall(json.decode, '{') local m = type(e) == 'table' and getmetatable(e) return type(m) ~= 'table' or not pcall(function() m.__tostring = nil end)",
         "local _, e = pcall(json.decode, '{') return not pcall(function() getmetatable(e).__index.evil = 1 end)",
         // What a script forges is no value of the host's.
@@ -227,7 +226,6 @@ fn no_library_function_runs_away_with_what_it_is_given() {
         // A handler that waits, and one that is a coroutine's.
         "return xpcall(function() error('x') end, function() sleep(1) end)",
         "return xpcall(error, coroutine.wrap(function() while true do coroutine.yield() end end))",
-        "return xpcall(function() sleep(0) end, function(e) return e end)",
         "return pcall(pcall, pcall, pcall, pcall, pcall, error)",
         "local co = coroutine.wrap(function() pcall(function() coroutine.yield() end) end) co() co()",
         "local co = coroutine.create(function() pcall(coroutine.yield) error('x') end) coroutine.resume(co) coroutine.close(co) return coroutine.status(co)",

@@ -1,13 +1,14 @@
 //! Logs that were damaged, wherever that may be: what was acknowledged is served as it was or the server says that it is not, and no
 //! wrong event is ever served.
 
+use super::times;
 use futures_util::future::join_all;
 use moonlog_core::storage::{Direction, SledOptions, Space, Storage, open_sled};
 use moonlog_tests::{Random, Server, Settings, command, copy_folder, printed};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     ops::Bound,
     path::{Path, PathBuf},
@@ -248,8 +249,9 @@ fn classes(data: &Path) -> Vec<Place> {
             0..=3 => all.iter().collect(),
             many => [many / 4, many / 2, many - 1].iter().map(|at| &all[*at]).collect(),
         };
-        for (n, (_, value)) in chosen.iter().enumerate().filter(|(_, (_, value))| value.len() > 40) {
+        for (n, (_, value)) in chosen.iter().enumerate().filter(|(_, (_, value))| value.len() >= 12) {
             let places = places(&bytes, value);
+            let middle = [("middle", value.len() / 2)];
             let parts: &[(&str, usize)] = match space {
                 // See the grammar in core/src/log/frame.rs.
                 Space::Frames if n == 1 => &[
@@ -262,7 +264,7 @@ fn classes(data: &Path) -> Vec<Place> {
                     ("record", 100),
                 ],
                 Space::Frames => &[("record", 100)],
-                _ => &[("middle", 24)],
+                _ => &middle,
             };
             for (part, at) in parts.iter().filter(|(_, at)| *at < value.len()) {
                 let matters = matches!(space, Space::Frames | Space::Blobs);
@@ -318,7 +320,7 @@ fn check_readable(folder: &Path, place: &Place, events: &[Value]) -> &'static st
         events.iter().filter(|event| event["type"] == "job.completed").map(|event| &event["job"]).collect();
     jobs.dedup();
     let mut whole = 0;
-    for job in [jobs[0], jobs[jobs.len() / 2], jobs[jobs.len() - 1]] {
+    for job in [jobs[0], jobs[jobs.len() / 2]] {
         let of_job: Vec<&Value> = events.iter().filter(|event| event["job"] == *job).collect();
         let output = command(folder, &["export", job.as_str().unwrap(), "-o", "job.bundle"]);
         let said = printed(&output);
@@ -341,7 +343,7 @@ fn check_readable(folder: &Path, place: &Place, events: &[Value]) -> &'static st
         }
     }
     if sound {
-        assert_eq!(whole, 3, "{}: what is sound is exported", place.class);
+        assert_eq!(whole, 2, "{}: what is sound is exported", place.class);
         return "of no consequence";
     }
     let Some(report) = report else { return "the store is refused" };
@@ -367,7 +369,17 @@ async fn damage_of_every_kind_is_found_located_and_what_is_sound_is_exported() {
         for kind in ["frames: hash", "blobs: middle", "snapshots: middle", "index: middle", "ballast: middle"] {
             assert!(kinds.contains(&kind) || (kind.starts_with("index") && !clean), "{kind} is not among {kinds:?}");
         }
+        let mut tried = BTreeSet::new();
         for (place, how) in all.iter().flat_map(|place| ["flipped", "cut"].map(|how| (place, how))) {
+            // One of each kind, unless there is time: those that are only there in a log that was closed of one, the rest of the other.
+            let kind = place.class.split(':').next().unwrap();
+            let is_wanted = how == "flipped"
+                && place.file.ends_with("db")
+                && clean == (kind == "index")
+                && (place.class.contains("hash") || tried.insert(kind));
+            if times(0, 1) == 0 && !is_wanted {
+                continue;
+            }
             let folder = tempfile::tempdir().unwrap();
             copy_folder(&data, &folder.path().join("data"));
             let file = folder.path().join("data").join(&place.file);

@@ -43,9 +43,10 @@ pub fn examples(name: &str, bodies: &[Vec<u8>]) -> Vec<Vec<u8>> {
                 records
             })
             .collect(),
-        "index_page" => {
-            all(Space::Index).map(value).map(|(page, key)| [&key[key.len() - 9..], &page].concat()).collect()
-        }
+        "index_page" => all(Space::Index)
+            .map(value)
+            .filter_map(|(page, key)| Some([&key[key.len().checked_sub(9)?..], &page].concat()))
+            .collect(),
         "snapshot_row" => all(Space::Snapshots).map(value).filter_map(|(row, key)| snapshot_row(&key, &row)).collect(),
         _ => vec![
             [&[0][..], &backup].concat(),

@@ -168,11 +168,11 @@ fn values_cross_the_border_of_scripts_unchanged_or_not_at_all() {
     hold("script", decoders::script, CASES / 4);
 }
 
-/// For cargo-fuzz, which begins with files: `MOONLOG_SEEDS=/tmp/seeds cargo test -p moonlog-tests --test fuzz -- --ignored`
+/// For cargo-fuzz, which begins with files: `MOONLOG_TEST_SEEDS=/tmp/seeds cargo test -p moonlog-tests --test fuzz -- --ignored`
 #[test]
 #[ignore = "writes files that are asked for"]
 fn seeds_are_written() {
-    let Some(folder) = std::env::var_os("MOONLOG_SEEDS") else { return };
+    let Some(folder) = std::env::var_os("MOONLOG_TEST_SEEDS") else { return };
     for (name, _) in DECODERS {
         let folder = Path::new(&folder).join(name);
         std::fs::create_dir_all(&folder).unwrap();

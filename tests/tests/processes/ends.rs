@@ -36,6 +36,29 @@ async fn a_tree_that_ignores_sigterm_is_gone_after_a_kill() {
     assert_eq!((&recorded["outcome"], &recorded["signal"]), (&json!("killed"), &json!("SIGKILL")));
 }
 
+/// What it does to the process that looks after it does not help it.
+#[tokio::test]
+async fn one_that_stops_or_kills_who_looks_after_it_is_gone_after_a_kill_and_with_the_server() {
+    let place = Place::new();
+    let server = place.start().await;
+    let value = uuid::Uuid::now_v7().to_string();
+    let mark = format!("MARK={value}");
+    let below = "(setsid sh -c 'trap \"\" TERM; sleep 1000 & sleep 1000; wait' >/dev/null 2>&1 &)";
+    let body = |script: String| json!({ "command": script, "shell": true, "env": { "MARK": value } });
+    let stopped = start(&server, &body(format!("{below}; kill -STOP $PPID; echo ready; sleep 1000"))).await;
+    eventually("the tree", || async { (marked(&mark).len() >= 4).then_some(()) }).await;
+    assert_eq!(signal(&server, &stopped, "kill").await.0, StatusCode::OK);
+    assert_eq!(ended(&server, &stopped).await["outcome"], "killed");
+    eventually("nothing is left", || async { marked(&mark).is_empty().then_some(()) }).await;
+    let alone = start(&server, &body(format!("{below}; sleep 0.2; kill -KILL $PPID; sleep 1000"))).await;
+    assert_eq!(ended(&server, &alone).await["outcome"], "lost", "nobody saw its end");
+    eventually("nothing is left", || async { marked(&mark).is_empty().then_some(()) }).await;
+    start(&server, &body(format!("{below}; kill -STOP $PPID; echo ready; sleep 1000"))).await;
+    eventually("the tree", || async { (marked(&mark).len() >= 4).then_some(()) }).await;
+    assert!(server.terminate().await.success());
+    eventually("nothing is left", || async { marked(&mark).is_empty().then_some(()) }).await;
+}
+
 #[tokio::test]
 async fn ends_are_told_as_they_were() {
     let place = Place::new();

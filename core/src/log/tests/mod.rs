@@ -32,7 +32,13 @@ fn options() -> LogOptions {
 
 /// As [`options`], so small that everything has to be read from storage and the index is written all the time.
 fn cramped() -> LogOptions {
-    LogOptions { tail_cache_bytes: 0, index_flush_events: 5, verify_at_open_max_bytes: 0, ..options() }
+    LogOptions {
+        tail_cache_bytes: 0,
+        frame_cache_bytes: 300,
+        index_flush_events: 5,
+        verify_at_open_max_bytes: 0,
+        ..options()
+    }
 }
 
 fn open(storage: &Arc<MemoryStorage>, options: LogOptions) -> (Log, OpenReport) {

@@ -135,6 +135,8 @@ impl Host {
                 self.orphans = true;
             }
         }
+        // What a supervisor looks after may have stopped it, so as to outlive it.
+        self.supervisors.iter().for_each(|pid| sys::kill(pid.as_raw(), libc::SIGCONT));
         if self.orphans {
             let orphans: Vec<i32> =
                 sys::children().into_iter().filter(|pid| !self.supervisors.contains(&Pid::from_raw(*pid))).collect();
