@@ -288,7 +288,9 @@ fn check_steps(events: &[Arc<Event>], was_set_back: bool) -> Check {
                 begun.insert((job, step.run, step.path.clone(), step.attempt), (step.kind.clone(), due, signal));
             }
             EventBody::StepFinished(step) => {
-                let Some((kind, due, signal)) = begun.get(&(job, step.run, step.path.clone(), step.attempt)) else { continue };
+                let Some((kind, due, signal)) = begun.get(&(job, step.run, step.path.clone(), step.attempt)) else {
+                    continue;
+                };
                 let waits = matches!(&**kind, "sleep" | "wait" | "wait_for" | "approve" | "workflow" | "step");
                 if waits && step.outcome == StepOutcome::Interrupted {
                     return fail(format!("{}, a {kind}, was interrupted", step.path));
