@@ -46,7 +46,8 @@ impl Writing {
         self.shared.wake();
         match lock(&self.driver).take() {
             Some(Driver::Thread(thread)) => {
-                if thread.join().is_err() {
+                let ended = thread.join();
+                if ended.is_err() {
                     tracing::error!("the log's writer panicked");
                 }
             }
