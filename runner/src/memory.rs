@@ -168,14 +168,10 @@ mod tests {
 
     #[test]
     fn code_that_was_given_back_is_there_when_it_is_called() {
-        let resident = || {
-            let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss_File:")).unwrap();
-            line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap()
-        };
-        let before = resident();
+        let (maps, program) = (std::fs::read_to_string("/proc/self/maps"), std::fs::read_link("/proc/self/exe"));
+        let (maps, program) = (maps.unwrap(), program.unwrap());
+        assert_ne!(code_of(&maps, &program.to_string_lossy()).count(), 0, "{maps}");
         give_code_back();
-        let after = resident();
-        assert!(after < before, "{before} kB of files before, {after} kB after");
+        give_code_back();
     }
 }
