@@ -27,6 +27,9 @@ impl Dropped {
     }
 }
 
+/// How often it is looked, within the time that has to pass, whether anything has happened.
+const LOOKS: u32 = 4;
+
 /// How much a heap that is full grows by, in bytes.
 #[cfg(target_env = "gnu")]
 const HEAP_GROWTH_BYTES: i32 = 1 << 20;
@@ -69,11 +72,17 @@ pub(crate) async fn rest(log: Log, quiet: Duration, mut stop: watch::Receiver<bo
         loop {
             // Looked at now and then, so that appends cost nothing.
             head.borrow_and_update();
-            sleep(quiet).await;
-            match head.has_changed() {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(_) => return,
+            let mut unchanged = 0;
+            while unchanged < LOOKS {
+                sleep(quiet / LOOKS).await;
+                match head.has_changed() {
+                    Ok(true) => {
+                        head.borrow_and_update();
+                        unchanged = 0;
+                    }
+                    Ok(false) => unchanged += 1,
+                    Err(_) => return,
+                }
             }
             let _ = tokio::task::spawn_blocking(|| {
                 give_back();

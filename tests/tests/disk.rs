@@ -1,7 +1,5 @@
 //! Disks that are full, and a folder that two servers want: what was acknowledged is served as it was.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use moonlog_tests::{Acknowledged, Server, Settings, SmallDisk, command, printed};
 use reqwest::Method;
 use serde_json::Value;

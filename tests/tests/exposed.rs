@@ -17,8 +17,10 @@ struct Seen {
 
 /// All processes of the machine.
 fn processes() -> BTreeMap<u32, Seen> {
-    let ids =
-        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let ids = std::fs::read_dir("/proc")
+        .expect("processes")
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     ids.filter_map(|id: u32| {
         let folder = Path::new("/proc").join(id.to_string());
         let text =

@@ -133,6 +133,7 @@ pub struct Figures {
     rounds: BTreeMap<(String, Measure), Rounds>,
     skipped: Vec<(String, String)>,
     last_rounds: BTreeMap<String, Duration>,
+    rounds_done: BTreeMap<String, u32>,
     took: Duration,
 }
 
@@ -164,11 +165,17 @@ impl Figures {
     /// How long one round of a system took.
     pub fn round_took(&mut self, system: &str, time: Duration) {
         self.last_rounds.insert(system.to_owned(), time);
+        *self.rounds_done.entry(system.to_owned()).or_default() += 1;
     }
 
     /// The same; nothing of a system that had none.
     pub fn last_round(&self, system: &str) -> Duration {
         self.last_rounds.get(system).copied().unwrap_or_default()
+    }
+
+    /// How many rounds of each system there was time for.
+    pub const fn rounds_done(&self) -> &BTreeMap<String, u32> {
+        &self.rounds_done
     }
 
     /// How long all of it took.
@@ -224,7 +231,7 @@ impl Figures {
         let skipped: Vec<Value> =
             self.skipped.iter().map(|(what, reason)| json!({ "what": what, "reason": reason })).collect();
         let took = self.seconds();
-        json!({ "benchmark": "peers", "seconds": took, "systems": systems, "targets": targets, "skipped": skipped })
+        json!({ "benchmark": "peers", "seconds": took, "rounds": self.rounds_done, "systems": systems, "targets": targets, "skipped": skipped })
     }
 
     fn rounds_of(&mut self, system: &str, measure: Measure) -> &mut Rounds {

@@ -27,7 +27,7 @@ const FLOOR_BYTES: usize = 256;
 /// How long the floor is measured, before and after.
 const FLOOR_TIME: Duration = Duration::from_millis(100);
 /// How long a system that nobody asks anything is given to come to rest.
-const REST: Duration = Duration::from_millis(3_000);
+const REST: Duration = Duration::from_millis(4_000);
 /// The most steps that one job is given.
 const STEPS_MAX: f64 = 5_000.0;
 /// The longest that the wide workload may take; what would take longer is done with a tenth of the steps.

@@ -58,17 +58,16 @@ pub fn run(options: &Options) -> Outcome {
     for round in 0..options.either(3, 1) {
         for system in &systems {
             // What was not measured yet may go past the limit, by what it takes itself.
-            if begun.elapsed() + figures.last_round(system.name()) > limit {
-                figures.skip(system.name(), &format!("no time was left for round {}", round + 1));
+            if round > 0 && begun.elapsed() + figures.last_round(system.name()) > limit {
                 continue;
             }
             let dir = tempfile::Builder::new().prefix("peer-").tempdir_in(dir.path())?;
             eprintln!("round {}: {}", round + 1, system.name());
             let started = Instant::now();
-            if let Err(reason) = measuring.all(system.as_ref(), dir.path(), &mut figures) {
-                figures.skip(system.name(), &reason.to_string());
+            match measuring.all(system.as_ref(), dir.path(), &mut figures) {
+                Ok(()) => figures.round_took(system.name(), started.elapsed()),
+                Err(reason) => figures.skip(system.name(), &reason.to_string()),
             }
-            figures.round_took(system.name(), started.elapsed());
         }
         #[cfg(feature = "sqlite")]
         sqlite::measure(dir.path(), &mut measuring, &mut figures)?;

@@ -57,7 +57,9 @@ fn text(figures: &Figures) -> String {
     for (what, reason) in figures.skipped() {
         text.push_str(&format!("  skipped: {what}: {reason}\n"));
     }
-    text.push_str(&format!("  took {} s\n", figures.seconds()));
+    let rounds: Vec<String> =
+        figures.rounds_done().iter().map(|(system, rounds)| format!("{system} {rounds}")).collect();
+    text.push_str(&format!("  rounds: {}; took {} s\n", rounds.join(", "), figures.seconds()));
     text
 }
 

@@ -41,6 +41,7 @@ async fn nothing_is_read_or_heard_of_before_it_is_durable() {
 
     storage.release_syncs();
     durable.await.unwrap();
+    head.changed().await.unwrap();
     assert_eq!(*head.borrow_and_update(), 2);
     stream.changed().await.unwrap();
     assert_eq!(messages(&log.read(0, 10).unwrap()), ["a", "b"]);
