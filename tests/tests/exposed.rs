@@ -1,8 +1,6 @@
 //! What others on the machine can see of a server: its lines on standard error, its command line and environment, and those
 //! of what it starts.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use moonlog_tests::{Server, Settings, eventually};
 use reqwest::Method;
 use serde_json::json;
