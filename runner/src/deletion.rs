@@ -102,7 +102,7 @@ impl Runner {
     /// Where nothing can be deleted now, or the log cannot be read or written.
     pub async fn sweep(&self) -> Result<RemovedCounts, CommandError> {
         let removal = begin_removal(&self.inner().log).await?;
-        let swept = tokio::task::spawn_blocking(move || removal.sweep()).await;
+        let swept = self.options().threads.begin(move || removal.sweep()).await;
         Ok(swept.map_err(|_| CommandError::Unavailable(stopping()))??)
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! mimalloc was tried in its place: a fresh server held 70 MB with it, and one with 2,000 waiting jobs 560 MB.
 
+use crate::threads::Threads;
 use moonlog_core::log::Log;
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -20,9 +21,9 @@ pub(crate) struct Dropped(AtomicUsize);
 
 impl Dropped {
     /// Counts one; now and then gives memory back, on a thread where that may take a while.
-    pub(crate) fn one(&self) {
+    pub(crate) fn one(&self, threads: Threads) {
         if self.0.fetch_add(1, Ordering::Relaxed) % MACHINES == MACHINES - 1 {
-            tokio::task::spawn_blocking(give_back);
+            threads.begin(give_back);
         }
     }
 }
@@ -167,14 +168,10 @@ mod tests {
 
     #[test]
     fn code_that_was_given_back_is_there_when_it_is_called() {
-        let resident = || {
-            let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss_File:")).unwrap();
-            line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap()
-        };
-        let before = resident();
+        let (maps, program) = (std::fs::read_to_string("/proc/self/maps"), std::fs::read_link("/proc/self/exe"));
+        let (maps, program) = (maps.unwrap(), program.unwrap());
+        assert_ne!(code_of(&maps, &program.to_string_lossy()).count(), 0, "{maps}");
         give_code_back();
-        let after = resident();
-        assert!(after < before, "{before} kB of files before, {after} kB after");
+        give_code_back();
     }
 }

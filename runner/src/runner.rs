@@ -16,6 +16,7 @@ use crate::{
     session::{self, Stirred},
     sources::{Source, Sources},
     submit::Admission,
+    threads::Threads,
     tool::Tools,
     waiters::Waiters,
     webhook::Workers,
@@ -324,7 +325,9 @@ impl Runner {
             inner.workspaces.begin(stopped.clone());
         }
         let quiet = Duration::from_millis(inner.options.idle_evict_ms);
-        tokio::spawn(memory::rest(inner.log.clone(), quiet, stopped.clone()));
+        if inner.options.threads == Threads::Pool {
+            tokio::spawn(memory::rest(inner.log.clone(), quiet, stopped.clone()));
+        }
         tokio::spawn(projector::run(inner.clone(), stopped));
         tokio::spawn(dispatcher.run());
         let runner = Self { inner, stop: Arc::new(stop) };

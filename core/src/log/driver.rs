@@ -44,15 +44,16 @@ impl Writing {
         lock(&self.shared.queue).closed = true;
         drop(sequencer);
         self.shared.wake();
-        match lock(&self.driver).take() {
-            Some(Driver::Thread(thread)) => {
-                let ended = thread.join();
-                if ended.is_err() {
-                    tracing::error!("the log's writer panicked");
-                }
+        let panicked = match lock(&self.driver).take() {
+            Some(Driver::Thread(thread)) => thread.join().is_err(),
+            Some(Driver::Stepper(stepper)) => {
+                stepper.finish();
+                false
             }
-            Some(Driver::Stepper(stepper)) => stepper.finish(),
-            None => {}
+            None => false,
+        };
+        if panicked {
+            tracing::error!("the log's writer panicked");
         }
         self.shared.watches.stop();
         self.shared.waiters.end(closed());

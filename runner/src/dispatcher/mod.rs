@@ -233,7 +233,7 @@ impl Dispatcher {
                 return;
             }
             Leave::Evicted { due } => {
-                self.dropped.one();
+                self.dropped.one(self.inner.options.threads);
                 self.timers.set(job, due);
             }
             Leave::Abandoned => {

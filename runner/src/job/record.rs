@@ -31,6 +31,8 @@ impl Effects {
             EventBody::StepStarted(step) => self.all.push(Effect::Began { offset, step: step.clone() }),
             EventBody::StepFinished(step) => match self.take_began(&step.path) {
                 Some(began) => {
+                    // An attempt of it may have failed within the slice: the next was this one.
+                    self.all.retain(|effect| !matches!(effect, Effect::Failed { path, .. } if *path == step.path));
                     // Kept for a moment: a scheduled retry may stand right behind it.
                     self.ended_within = Some(began);
                     if was_open {

@@ -9,10 +9,12 @@
 mod client;
 mod disk;
 #[path = "../life/history.rs"]
+#[expect(dead_code, reason = "a failure here lists the whole log, and not the jobs alone")]
 mod history;
 mod host;
 mod life;
 mod oracle;
+mod order;
 #[path = "../support/scripts.rs"]
 mod scripts;
 mod world;
@@ -53,6 +55,7 @@ fn hear_of_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         panic::set_hook(Box::new(|info| {
+            eprintln!("{info}");
             PANIC.with_borrow_mut(|first| {
                 first.get_or_insert_with(|| info.to_string());
             });

@@ -2,13 +2,13 @@
 
 use crate::{
     history::History,
-    life::{NARROW, Setup},
+    life::Setup,
+    order::{check_acts, check_places_in_queues, check_steps},
     world::World,
 };
 use moonlog_core::{
-    event::{Event, EventBody, RetryPolicy, RunnerStopped, StepOutcome, StreamId},
+    event::{Event, EventBody, RunnerStopped, StreamId},
     id::{Hash, JobId},
-    journal::operation_key,
     log::{Append, Expected, Log, Place},
     projection::{Projection, Views, ViewsOptions},
     storage::{Direction, MemoryStorage, Space, Storage},
@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
 };
 
-type Check = Result<(), String>;
+pub type Check = Result<(), String>;
 
 /// What a view answers is the fold from the first event.
 pub fn check_views(world: &World, runner: &Runner) {
@@ -210,145 +210,6 @@ fn check_told(world: &World, events: &[Arc<Event>]) -> Check {
             && let Some(other) = keys.insert(key.clone(), event.job)
         {
             return Err(format!("{key} has two jobs: {other:?} and {:?}", event.job));
-        }
-    }
-    Ok(())
-}
-
-/// Nothing is started outside that the log does not say before, nor more often than it says, nor after its end.
-fn check_acts(world: &World, events: &[Arc<Event>]) -> Check {
-    let memory = world.memory();
-    if !memory.deletes.is_empty() {
-        // What was deleted cannot be compared.
-        return Ok(());
-    }
-    let mut attempts: HashMap<String, Vec<(u64, Option<u64>)>> = HashMap::new();
-    let mut of_path = HashMap::new();
-    for event in events {
-        let Some(job) = event.job else { continue };
-        match &event.body {
-            EventBody::StepStarted(step) if matches!(&*step.kind, "exec" | "sh" | "process") => {
-                let key = operation_key(&job, step.run, &step.path, &step.kind);
-                let all = attempts.entry(key.clone()).or_default();
-                of_path.insert((job, step.run, step.path.clone(), step.attempt), (key, all.len()));
-                all.push((event.position, None));
-            }
-            EventBody::StepFinished(step) => {
-                if let Some((key, index)) = of_path.get(&(job, step.run, step.path.clone(), step.attempt))
-                    && let Some(all) = attempts.get_mut(key)
-                {
-                    all[*index].1 = Some(event.position);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut started: HashMap<&str, usize> = HashMap::new();
-    for act in &memory.acts {
-        let Some(all) = attempts.get(&act.key) else {
-            return Err(format!("{} was started at head {}, and the log knows nothing of it", act.key, act.head));
-        };
-        let open = all.iter().any(|(begun, ended)| *begun <= act.head && ended.is_none_or(|ended| ended > act.head));
-        if !open {
-            return Err(format!("{} was started at head {} with {all:?}", act.key, act.head));
-        }
-        let count = started.entry(&act.key).or_default();
-        *count += 1;
-        if *count > all.len() {
-            return Err(format!("{} was started {count} times, with {} attempts in the log", act.key, all.len()));
-        }
-    }
-    Ok(())
-}
-
-/// Attempts are those that the script allows; what waits stays open over restarts, and no sleep ends early, unless the clock
-/// said for a moment that it was over.
-fn check_steps(events: &[Arc<Event>], was_set_back: bool) -> Check {
-    let mut begun = HashMap::new();
-    let mut signals: HashMap<(JobId, String), i64> = HashMap::new();
-    for event in events {
-        let Some(job) = event.job else { continue };
-        let fail = |why: String| Err(format!("at {}: {why}", event.position));
-        match &event.body {
-            EventBody::JobSignalled(signal) => *signals.entry((job, signal.name.clone())).or_default() += 1,
-            EventBody::StepStarted(step) => {
-                #[derive(serde::Deserialize)]
-                struct Input {
-                    retry: Option<RetryPolicy>,
-                    ms: Option<u64>,
-                    signal: Option<String>,
-                }
-                let input = step.input.to::<Input>().ok();
-                let max = input.as_ref().and_then(|input| input.retry.as_ref()).map_or(1, |retry| retry.max);
-                if step.attempt > max {
-                    return fail(format!("{} has attempt {} of {max}", step.path, step.attempt));
-                }
-                let due = input.as_ref().and_then(|input| input.ms).map(|ms| event.time.plus_ms(ms));
-                let signal = input.and_then(|input| input.signal);
-                begun.insert((job, step.run, step.path.clone(), step.attempt), (step.kind.clone(), due, signal));
-            }
-            EventBody::StepFinished(step) => {
-                let Some((kind, due, signal)) = begun.get(&(job, step.run, step.path.clone(), step.attempt)) else {
-                    continue;
-                };
-                let waits = matches!(&**kind, "sleep" | "wait" | "wait_for" | "approve" | "workflow" | "step");
-                if waits && step.outcome == StepOutcome::Interrupted {
-                    return fail(format!("{}, a {kind}, was interrupted", step.path));
-                }
-                if let Some(signal) = signal.clone().filter(|_| step.outcome == StepOutcome::Ok && !step.cached) {
-                    let left = signals.entry((job, signal)).or_default();
-                    *left -= 1;
-                    if *left < 0 {
-                        return fail(format!("{} was given a signal that was used before", step.path));
-                    }
-                }
-                let slept = kind == "sleep" && step.outcome == StepOutcome::Ok && !step.cached && !was_set_back;
-                if slept && due.is_some_and(|due| event.time < due) {
-                    return fail(format!("{} slept too short", step.path));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// No more jobs run at once than their queue lets, and one of each concurrency key.
-fn check_places_in_queues(events: &[Arc<Event>]) -> Check {
-    let mut of: HashMap<JobId, (String, Option<String>)> = HashMap::new();
-    let (mut running, mut holders): (BTreeSet<JobId>, HashMap<String, JobId>) = Default::default();
-    for event in events {
-        if matches!(event.body, EventBody::RunnerStarted(_)) {
-            running.clear();
-        }
-        let Some(job) = event.job else { continue };
-        if let EventBody::JobSubmitted(submitted) = &event.body {
-            of.insert(job, (submitted.queue.clone(), submitted.concurrency_key.clone()));
-            continue;
-        }
-        let Some((queue, key)) = of.get(&job) else { continue };
-        let begins = matches!(event.body, EventBody::JobStarted(_) | EventBody::JobResumed(_));
-        let ends = event.body.is_terminal() || matches!(event.body, EventBody::JobRetryScheduled(_));
-        if begins {
-            running.insert(job);
-            let limit = if queue == "default" { usize::MAX } else { NARROW };
-            let in_queue = running.iter().filter(|job| of.get(job).is_some_and(|(other, _)| other == queue)).count();
-            if in_queue > limit {
-                return Err(format!("at {}: {in_queue} jobs run in {queue}", event.position));
-            }
-        }
-        if ends || matches!(event.body, EventBody::JobWaiting(_)) {
-            running.remove(&job);
-        }
-        if let Some(key) = key {
-            if matches!(event.body, EventBody::JobStarted(_))
-                && let Some(other) = holders.insert(key.clone(), job).filter(|other| *other != job)
-            {
-                return Err(format!("at {}: {job} and {other} run under {key}", event.position));
-            }
-            if ends && holders.get(key) == Some(&job) {
-                holders.remove(key);
-            }
         }
     }
     Ok(())
