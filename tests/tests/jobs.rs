@@ -130,6 +130,11 @@ async fn a_killed_server_takes_its_processes_along_and_the_job_goes_on() {
     );
     let id = server.submit(&json!({ "script": script })).await;
     eventually("both sleeps to run", || async { (sleeping(&marker) == 2).then_some(()) }).await;
+    // A process may run a moment before the log says so.
+    eventually("that to be recorded", || async {
+        types(&server.events(&id).await).contains(&"process.started").then_some(())
+    })
+    .await;
     server.kill();
     eventually("both sleeps to end", || async { (sleeping(&marker) == 0).then_some(()) }).await;
     let server = Server::start(folder.path()).await;

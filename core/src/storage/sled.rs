@@ -139,9 +139,19 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
         }
         opened => opened?,
     };
-    ballast.take(options.reserve_bytes, free_bytes(&store.file)?);
-    Folder::sync_entries(&path)?;
-    Folder::sync_entries(dir)?;
+    let settled = free_bytes(&store.file).and_then(|free| {
+        ballast.take(options.reserve_bytes, free);
+        Folder::sync_entries(&path)?;
+        Folder::sync_entries(dir)
+    });
+    if let Err(error) = settled {
+        // It panics where its last write fails.
+        let _ = guarded("closing the store", || {
+            drop(store);
+            Ok(())
+        });
+        return Err(error);
+    }
     Ok(Arc::new(SledStorage {
         store: RwLock::new(store),
         unflushed: AtomicBool::new(false),

@@ -96,7 +96,7 @@ impl Setup {
         processes.hosted = Some(host);
         processes.workdir = "/".into();
         processes.base_env = vec![("PATH".into(), "/usr/bin:/bin".into())];
-        let (clock, ids) = (world.clone(), world.clone());
+        let (clock, calendar, ids) = (world.clone(), world.clone(), world.clone());
         RunnerOptions {
             concurrency: self.concurrency,
             resume_jobs: true,
@@ -120,7 +120,7 @@ impl Setup {
             ids: Arc::new(move || ids.new_id()),
             threads: Threads::Here,
             bounds: Default::default(),
-            calendar: None,
+            calendar: Some(Arc::new(move || calendar.calendar())),
         }
     }
 }

@@ -126,7 +126,7 @@ pub fn check_all(world: &Arc<World>, setup: &Setup, memory: &MemoryStorage) -> C
     check_places(world, &log)?;
     check_told(world, &events)?;
     check_acts(world, &events)?;
-    check_steps(&events, world.memory().was_set_back)?;
+    check_steps(&events)?;
     check_places_in_queues(&events)?;
     History::of(&log, Limits::default()).check()
 }

@@ -57,9 +57,8 @@ pub fn check_acts(world: &World, events: &[Arc<Event>]) -> Check {
     Ok(())
 }
 
-/// Attempts are those that the script allows; what waits stays open over restarts, and no sleep ends early, unless the clock
-/// said for a moment that it was over.
-pub fn check_steps(events: &[Arc<Event>], was_set_back: bool) -> Check {
+/// Attempts are those that the script allows; what waits stays open over restarts, and no sleep ends early.
+pub fn check_steps(events: &[Arc<Event>]) -> Check {
     let mut begun = HashMap::new();
     let mut signals: HashMap<(JobId, String), i64> = HashMap::new();
     for event in events {
@@ -98,7 +97,7 @@ pub fn check_steps(events: &[Arc<Event>], was_set_back: bool) -> Check {
                         return fail(format!("{} was given a signal that was used before", step.path));
                     }
                 }
-                let slept = kind == "sleep" && step.outcome == StepOutcome::Ok && !step.cached && !was_set_back;
+                let slept = kind == "sleep" && step.outcome == StepOutcome::Ok && !step.cached;
                 if slept && due.is_some_and(|due| event.time < due) {
                     return fail(format!("{} slept too short", step.path));
                 }

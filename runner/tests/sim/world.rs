@@ -23,10 +23,13 @@ pub struct World {
     memory: Mutex<Memory>,
 }
 
-/// The wall clock: it goes with the runtime's time, stands still between two lives, and can be set.
+/// The wall clock: it goes with the runtime's time, stands still between two lives, and can be set. The runner's own follows it
+/// forward and is never set back, as [`moonlog_runner::SteadyClock`] is.
 struct Clock {
     at_micros: i64,
     since: Option<Instant>,
+    /// By how much the runner's own is ahead.
+    ahead_micros: i64,
 }
 
 /// What somebody outside knows.
@@ -46,8 +49,6 @@ pub struct Memory {
     pub seen: Vec<(u64, Hash)>,
     /// The highest position that anybody could read.
     pub head: u64,
-    /// Whether the clock was set back.
-    pub was_set_back: bool,
     /// What was started outside, in order.
     pub acts: Vec<Act>,
     /// The first thing that went wrong.
@@ -66,7 +67,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             chance: Mutex::new(Chance::new(seed)),
-            clock: Mutex::new(Clock { at_micros: BEGINNING_MICROS, since: None }),
+            clock: Mutex::new(Clock { at_micros: BEGINNING_MICROS, since: None, ahead_micros: 0 }),
             memory: Mutex::default(),
         }
     }
@@ -96,7 +97,14 @@ impl World {
         self.memory().failure.get_or_insert(what.into());
     }
 
+    /// The runner's time.
     pub fn now(&self) -> Timestamp {
+        let ahead = self.clock().ahead_micros;
+        Timestamp::from_micros(self.calendar().as_micros() + ahead)
+    }
+
+    /// What the wall clock shows.
+    pub fn calendar(&self) -> Timestamp {
         let clock = self.clock();
         let since = clock.since.map_or(0, |since| Instant::now().duration_since(since).as_micros() as i64);
         Timestamp::from_micros(clock.at_micros + since)
@@ -109,14 +117,16 @@ impl World {
 
     /// The clock stands still.
     pub fn stop_clock(&self) {
-        let now = self.now();
-        *self.clock() = Clock { at_micros: now.as_micros(), since: None };
+        let now = self.calendar();
+        let mut clock = self.clock();
+        (clock.at_micros, clock.since) = (now.as_micros(), None);
     }
 
     /// Sets the clock.
     pub fn jump_ms(&self, by: i64) {
-        self.clock().at_micros += by * 1_000;
-        self.memory().was_set_back |= by < 0;
+        let mut clock = self.clock();
+        clock.at_micros += by * 1_000;
+        clock.ahead_micros = (clock.ahead_micros - by * 1_000).max(0);
     }
 
     pub fn new_id(&self) -> Uuid {
