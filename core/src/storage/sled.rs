@@ -147,7 +147,7 @@ pub fn open_sled(dir: &Path, options: SledOptions) -> Result<Arc<SledStorage>, S
     if let Err(error) = settled {
         // It panics where its last write fails.
         let _ = guarded("closing the store", || {
-            drop(store);
+            drop((store, turn));
             Ok(())
         });
         return Err(error);
