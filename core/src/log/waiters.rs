@@ -47,12 +47,16 @@ impl Waiters {
 
     /// Everything up to `head` is durable.
     pub fn reached(&self, head: u64) {
-        let waiters = &mut lock(&self.0).waiters;
-        while waiters.peek().is_some_and(|Reverse(waiter)| waiter.position <= head) {
-            if let Some(Reverse(waiter)) = waiters.pop() {
-                // Whoever stopped waiting does not mind.
-                let _ = waiter.sender.send(Ok(()));
-            }
+        let mut reached = Vec::new();
+        let mut waiting = lock(&self.0);
+        while waiting.waiters.peek().is_some_and(|Reverse(waiter)| waiter.position <= head) {
+            reached.extend(waiting.waiters.pop());
+        }
+        // Those who are woken come again at once, and shall not wait for the others to be woken.
+        drop(waiting);
+        for Reverse(waiter) in reached {
+            // Whoever stopped waiting does not mind.
+            let _ = waiter.sender.send(Ok(()));
         }
     }
 
