@@ -116,12 +116,20 @@ impl Inner {
             match self.log.append(Append::new(StreamId::Job(*child), Expected::Version(1), events)) {
                 // It has moved on, and will be known in a moment.
                 Err(AppendError::Conflict { actual: 1.., .. }) => {
-                    let mut applied = self.views.watch_applied();
-                    let _ = tokio::time::timeout(DECIDE_AGAIN, applied.changed()).await;
+                    self.moves_on(self.waiters.position()).await;
                 }
                 Ok(_) | Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => return,
                 Err(error) => return tracing::warn!(%child, %error, "a child was not cancelled"),
             }
+        }
+    }
+
+    /// Comes when something behind `position` has been folded, or after a moment. Those who wait go on in the order in which they came.
+    pub(crate) async fn moves_on(&self, position: u64) {
+        let folded = tokio::time::timeout(DECIDE_AGAIN, self.waiters.applied(position + 1)).await;
+        if folded == Ok(false) {
+            // Nothing will be: what is asked for next says why.
+            tokio::time::sleep(DECIDE_AGAIN).await;
         }
     }
 
@@ -154,9 +162,9 @@ impl Inner {
                 }
                 Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => {
                     // What was appended meanwhile is not folded yet.
-                    let mut applied = self.views.watch_applied();
+                    let folded = self.waiters.position();
                     if self.views.job(job)?.is_some_and(|now| now.version == state.version) {
-                        let _ = tokio::time::timeout(DECIDE_AGAIN, applied.changed()).await;
+                        self.moves_on(folded).await;
                     }
                 }
                 Err(error) => return Err(error.into()),

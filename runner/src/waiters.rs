@@ -85,6 +85,11 @@ impl Waiters {
         }
     }
 
+    /// Up to where all has been folded.
+    pub(crate) fn position(&self) -> u64 {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).position
+    }
+
     /// Nothing more will be folded: the log refuses, or the runner stops.
     pub(crate) fn end(&self) {
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
