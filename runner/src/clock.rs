@@ -2,7 +2,10 @@
 
 use moonlog_core::time::Timestamp;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -25,34 +28,39 @@ const SAID: Duration = Duration::from_secs(1);
 /// A clock that never goes back and never stands still. Where the system's clock is set forward it follows, since that is also what it looks like
 /// when the machine has slept; where it is set back, this one goes on from where it was at the same pace. So what lasts a second lasts a
 /// second, and the log's times, which never go back, do not stand still until the system's clock has caught up with them.
+///
+/// Everything asks for the time, from all threads: so nobody waits for a lock here.
 #[derive(Clone)]
-pub struct SteadyClock(Arc<Mutex<Steady>>);
+pub struct SteadyClock(Arc<Steady>);
 
 struct Steady {
-    /// A time, and when it was.
-    from: (Timestamp, Instant),
+    /// What `offset_micros` counts from.
+    base: Instant,
+    /// What has to be added to the time since `base`. It only grows.
+    offset_micros: AtomicI64,
     /// Whether it was said that the system's clock is behind.
-    said: bool,
+    said: AtomicBool,
 }
 
 impl SteadyClock {
     /// One that begins with the system's clock.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Steady { from: (system_now(), Instant::now()), said: false })))
+        Self(Arc::new(Steady::new(system_now(), Instant::now())))
     }
 
     /// Goes on from `time`, where that is later: what is in the log has been.
     pub fn begin_at(&self, time: Timestamp) {
-        let mut steady = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if time > steady.now(system_now(), Instant::now()) {
-            steady.from = (time, Instant::now());
-        }
+        self.0.follow(time, Instant::now());
     }
 
     /// As the runner and the log take it.
     pub fn clock(&self) -> Clock {
         let steady = self.0.clone();
-        Arc::new(move || steady.lock().unwrap_or_else(PoisonError::into_inner).now(system_now(), Instant::now()))
+        // In this order: who is held up between the two must not take that for a clock that was set forward.
+        Arc::new(move || {
+            let system = system_now();
+            steady.now(system, Instant::now())
+        })
     }
 }
 
@@ -63,20 +71,32 @@ impl Default for SteadyClock {
 }
 
 impl Steady {
-    fn now(&mut self, system: Timestamp, instant: Instant) -> Timestamp {
-        let (time, since) = self.from;
-        let micros = i64::try_from(instant.saturating_duration_since(since).as_micros()).unwrap_or(i64::MAX);
-        let goes_on = Timestamp::from_micros(time.as_micros().saturating_add(micros));
-        if system >= goes_on {
-            (self.from, self.said) = ((system, instant), false);
-            return system;
+    fn new(system: Timestamp, base: Instant) -> Self {
+        Self { base, offset_micros: AtomicI64::new(system.as_micros()), said: AtomicBool::new(false) }
+    }
+
+    /// The time, which is `time` or later.
+    fn follow(&self, time: Timestamp, instant: Instant) -> Timestamp {
+        let passed = i64::try_from(instant.saturating_duration_since(self.base).as_micros()).unwrap_or(i64::MAX);
+        let offset = time.as_micros().saturating_sub(passed);
+        let mut known = self.offset_micros.load(Ordering::Relaxed);
+        if offset > known {
+            known = self.offset_micros.fetch_max(offset, Ordering::Relaxed).max(offset);
         }
-        let ahead_ms = goes_on.ms_since(system);
-        if !self.said && u128::from(ahead_ms) >= SAID.as_millis() {
-            self.said = true;
+        Timestamp::from_micros(known.saturating_add(passed))
+    }
+
+    fn now(&self, system: Timestamp, instant: Instant) -> Timestamp {
+        let now = self.follow(system, instant);
+        let ahead_ms = now.ms_since(system);
+        if u128::from(ahead_ms) < SAID.as_millis() {
+            if self.said.load(Ordering::Relaxed) {
+                self.said.store(false, Ordering::Relaxed);
+            }
+        } else if !self.said.swap(true, Ordering::Relaxed) {
             tracing::warn!(ahead_ms, "the system's clock was set back: times in the log go on from where they were");
         }
-        goes_on
+        now
     }
 }
 
@@ -89,7 +109,7 @@ mod tests {
         let begun = Instant::now();
         let year = 365 * 86_400_000;
         let start = Timestamp::from_micros(1_795_000_000_000_000);
-        let mut steady = Steady { from: (start, begun), said: false };
+        let steady = Steady::new(start, begun);
         let mut last = start;
         // What the system's clock is set off by, in milliseconds, as time goes on by one millisecond each.
         let settings: [i64; 9] = [0, 0, 5_000, 0, year, 0, -year, year + 1_000, 2];
