@@ -23,6 +23,7 @@ mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod startup;
+mod waiting_jobs;
 
 use options::{Benchmark, Options};
 use std::process::ExitCode;

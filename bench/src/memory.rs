@@ -8,14 +8,10 @@ use crate::{
     report::{Table, Unit},
     server::Server,
     startup::write,
+    waiting_jobs,
 };
-use serde_json::json;
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -35,7 +31,7 @@ pub fn run(options: &Options) -> Outcome {
     table.row("fresh", [Some(at_rest(&server)), None]);
 
     let jobs = options.either(10_000, 2_000);
-    runtime.block_on(submit_waiting(server.address, jobs))?;
+    runtime.block_on(waiting_jobs::submit(server.address, jobs, PATIENCE))?;
     table.row(format!("{jobs} jobs wait for signals"), [Some(at_rest(&server)), Some(TARGET_MIB)]);
     drop(server);
     let server = Server::start(options, &dir.path().join("fresh"), "")?;
@@ -51,40 +47,6 @@ pub fn run(options: &Options) -> Outcome {
     table.note("with its helper processes");
     table.print();
     Ok(())
-}
-
-/// Submits jobs that wait for a signal, and returns when all of them do.
-async fn submit_waiting(address: SocketAddr, jobs: usize) -> Outcome {
-    let body: Arc<[u8]> = json!({ "script": "return wait_for('go')" }).to_string().into_bytes().into();
-    let left = Arc::new(AtomicUsize::new(jobs));
-    let tasks: Vec<_> = (0..64)
-        .map(|_| {
-            let (body, left) = (body.clone(), left.clone());
-            tokio::spawn(async move {
-                let mut connection = Connection::open(address).await?;
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                    connection.post("/v1/jobs", &body, &[201]).await?;
-                }
-                Outcome::Ok(())
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await??;
-    }
-    let mut connection = Connection::open(address).await?;
-    let begun = Instant::now();
-    loop {
-        let queues = connection.get("/v1/queues").await?;
-        let busy = |queue: &serde_json::Value| queue["depth"] != 0 || queue["running"] != 0;
-        if !queues["items"].as_array().ok_or("no queues")?.iter().any(busy) {
-            return Ok(());
-        }
-        if begun.elapsed() > PATIENCE {
-            return Err(format!("jobs do not come to rest: {queues}").into());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 /// Reads the whole log, as an export would.

@@ -74,19 +74,7 @@ impl Table {
             let shown = cells.iter().zip(self.columns).map(|(cell, (_, unit))| shown(*cell, *unit));
             lines.push(std::iter::once(name.clone()).chain(shown).collect::<Vec<String>>());
         }
-        let width =
-            |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
-        let widths: Vec<usize> = (0..=self.columns.len()).map(|column| width(column).unwrap_or(0)).collect();
-        let mut text = format!("{}: {}\n", self.benchmark, self.title);
-        for line in &lines {
-            for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-                match column {
-                    0 => text.push_str(&format!("  {cell:<width$}")),
-                    _ => text.push_str(&format!("  {cell:>width$}")),
-                }
-            }
-            text.push('\n');
-        }
+        let mut text = format!("{}: {}\n{}", self.benchmark, self.title, aligned(&lines));
         for note in &self.notes {
             text.push_str(&format!("  {note}\n"));
         }
@@ -103,6 +91,24 @@ impl Table {
         };
         json!({ "benchmark": self.benchmark, "title": self.title, "rows": self.rows.iter().map(row).collect::<Vec<_>>() })
     }
+}
+
+/// Lines of cells under each other: the first column begins at the left, the others end at the right.
+pub fn aligned(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in lines {
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            match column {
+                0 => text.push_str(&format!("  {cell:<width$}")),
+                _ => text.push_str(&format!("  {cell:>width$}")),
+            }
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// A number as people read it.

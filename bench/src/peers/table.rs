@@ -1,7 +1,7 @@
 //! What is printed: a table with a column for each system, what the issue asks for, and all of it as one line of JSON.
 
 use super::figures::{FLOOR, Figures, Measure, rounded};
-use crate::report::{Unit, shown};
+use crate::report::{Unit, aligned, shown};
 use serde_json::{Value, json};
 
 /// The columns: what stands above them, and how the names of the systems behind them begin. Of several, the best counts.
@@ -76,22 +76,6 @@ fn line(figures: &Figures, measure: Measure) -> Vec<String> {
         }
     });
     std::iter::once(measure.title().to_owned()).chain(cells).collect()
-}
-
-fn aligned(lines: &[Vec<String>]) -> String {
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..=COLUMNS.len()).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for line in lines {
-        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            match column {
-                0 => text.push_str(&format!("  {cell:<width$}")),
-                _ => text.push_str(&format!("  {cell:>width$}")),
-            }
-        }
-        text.push('\n');
-    }
-    text
 }
 
 impl Target {

@@ -1,6 +1,6 @@
 //! A table of what was measured at several sizes, with how many times the first the last is.
 
-use crate::report::{Unit, key, shown};
+use crate::report::{Unit, aligned, key, shown};
 use serde_json::{Map, Value, json};
 
 /// Measurements by size.
@@ -60,19 +60,7 @@ impl Growth {
             let last = cell(growth(values), Unit::Ratio);
             lines.push(std::iter::once(name.clone()).chain(cells).chain([last]).collect());
         }
-        let mut text = format!("scale: {}\n", self.title);
-        let width =
-            |column: usize| lines.iter().filter_map(move |line| line.get(column)).map(|cell| cell.chars().count());
-        let widths: Vec<usize> = (0..self.sizes.len() + 2).map(|column| width(column).max().unwrap_or(0)).collect();
-        for line in &lines {
-            for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-                match column {
-                    0 => text.push_str(&format!("  {cell:<width$}")),
-                    _ => text.push_str(&format!("  {cell:>width$}")),
-                }
-            }
-            text.push('\n');
-        }
+        let mut text = format!("scale: {}\n{}", self.title, aligned(&lines));
         self.notes.iter().for_each(|note| text.push_str(&format!("  {note}\n")));
         text
     }

@@ -8,7 +8,7 @@ use crate::{
     report::{Unit, median, quantile},
     server::Server,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     net::SocketAddr,
     path::Path,
@@ -20,7 +20,7 @@ use std::{
 };
 
 /// How long jobs may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Numbers that look as if they were drawn, always the same.
 pub struct Draw(u64);
@@ -127,23 +127,6 @@ pub async fn jobs(table: &mut Growth, address: SocketAddr, jobs: usize) -> Outco
     table.put("  p50", Unit::Ms, median(&each));
     table.put("  p99", Unit::Ms, quantile(&each, 0.99));
     Ok(())
-}
-
-/// Returns when no job is queued or runs.
-pub async fn at_rest(address: SocketAddr) -> Outcome {
-    let mut connection = Connection::open(address).await?;
-    let begun = Instant::now();
-    loop {
-        let queues = connection.get("/v1/queues").await?;
-        let busy = |queue: &Value| queue["depth"] != 0 || queue["running"] != 0;
-        if !queues["items"].as_array().ok_or("no queues")?.iter().any(busy) {
-            return Ok(());
-        }
-        if begun.elapsed() > PATIENCE {
-            return Err(format!("jobs do not come to rest: {queues}").into());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// The least memory that the server has within two seconds, in MiB.

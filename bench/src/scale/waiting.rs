@@ -3,20 +3,12 @@
 use super::{growth::Growth, probe};
 use crate::{
     Outcome,
-    load::Connection,
     options::Options,
     report::{Unit, median},
     server::Server,
+    waiting_jobs,
 };
-use serde_json::json;
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
-};
+use std::time::Instant;
 
 /// Lets jobs wait, up to each size.
 pub fn run(options: &Options) -> Outcome {
@@ -30,7 +22,7 @@ pub fn run(options: &Options) -> Outcome {
         table.size(*size as u64);
         let server = Server::start(options, &data, "")?;
         let begun = Instant::now();
-        runtime.block_on(submit(server.address, size - done))?;
+        runtime.block_on(waiting_jobs::submit(server.address, size - done, probe::PATIENCE))?;
         table.put("jobs come to wait", Unit::PerSecond, (size - done) as f64 / begun.elapsed().as_secs_f64());
         done = *size;
         // Longer than a waiting job keeps its script.
@@ -51,33 +43,11 @@ pub fn run(options: &Options) -> Outcome {
         let begun = Instant::now();
         let server = Server::start(options, &data, "")?;
         table.put("start after kill -9", Unit::Ms, begun.elapsed().as_secs_f64() * 1000.0);
-        runtime.block_on(probe::at_rest(server.address))?;
+        runtime.block_on(waiting_jobs::at_rest(server.address, probe::PATIENCE))?;
         table.put("  until all wait again", Unit::Ms, begun.elapsed().as_secs_f64() * 1000.0);
         table.put("  memory then", Unit::MiB, probe::resident_mib(&server));
         drop(server);
     }
     table.print();
     Ok(())
-}
-
-/// Submits jobs that wait for a signal, and returns when all of them do.
-pub async fn submit(address: SocketAddr, jobs: usize) -> Outcome {
-    let body: Arc<[u8]> = json!({ "script": "return wait_for('go')" }).to_string().into_bytes().into();
-    let left = Arc::new(AtomicUsize::new(jobs));
-    let tasks: Vec<_> = (0..64)
-        .map(|_| {
-            let (body, left) = (body.clone(), left.clone());
-            tokio::spawn(async move {
-                let mut connection = Connection::open(address).await?;
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                    connection.post("/v1/jobs", &body, &[201]).await?;
-                }
-                Outcome::Ok(())
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await??;
-    }
-    probe::at_rest(address).await
 }

@@ -11,7 +11,7 @@ use moonlog_core::{
     projection::{Conversation, SessionState, SessionStatus},
 };
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// The session of an agent step that names none. It does not depend on the attempt: a later one goes on where the earlier
 /// stopped.
@@ -28,8 +28,6 @@ pub(crate) fn own_session(job: &JobId, run: u32, path: &str) -> SessionId {
 
 /// How often a session is looked at again that others write to.
 const TRIES_MAX: u32 = 100;
-/// The longest wait before that.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A session that an agent has to itself for a while.
 pub(super) struct Taken {
@@ -100,8 +98,7 @@ pub(super) async fn take(
             }
             // Somebody has said something meanwhile, or taken the session: the next look tells.
             Err(AppendError::Conflict { .. }) if tries < TRIES_MAX => {
-                let mut applied = inner.views.watch_applied();
-                let _ = tokio::time::timeout(LOOK_AGAIN, applied.changed()).await;
+                inner.moves_on(inner.waiters.position()).await;
             }
             Err(AppendError::Conflict { .. }) => return Err(Refused::Error(busy(&id))),
             Err(error) => return Err(Refused::Halt(error.into())),
