@@ -7,6 +7,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|command| command == "process-host") {
         moonlog_runner::process::host_main();
     }
-    moonlog_runner::memory::set_up_heaps();
     moonlog_api::cli::main()
 }

@@ -22,8 +22,6 @@ use tokio::{
     net::TcpListener,
 };
 
-/// How many connections submit at a time.
-const CONNECTIONS: usize = 64;
 /// What the floor appends, in bytes.
 const FLOOR_BYTES: usize = 256;
 
@@ -32,14 +30,27 @@ const SLEEP: &str = "for i = 1, args.n do sleep(0) end return args.n";
 const EXEC: &str = "for i = 1, args.n do assert(exec('true')) end return args.n";
 const HTTP: &str = "for i = 1, args.n do assert(http.get(args.url)) end return args.n";
 
-/// What is measured: so many jobs of so many steps each, up to 64 jobs at a time.
+/// What is measured: so many jobs of so many steps each, on so many connections with a job at a time.
 struct Workload {
     name: &'static str,
     script: &'static str,
     jobs: usize,
     steps: usize,
+    connections: usize,
     /// How many times the floor its steps should reach.
     target: Option<f64>,
+}
+
+impl Workload {
+    /// With so many jobs, of so many steps, on so many connections.
+    const fn new(
+        name: &'static str,
+        script: &'static str,
+        (jobs, steps, connections): (usize, usize, usize),
+        target: Option<f64>,
+    ) -> Self {
+        Self { name, script, jobs, steps, connections, target }
+    }
 }
 
 /// Runs every workload on one server.
@@ -65,21 +76,16 @@ pub fn run(options: &Options) -> Outcome {
     );
     let many = options.either(5_000, 1_000);
     let workloads = [
-        Workload { name: "64 jobs of 100 pure steps, steps", script: PURE, jobs: 64, steps: 100, target: Some(6.0) },
-        Workload { name: "a job of 2,000 pure steps, steps", script: PURE, jobs: 1, steps: 2_000, target: Some(0.6) },
-        Workload { name: "a job of sleep(0), steps", script: SLEEP, jobs: 1, steps: 500, target: Some(0.6) },
-        Workload { name: "a job of http to loopback, steps", script: HTTP, jobs: 1, steps: 500, target: Some(0.6) },
-        Workload { name: "a job of exec(\"true\"), steps", script: EXEC, jobs: 1, steps: 200, target: None },
-        Workload {
-            name: "one-step jobs on 64 connections, jobs",
-            script: PURE,
-            jobs: many,
-            steps: 1,
-            target: Some(1.5),
-        },
+        Workload::new("64 jobs of 100 pure steps, steps", PURE, (64, 100, 64), Some(6.0)),
+        Workload::new("a job of 2,000 pure steps, steps", PURE, (1, 2_000, 1), Some(0.6)),
+        Workload::new("a job of sleep(0), steps", SLEEP, (1, 500, 1), Some(0.6)),
+        Workload::new("a job of http to loopback, steps", HTTP, (1, 500, 1), Some(0.6)),
+        Workload::new("a job of exec(\"true\"), steps", EXEC, (1, 200, 1), None),
+        Workload::new("one-step jobs on 64 connections, jobs", PURE, (many, 1, 64), Some(1.5)),
+        Workload::new("one-step jobs on one connection, jobs", PURE, (many / 5, 1, 1), None),
     ];
     for workload in workloads.iter().filter(|workload| workload.name.contains(&options.only)) {
-        let rounds = if workload.jobs == many { 3 } else { options.either(7, 3) };
+        let rounds = if workload.steps == 1 { 3 } else { options.either(7, 3) };
         let (mut rates, mut floors, mut ratios, mut waits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let processor_time = server.processor_time();
         for _ in 0..rounds {
@@ -114,7 +120,7 @@ async fn measure(address: SocketAddr, workload: &Workload, url: &str) -> Outcome
     let body: Arc<[u8]> = body.into_bytes().into();
     let left = Arc::new(AtomicUsize::new(workload.jobs));
     let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS.min(workload.jobs) {
+    for _ in 0..workload.connections {
         connections.push(Connection::open(address).await?);
     }
     let begun = Instant::now();

@@ -11,7 +11,6 @@ mod turns;
 
 use crate::{
     job::{self, Leave, Poke},
-    memory::Dropped,
     rate::StartRates,
     runner::Inner,
 };
@@ -67,7 +66,6 @@ pub(crate) struct Dispatcher {
     /// Whom to wake when a child ends.
     parents: HashMap<JobId, JobId>,
     /// Virtual machines of jobs that wait.
-    dropped: Dropped,
     shutdown: Option<oneshot::Sender<()>>,
 }
 
@@ -83,7 +81,6 @@ impl Dispatcher {
             key_holds: BTreeSet::new(),
             residents: HashMap::new(),
             parents: HashMap::new(),
-            dropped: Dropped::default(),
             shutdown: None,
         };
         dispatcher.recover();
@@ -232,10 +229,7 @@ impl Dispatcher {
                 }
                 return;
             }
-            Leave::Evicted { due } => {
-                self.dropped.one(self.inner.options.threads);
-                self.timers.set(job, due);
-            }
+            Leave::Evicted { due } => self.timers.set(job, due),
             Leave::Abandoned => {
                 // It may end when its time is up, whatever keeps it from going on; not where nothing can be recorded. Where its
                 // time was up before, that was tried just now.
