@@ -20,7 +20,8 @@ use tikv_jemalloc_sys as _;
 // SAFETY: nothing else has this name, and what it points to is a C string that is there for good.
 #[unsafe(export_name = "malloc_conf")]
 static SETTINGS: Option<&'static u8> = Some(
-    &b"narenas:2,background_thread:true,max_background_threads:1,dirty_decay_ms:500,muzzy_decay_ms:0,tcache_max:2048\0"[0],
+    &b"narenas:2,background_thread:true,max_background_threads:1,dirty_decay_ms:500,muzzy_decay_ms:0,tcache_max:2048\0"
+        [0],
 );
 
 #[cfg(all(test, target_os = "linux"))]

@@ -1,6 +1,7 @@
 //! Places in queues for submissions under way. A job that is being taken is counted here until the projections have it, and
 //! never in both: so a queue takes as many as it has room for, however many come at once.
 
+use moonlog_core::log::Appended;
 use std::{
     collections::{BTreeSet, HashMap},
     mem,
@@ -59,14 +60,14 @@ pub(crate) struct QueuePlace {
 
 impl QueuePlace {
     /// Appends what takes the place, and hands it over to the position that this gives. Where it fails, the place is free again.
-    pub(crate) fn hand_over<E>(mut self, append: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
+    pub(crate) fn hand_over<E>(mut self, append: impl FnOnce() -> Result<Appended, E>) -> Result<Appended, E> {
         let under_way = self.under_way.clone();
         let mut now = locked(&under_way);
-        let position = append();
+        let appended = append();
         now.reserved -= 1;
         self.reserved = false;
-        now.appended.extend(position.as_ref().ok());
-        position
+        now.appended.extend(appended.as_ref().ok().map(|appended| appended.last_position));
+        appended
     }
 }
 
@@ -85,6 +86,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use moonlog_core::time::Timestamp;
+
+    /// Appended as one event at `position`.
+    fn at(position: u64) -> Appended {
+        Appended { first_position: position, last_position: position, last_version: 1, time: Timestamp::default() }
+    }
 
     fn counted(applied: u64, depth: usize) -> Counted {
         Counted { applied, depth }
@@ -97,14 +104,14 @@ mod tests {
         let first = take(10, 0).unwrap();
         let second = take(10, 0).unwrap();
         assert!(take(10, 0).is_none(), "both are reserved");
-        assert_eq!(first.hand_over(|| Ok::<_, ()>(11)), Ok(11));
+        assert_eq!(first.hand_over(|| Ok::<_, ()>(at(11))), Ok(at(11)));
         assert!(take(10, 0).is_none(), "it is appended, and not folded");
         assert!(take(11, 1).is_none(), "it is folded, and the other one is reserved");
         drop(second);
         let third = take(11, 1).expect("one was given back");
-        assert_eq!(third.hand_over(|| Err::<u64, _>("refused")), Err("refused"));
+        assert_eq!(third.hand_over(|| Err("refused")), Err("refused"));
         let fourth = take(11, 1).expect("a place that was not used is free");
-        assert_eq!(fourth.hand_over(|| Ok::<_, ()>(20)), Ok(20));
+        assert_eq!(fourth.hand_over(|| Ok::<_, ()>(at(20))), Ok(at(20)));
         assert!(take(20, 2).is_none());
         assert!(take(25, 0).is_some(), "both have begun");
         assert!(places.take("other", 1, || counted(0, 0)).is_some(), "queues are apart");

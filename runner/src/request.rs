@@ -104,6 +104,17 @@ impl Submit {
             forked_from: None,
         }
     }
+
+    /// Whether the job may begin before its submission is durable: nothing that others submit or do decides when, and it takes
+    /// nothing over.
+    pub(crate) const fn may_begin_ahead(&self) -> bool {
+        self.idempotency_key.is_none()
+            && self.run_at.is_none()
+            && self.concurrency_key.is_none()
+            && self.session.is_none()
+            && self.resume_from.is_none()
+            && self.forked_from.is_none()
+    }
 }
 
 /// The answer to a submission.

@@ -3,6 +3,7 @@
 
 use crate::{
     agent::left_of_budget,
+    dispatcher::Message,
     locks::Locks,
     queue_places::{Counted, QueuePlace, QueuePlaces},
     request::{ScriptSource, Submit, SubmitError, Submitted},
@@ -14,6 +15,7 @@ use moonlog_core::{
     id::{Hash, JobId, SessionId},
     json::Json,
     log::{Append, AppendError, Expected},
+    projection::JobState,
 };
 use moonlog_scripts::{Entry, WorkflowInfo, check, link, prepare_args};
 use serde::Deserialize;
@@ -35,6 +37,15 @@ pub(crate) struct Admission {
     /// What scripts said of themselves, by hash.
     checked: Mutex<HashMap<Hash, Arc<WorkflowInfo>>>,
     closed: AtomicBool,
+}
+
+/// When a submission's job may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// When the submission is durable, as whoever submits is told then.
+    Durable,
+    /// At once: nobody is told of the job before it has ended, and its first events share a sync with the submission.
+    Ahead,
 }
 
 /// How many scripts' own words are kept.
@@ -120,7 +131,40 @@ impl Runner {
                 Err(SubmitError::KeyReused { job: first.job })
             };
         }
-        let submitted = inner.admit(request, inner.new_id().into(), None, true).await?;
+        inner.admit(request, inner.new_id().into(), None, true).await
+    }
+
+    /// Takes a job, and waits until it has ended or `enough` comes. It is durable when this returns; nobody is told of it
+    /// before, so where a place is free it begins while its submission is on its way to the disk.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn submit_and_wait(
+        &self,
+        request: Submit,
+        enough: impl Future<Output = ()>,
+    ) -> Result<Submitted, SubmitError> {
+        let inner = self.inner();
+        if !request.may_begin_ahead() {
+            let submitted = self.submit(request).await?;
+            let ended = inner.waiters.end_of(submitted.job);
+            if inner.views.job(&submitted.job)?.is_some_and(|job| job.ended_at.is_none()) {
+                either(ended, enough).await;
+            }
+            return Ok(submitted);
+        }
+        let job = inner.new_id().into();
+        let ended = inner.waiters.end_of(job);
+        let Admitted { submitted, position } = inner.take(request, job, None, true, Begin::Ahead).await?;
+        let ended_in_time = async {
+            // Where nothing is folded any more, no end will be seen.
+            if inner.waiters.applied(position).await {
+                ended.await;
+            }
+        };
+        either(ended_in_time, enough).await;
+        inner.log.durable(position).await?;
+        inner.applied(position).await?;
         Ok(submitted)
     }
 }
@@ -165,6 +209,7 @@ impl Inner {
         }
     }
 
+    /// Takes a job; it is durable and folded when this returns. `bounded`: where its queue has room.
     pub(crate) async fn admit(
         &self,
         request: Submit,
@@ -172,6 +217,17 @@ impl Inner {
         parent: Option<Parent>,
         bounded: bool,
     ) -> Result<Submitted, SubmitError> {
+        Ok(self.take(request, job, parent, bounded, Begin::Durable).await?.submitted)
+    }
+
+    async fn take(
+        &self,
+        request: Submit,
+        job: JobId,
+        parent: Option<Parent>,
+        bounded: bool,
+        begin: Begin,
+    ) -> Result<Admitted, SubmitError> {
         if self.admission.is_closed() {
             return Err(SubmitError::Unavailable(stopping()));
         }
@@ -218,25 +274,32 @@ impl Inner {
             Some(session) => Some(self.enter_session(session).await?),
             None => None,
         };
+        let submitted = Arc::new(submitted);
         let event =
-            NewEvent { cause, ..NewEvent::new(EventBody::JobSubmitted(Arc::new(submitted))).session(request.session) };
+            NewEvent { cause, ..NewEvent::new(EventBody::JobSubmitted(submitted.clone())).session(request.session) };
         let append = Append::new(StreamId::Job(job), Expected::NoStream, vec![event]);
-        let append = || self.log.append(append).map(|appended| appended.last_position);
+        let append = || match begin {
+            Begin::Durable => self.log.append(append),
+            Begin::Ahead => self.log.append_unhurried(append),
+        };
         let appended = match place {
             Some(place) => place.hand_over(append),
             None => append(),
         };
-        let position = match appended {
-            Ok(position) => position,
+        let (position, time) = match appended {
+            Ok(appended) => (appended.last_position, appended.time),
             // A child that its parent asked for before a restart.
             Err(AppendError::Conflict { .. } | AppendError::Closed { .. }) => {
-                return Ok(Submitted { job, created: false });
+                return Ok(Admitted { submitted: Submitted { job, created: false }, position: 0 });
             }
             Err(error) => return Err(error.into()),
         };
-        // Whoever asks next, by key or by id, must find it.
-        self.applied(position).await?;
-        Ok(Submitted { job, created: true })
+        match begin {
+            // Whoever asks next, by key or by id, must find it.
+            Begin::Durable => self.applied(position).await?,
+            Begin::Ahead => self.tell(Message::Ahead(Box::new(JobState::queued(job, submitted, position, time)))),
+        }
+        Ok(Admitted { submitted: Submitted { job, created: true }, position })
     }
 
     /// Whether there is such a queue.
@@ -347,6 +410,22 @@ impl Inner {
             capacity,
             retry_after_ms: RETRY_AFTER_MS,
         })
+    }
+}
+
+/// A job that was taken.
+struct Admitted {
+    submitted: Submitted,
+    /// The position of its `job.submitted`; 0 where it was there before.
+    position: u64,
+}
+
+/// Comes when one of them has.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = one => {}
+        () = other => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{CachedFrom, NewEvent, StepFinished, StepStarted},
+    event::{CachedFrom, EventBody, NewEvent, StepFinished, StepStarted},
     id::{Hash, JobId},
     journal::Mismatch,
     json::Json,
@@ -93,6 +93,14 @@ pub struct Slice {
     pub intents: Vec<NewEvent>,
     /// How the run stands now.
     pub state: RunState,
+}
+
+impl Slice {
+    /// Whether the run has ended in it, and all that it began was done by the script itself.
+    pub fn only_ends(&self) -> bool {
+        let acts = |event: &NewEvent| matches!(&event.body, EventBody::StepStarted(step) if step.kind != "step");
+        matches!(self.state, RunState::Returned(_) | RunState::Failed(_)) && !self.intents.iter().any(acts)
+    }
 }
 
 /// How a run stands at the end of a slice.

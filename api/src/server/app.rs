@@ -2,11 +2,12 @@
 
 use super::{ServeOptions, guard::Guard, metrics::Metrics, problem::Problem, ticket::Tickets};
 use crate::{feed::FeedHub, retention::Compactor};
+use futures_util::FutureExt;
 use moonlog_core::{
     id::JobId,
     projection::{JobState, JobView},
 };
-use moonlog_runner::Runner;
+use moonlog_runner::{Runner, Submit, SubmitError, Submitted};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
 
@@ -61,6 +62,16 @@ impl App {
             }
         }
         problem
+    }
+
+    /// Takes a job, and waits as [`Self::wait`] does.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub async fn submit_and_wait(&self, submit: Submit, at_most: Duration) -> Result<Submitted, SubmitError> {
+        let mut stop = self.stop.clone();
+        let enough = tokio::time::timeout(at_most, super::serve::stopped(&mut stop));
+        self.runner.submit_and_wait(submit, enough.map(drop)).await
     }
 
     /// A job when it has ended, or as it stands when the time is up or the server stops.

@@ -31,17 +31,18 @@ pub async fn submit(app: Arc<App>, mut request: Request) -> Result<Response, Pro
     let fields = request.fields(&app.options).await?;
     let mut submit = submit::read(fields, request.header("idempotency-key"))?;
     submit.queue.get_or_insert_with(|| app.options.default_queue.clone());
-    let submitted = app.runner.submit(submit).await.map_err(submit::refused)?;
-    let id = submitted.job;
-    let (status, view) = match wait {
-        Some(wait) => {
-            let view = app.wait(&id, wait).await?;
-            (waited(&view), view)
-        }
-        None if submitted.created => (StatusCode::CREATED, app.view(&id)?),
-        None => (StatusCode::OK, app.view(&id)?),
+    let submitted = match wait {
+        Some(wait) => app.submit_and_wait(submit, wait).await,
+        None => app.runner.submit(submit).await,
     };
-    Ok(located(reply::json(status, &view), &id))
+    let submitted = submitted.map_err(submit::refused)?;
+    let view = app.view(&submitted.job)?;
+    let status = match wait {
+        Some(_) => waited(&view),
+        None if submitted.created => StatusCode::CREATED,
+        None => StatusCode::OK,
+    };
+    Ok(located(reply::json(status, &view), &submitted.job))
 }
 
 /// `GET /v1/jobs/{id}`

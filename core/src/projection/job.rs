@@ -86,12 +86,18 @@ impl JobState {
     /// The state after `job.submitted`, or `None` for any other event.
     pub fn from_submitted(event: &Event) -> Option<Self> {
         let EventBody::JobSubmitted(submitted) = &event.body else { return None };
-        Some(Self {
-            id: event.job?,
+        let state = Self::queued(event.job?, submitted.clone(), event.position, event.happened_at());
+        Some(Self { version: event.version, ..state })
+    }
+
+    /// The state of a job that was submitted at `position` and `time`, and whose stream has no other event.
+    pub fn queued(id: JobId, submitted: Arc<JobSubmitted>, position: u64, time: Timestamp) -> Self {
+        Self {
+            id,
             status: JobStatus::Queued,
-            submitted: submitted.clone(),
-            submitted_position: event.position,
-            submitted_at: event.happened_at(),
+            submitted,
+            submitted_position: position,
+            submitted_at: time,
             started_at: None,
             ended_at: None,
             attempt: 0,
@@ -100,9 +106,9 @@ impl JobState {
             run_started_version: 0,
             phase: None,
             waiting: None,
-            version: event.version,
-            position: event.position,
-            applied: event.position,
+            version: 1,
+            position,
+            applied: position,
             usage: JobUsage::default(),
             steps: StepCounts::default(),
             result: None,
@@ -114,7 +120,7 @@ impl JobState {
             pending: None,
             signal_keys: None,
             closing: None,
-        })
+        }
     }
 
     /// The state after these events of the job's stream, the first of which is `job.submitted`. What only other

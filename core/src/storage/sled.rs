@@ -1,8 +1,8 @@
 //! Storage on sled. The only file that names it; the parts in `sled/` know a tree from here.
 //!
 //! What was learned about sled 0.34, and is heeded here:
-//! - `flush()` ends in `sync_file_range` on Linux, which outlives no power cut: `sync` calls `sync_data` on sled's file
-//!   behind it. `flush_every_ms` is off, for the log alone decides when to flush.
+//! - `flush()` ends in `sync_file_range` on Linux, which outlives no power cut: see `durable`. `flush_every_ms` is off, for the
+//!   log alone decides when to flush.
 //! - It panics on damaged bytes, on opening and on reading: panics become errors here.
 //! - When a write fails, whoever waits in `flush` is only woken if no other thread was writing at that moment: writes
 //!   and flushes take turns.
@@ -21,6 +21,7 @@
 //!   300 KB, reading a log through once would keep all of it in memory. So it is made to, see [`Turnover`].
 
 mod apart;
+mod durable;
 mod panics;
 mod rewrite;
 mod store;
@@ -296,7 +297,7 @@ impl Storage for SledStorage {
         turn.room.count(written as u64);
         self.unflushed.store(false, Ordering::Relaxed);
         drop(turn);
-        store.file.sync_data().map_err(|error| StorageError::io("syncing", error))
+        durable::after_flush(&store.file).map_err(|error| StorageError::io("syncing", error))
     }
 
     fn tidy(&self) -> Result<(), StorageError> {

@@ -22,7 +22,7 @@ use moonlog_core::{
     time::Timestamp,
 };
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -35,6 +35,8 @@ const TRY_AGAIN_MS: u64 = 10_000;
 
 /// What the dispatcher hears.
 pub(crate) enum Message {
+    /// This job was just submitted, and may begin before that is durable.
+    Ahead(Box<JobState>),
     /// These events are durable and folded.
     Applied(Vec<Arc<Event>>),
     /// A job has recorded that it waits, and gives its place back.
@@ -63,6 +65,8 @@ pub(crate) struct Dispatcher {
     /// When jobs of which key may start again.
     key_holds: BTreeSet<(Timestamp, String)>,
     residents: HashMap<JobId, Resident>,
+    /// Jobs that began before their submission was durable, and of which the projections have not told yet.
+    ahead: HashSet<JobId>,
     /// Whom to wake when a child ends.
     parents: HashMap<JobId, JobId>,
     /// Virtual machines of jobs that wait.
@@ -80,6 +84,7 @@ impl Dispatcher {
             timers: Timers::default(),
             key_holds: BTreeSet::new(),
             residents: HashMap::new(),
+            ahead: HashSet::new(),
             parents: HashMap::new(),
             shutdown: None,
         };
@@ -121,6 +126,7 @@ impl Dispatcher {
 
     fn hear(&mut self, message: Message) {
         match message {
+            Message::Ahead(state) => self.start_ahead(*state),
             Message::Applied(events) => events.iter().for_each(|event| self.applied(event)),
             Message::Waiting(job) => self.release_place(&job),
             Message::WantsPlace(job, grant) => match self.live(&job) {
@@ -156,6 +162,7 @@ impl Dispatcher {
             return;
         };
         match &event.body {
+            EventBody::JobSubmitted(_) if self.ahead.remove(&job) => {}
             EventBody::JobSubmitted(submitted) => {
                 if let Some(parent) = &submitted.parent {
                     self.parents.insert(job, parent.job);
@@ -351,13 +358,29 @@ impl Dispatcher {
         if self.residents.contains_key(&job) {
             return;
         }
-        let (now, key) = (self.now(), state.submitted.concurrency_key.as_deref());
-        let until = self.rates(|rates| {
-            rates.started(&queue, key, now);
-            rates.queue_free_at(&queue, now)
-        });
-        self.turns.hold(&queue, until);
+        self.count_start(&queue, state.submitted.concurrency_key.as_deref());
         self.spawn(job, queue, true);
+    }
+
+    /// Begins a job at once whose submission is not durable yet, where nobody waits for a place and one is free. Any other is
+    /// queued when the submission is.
+    fn start_ahead(&mut self, state: JobState) {
+        let Place { queue, .. } = Place::of(&state);
+        if self.shutdown.is_some() || !self.turns.has_free_place(&queue, self.now()) {
+            return self.inner.log.hurry();
+        }
+        self.ahead.insert(state.id);
+        self.count_start(&queue, None);
+        self.spawn_at(state.id, queue, true, Some(state));
+    }
+
+    fn count_start(&mut self, queue: &Arc<str>, key: Option<&str>) {
+        let now = self.now();
+        let until = self.rates(|rates| {
+            rates.started(queue, key, now);
+            rates.queue_free_at(queue, now)
+        });
+        self.turns.hold(queue, until);
     }
 
     fn rates<T>(&self, look: impl FnOnce(&mut StartRates) -> T) -> T {
@@ -366,6 +389,11 @@ impl Dispatcher {
 
     /// Begins a job's task, with a place or, where it is only to be closed, without.
     fn spawn(&mut self, job: JobId, queue: Arc<str>, with_place: bool) {
+        self.spawn_at(job, queue, with_place, None);
+    }
+
+    /// The same for a job whose state the projections do not have yet.
+    fn spawn_at(&mut self, job: JobId, queue: Arc<str>, with_place: bool, ahead: Option<JobState>) {
         if self.residents.contains_key(&job) || self.shutdown.is_some() {
             return;
         }
@@ -375,7 +403,7 @@ impl Dispatcher {
         }
         self.timers.set(job, None);
         self.residents.insert(job, Resident { poke, pokes: 0, queue, holds_place: with_place });
-        tokio::spawn(job::run(self.inner.clone(), job, poked));
+        tokio::spawn(job::run(self.inner.clone(), job, poked, ahead));
     }
 
     fn release_place(&mut self, job: &JobId) {

@@ -54,12 +54,16 @@ struct Queue {
 }
 
 impl Queue {
+    /// Whether it starts jobs at all.
+    fn may_start(&self, now: Timestamp) -> bool {
+        !self.paused && self.held_until.is_none_or(|until| until <= now)
+    }
+
     fn first(&self, now: Timestamp) -> Option<&Turn> {
         if self.running >= self.limits.concurrency {
             return None;
         }
-        let starts =
-            self.starts.keys().next().filter(|_| !self.paused && self.held_until.is_none_or(|until| until <= now));
+        let starts = self.starts.keys().next().filter(|_| self.may_start(now));
         starts.into_iter().chain(self.others.keys().next()).min()
     }
 }
@@ -140,6 +144,15 @@ impl Turns {
         queue.held_until = queue.held_until.filter(|until| *until > now);
         let ready = queue.starts.remove(&turn).or_else(|| queue.others.remove(&turn))?;
         Some((name, turn, ready))
+    }
+
+    /// Whether a job that comes to `queue` now would get a place at once.
+    pub(super) fn has_free_place(&mut self, queue: &Arc<str>, now: Timestamp) -> bool {
+        if !self.of.is_empty() || self.running >= self.concurrency {
+            return false;
+        }
+        let queue = self.queue(queue);
+        queue.running < queue.limits.concurrency && queue.may_start(now)
     }
 
     /// Takes a place.

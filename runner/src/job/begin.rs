@@ -18,7 +18,7 @@ use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, JobLogged, JobStarted, JobUsage, NewEvent, StepOutcome},
     id::JobId,
-    projection::{JobStatus, OpenStep},
+    projection::{JobState, JobStatus, OpenStep},
     time::Timestamp,
 };
 use moonlog_scripts::{Run, RunError, RunSpec, StopHandle};
@@ -46,8 +46,11 @@ impl ActiveJob {
         inner: Arc<Inner>,
         id: JobId,
         poke: watch::Receiver<super::Poke>,
+        ahead: Option<JobState>,
     ) -> Result<Option<(Self, Begun)>, Stop> {
-        let Some(mut state) = inner.views.job(&id)? else { return Ok(None) };
+        let is_ahead = ahead.is_some();
+        let known = ahead.map_or_else(|| inner.views.job(&id), |state| Ok(Some(Arc::new(state))))?;
+        let Some(mut state) = known else { return Ok(None) };
         if let Some(fork) = &state.submitted.forked_from
             && let Some(position) = share_history(&inner, &id, fork).await?
         {
@@ -85,6 +88,7 @@ impl ActiveJob {
             earlier,
             steps: state.steps,
             submitted_position: state.submitted_position,
+            ahead: is_ahead,
             last_position: 0,
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,

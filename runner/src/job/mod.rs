@@ -35,7 +35,7 @@ use moonlog_core::{
     id::JobId,
     json::Json,
     log::{Append, AppendError, Appended, Expected, Hurry, Poisoned, ReadError},
-    projection::StepCounts,
+    projection::{JobState, StepCounts},
     time::Timestamp,
 };
 use moonlog_scripts::{Input, Run, RunError, RunState, Slice};
@@ -135,6 +135,8 @@ pub(super) struct ActiveJob {
     steps: StepCounts,
     /// The position of its `job.submitted`.
     submitted_position: u64,
+    /// Whether it began before its submission was durable, and the projections may not know it.
+    ahead: bool,
     /// The last position that it has appended.
     last_position: u64,
     /// Up to which version of its stream the job has looked for what came from outside.
@@ -162,10 +164,11 @@ enum Next {
     Evict,
 }
 
-/// Runs a job from where its log ends until it has ended, waits for long, or cannot go on; then tells the dispatcher.
-pub(crate) async fn run(inner: Arc<Inner>, job: JobId, poke: watch::Receiver<Poke>) {
+/// Runs a job from where its log ends until it has ended, waits for long, or cannot go on; then tells the dispatcher. `ahead`: its
+/// state, where the projections do not have it yet.
+pub(crate) async fn run(inner: Arc<Inner>, job: JobId, poke: watch::Receiver<Poke>, ahead: Option<JobState>) {
     let seen = Arc::new(AtomicU64::new(0));
-    let leave = match AssertUnwindSafe(drive(inner.clone(), job, poke, &seen)).catch_unwind().await {
+    let leave = match AssertUnwindSafe(drive(inner.clone(), job, poke, ahead, &seen)).catch_unwind().await {
         Ok(Ok(leave)) => leave,
         Ok(Err(Stop::Closed)) => Leave::Ended,
         Ok(Err(stop)) => {
@@ -189,9 +192,10 @@ async fn drive(
     inner: Arc<Inner>,
     id: JobId,
     poke: watch::Receiver<Poke>,
+    ahead: Option<JobState>,
     seen_pokes: &AtomicU64,
 ) -> Result<Leave, Stop> {
-    let Some((mut job, begun)) = ActiveJob::begin(inner, id, poke).await? else { return Ok(Leave::Ended) };
+    let Some((mut job, begun)) = ActiveJob::begin(inner, id, poke, ahead).await? else { return Ok(Leave::Ended) };
     let mut left = match begun {
         Begun::Works(worked) => job.go_on(worked).await,
         Begun::Ends(end) => job.close(end).await,
@@ -218,6 +222,9 @@ impl ActiveJob {
             };
             if self.poke.borrow().shutdown {
                 return Err(Stop::Shutdown);
+            }
+            if !slice.only_ends() {
+                self.catch_up().await?;
             }
             let written = self.record(slice.intents).await?;
             let returned = matches!(slice.state, RunState::Returned(_)) && self.inbox.cancel.is_none();
@@ -263,6 +270,15 @@ impl ActiveJob {
             let run = move || run.resume(input).map(|slice| (run, slice));
             worked = self.slice(Work { stop, is_small, run }).await?;
         }
+    }
+
+    /// Waits until the projections know of a job that began ahead of them: who looks at what it does must find it there.
+    async fn catch_up(&mut self) -> Result<(), Stop> {
+        if std::mem::take(&mut self.ahead) {
+            self.inner.log.durable(self.last_position).await?;
+            self.settle().await?;
+        }
+        Ok(())
     }
 
     /// `continue_as`: the next run begins with a fresh history.

@@ -5,6 +5,7 @@
 
 mod again;
 mod agents;
+mod ahead;
 mod approvals;
 mod attempts;
 mod budgets;

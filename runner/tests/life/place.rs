@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::JoinHandle};
 
 /// How long anything may take before a test has failed.
 const LONG: Duration = Duration::from_secs(20);
@@ -106,6 +106,11 @@ impl Place {
         self.runtime.as_ref().unwrap().block_on(async {
             tokio::time::timeout(LONG, future).await.unwrap_or_else(|_| panic!("took too long\n{}", self.listing()))
         })
+    }
+
+    /// Does something meanwhile.
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.runtime.as_ref().unwrap().spawn(future)
     }
 
     /// Where the workflows are that scripts may call.

@@ -8,7 +8,7 @@ use moonlog_core::{
     projection::JobFilter,
 };
 use moonlog_runner::{Bulk, Retry, Runner, ScriptSource, Submit};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// How many jobs are submitted in a run, those aside that come of others.
 pub const JOBS: u64 = 7;
@@ -54,7 +54,7 @@ impl Client {
     }
 
     async fn submit(&self) {
-        let (request, key) = {
+        let (request, key, wait_ms) = {
             if self.world.memory().jobs.len() as u64 >= JOBS {
                 return;
             }
@@ -85,9 +85,14 @@ impl Client {
                 }
                 request.timeout_ms = chance.one_in(8).then(|| 20 + chance.below(200));
             }
-            (request, key)
+            let wait_ms = chance.one_in(2).then(|| chance.below(60));
+            (request, key, wait_ms)
         };
-        let Ok(submitted) = self.runner.submit(request).await else { return };
+        let submitted = match wait_ms {
+            None => self.runner.submit(request).await,
+            Some(ms) => self.runner.submit_and_wait(request, tokio::time::sleep(Duration::from_millis(ms))).await,
+        };
+        let Ok(submitted) = submitted else { return };
         let mut memory = self.world.memory();
         if let Some(key) = key {
             let first = *memory.keys.entry(key.clone()).or_insert(submitted.job);

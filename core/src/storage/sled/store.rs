@@ -2,7 +2,7 @@
 
 use super::{
     Apart, DESCRIPTORS, Db, Error, Folder, IVec, SledOptions, Space, StorageError, StoreResult, Tree, Turn, Write,
-    guarded, is_apart, open_when_free, send_to_rest, turnover::Turnover,
+    durable, guarded, is_apart, open_when_free, send_to_rest, turnover::Turnover,
 };
 use crate::storage::room::Room;
 use std::{
@@ -43,6 +43,7 @@ impl Store {
         let (db, trees, turnover, apart) = opened?;
         let opened = OpenOptions::new().read(true).write(true).open(path.join("db"));
         let (file, grown) = opened.and_then(|file| Ok((file.try_clone()?, file))).map_err(doing)?;
+        durable::opened(&file).map_err(doing)?;
         let store = Self { trees, turnover, apart: apart.tree().clone(), db, file, _folder: folder };
         Ok((store, Turn { apart, room: Room::new(grown), changed: None }))
     }

@@ -1,0 +1,79 @@
+//! sled's own sync, made one that outlives a power cut.
+//!
+//! On Linux sled ends each write in `sync_file_range`. That waits until the disk has taken the bytes, but not until they are safe
+//! from a power cut, nor does it write the file's length: behind each flush came an `fdatasync`, a second way to the disk. In
+//! this program the name of that call leads here, and what sled waits for is `fdatasync` itself: what it then holds for
+//! written down is, also where it uses a segment again whose pages it has moved.
+//!
+//! Where that fails, sled is not told: what it has written it could not read any more. The flush behind which it happened fails
+//! instead, and so does each one after it.
+
+use nix::sys::stat::fstat;
+use std::{
+    collections::BTreeSet,
+    ffi::{c_int, c_uint},
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Whether sled was seen here: on Linux it is.
+static CAME_HERE: AtomicBool = AtomicBool::new(false);
+/// Whether any sync has failed.
+static ANY_FAILED: AtomicBool = AtomicBool::new(false);
+/// Of which files, by device and number, and with what.
+static FAILED: Mutex<BTreeSet<(u64, u64, i32)>> = Mutex::new(BTreeSet::new());
+
+/// Makes what sled has flushed durable: that is done already where its calls come here.
+///
+/// # Errors
+/// Where a sync of its file has failed, now or before.
+pub(super) fn after_flush(file: &File) -> io::Result<()> {
+    if !CAME_HERE.load(Ordering::Relaxed) {
+        return file.sync_data();
+    }
+    if !ANY_FAILED.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let (device, number) = identity(file.as_fd())?;
+    let failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+    match failed.range((device, number, i32::MIN)..=(device, number, i32::MAX)).next() {
+        Some((_, _, error)) => Err(io::Error::from_raw_os_error(*error)),
+        None => Ok(()),
+    }
+}
+
+/// Forgets failures of a file that is opened anew: its content is what the disk has.
+pub(super) fn opened(file: &File) -> io::Result<()> {
+    let (device, number) = identity(file.as_fd())?;
+    FAILED.lock().unwrap_or_else(PoisonError::into_inner).retain(|failed| (failed.0, failed.1) != (device, number));
+    Ok(())
+}
+
+fn identity(file: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let stat = fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Takes the C library's place. Nothing else in this program calls it.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "sled names the function of the C library; so its name has to be that")]
+// SAFETY: the arguments and the result are those of the C library's function, and what it promises is promised here.
+#[unsafe(no_mangle)]
+extern "C" fn sync_file_range(file: c_int, _from: i64, _bytes: i64, _flags: c_uint) -> c_int {
+    CAME_HERE.store(true, Ordering::Relaxed);
+    // SAFETY: it takes a descriptor, whatever it is, and sets `errno` where it fails.
+    if unsafe { libc::fdatasync(file) } == 0 {
+        return 0;
+    }
+    let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+    // SAFETY: it was just synced, and stays open until this returns.
+    let Ok((device, number)) = identity(unsafe { BorrowedFd::borrow_raw(file) }) else { return -1 };
+    FAILED.lock().unwrap_or_else(PoisonError::into_inner).insert((device, number, error));
+    ANY_FAILED.store(true, Ordering::Release);
+    0
+}
