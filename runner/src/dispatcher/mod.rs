@@ -8,6 +8,7 @@ mod keys;
 mod recover;
 mod timers;
 mod turns;
+mod work;
 
 use crate::{
     job::{self, Leave, Poke},
@@ -18,7 +19,7 @@ use keys::{Contender, Keys};
 use moonlog_core::{
     event::{Event, EventBody},
     id::JobId,
-    projection::{JobState, JobStatus, Projection},
+    projection::{JobState, JobStatus},
     time::Timestamp,
 };
 use std::{
@@ -29,6 +30,7 @@ use std::{
 use timers::Timers;
 use tokio::sync::{mpsc, oneshot, watch};
 use turns::{Place, Ready, Turns};
+use work::Work;
 
 /// When the end of a job is tried again whose time is up and that could not be ended.
 const TRY_AGAIN_MS: u64 = 10_000;
@@ -412,27 +414,6 @@ impl Dispatcher {
         {
             resident.holds_place = false;
             self.turns.give_back(&resident.queue);
-        }
-    }
-}
-
-/// What there is to do about a job without a task.
-enum Work {
-    None,
-    /// Its script goes on, for which it needs a place.
-    GoOn,
-    /// It was asked to end, or its time is up: its script is not needed for that, and no place.
-    Close,
-}
-
-impl Work {
-    fn of(job: &JobState, now: Timestamp, all: &Projection) -> Self {
-        let is_late = job.deadline().is_some_and(|deadline| deadline <= now);
-        match job.status {
-            _ if is_late || job.cancel_requested.is_some() => Self::Close,
-            JobStatus::Waiting if !job.has_work(now, all) => Self::None,
-            JobStatus::Running | JobStatus::Waiting => Self::GoOn,
-            _ => Self::None,
         }
     }
 }

@@ -1,28 +1,32 @@
 //! How a job comes in: the script is looked at, the arguments are checked, the key is looked up, the queue has room,
 //! and `job.submitted` is durable before anybody is told.
 
+mod child;
+mod script;
+
+pub(crate) use child::{ChildRequest, Parent};
+
 use crate::{
-    agent::left_of_budget,
     dispatcher::Message,
     locks::Locks,
     queue_places::{Counted, QueuePlace, QueuePlaces},
-    request::{ScriptSource, Submit, SubmitError, Submitted},
+    request::{Submit, SubmitError, Submitted},
     runner::{Inner, Runner, stopping},
 };
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{Cause, EventBody, JobLimits, JobRetryPolicy, JobSubmitted, NewEvent, ParentRef, StreamId},
-    id::{Hash, JobId, SessionId},
+    event::{Cause, EventBody, JobLimits, JobSubmitted, NewEvent, ParentRef, StreamId},
+    id::{Hash, JobId},
     json::Json,
     log::{Append, AppendError, Expected},
     projection::JobState,
 };
-use moonlog_scripts::{Entry, WorkflowInfo, check, link, prepare_args};
-use serde::Deserialize;
+use moonlog_scripts::{WorkflowInfo, prepare_args};
+use script::check_size;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -48,9 +52,6 @@ enum Begin {
     Ahead,
 }
 
-/// How many scripts' own words are kept.
-const CHECKED: usize = 1_024;
-
 /// When a client whose job found its queue full should try again.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -63,49 +64,6 @@ impl Admission {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
-}
-
-/// A script as it is submitted.
-struct Script {
-    workflow: String,
-    source: Arc<str>,
-    hash: Hash,
-    args_schema: Option<Json>,
-}
-
-/// What a `workflow` step asks for.
-pub(crate) struct ChildRequest {
-    pub(crate) child: JobId,
-    pub(crate) resume_from: Option<JobId>,
-    pub(crate) parent: JobId,
-    pub(crate) step: String,
-    /// The position of the step's start.
-    pub(crate) position: u64,
-    pub(crate) input: Json,
-    pub(crate) nesting: u32,
-    pub(crate) queue: String,
-    pub(crate) priority: i32,
-    pub(crate) session: Option<SessionId>,
-}
-
-/// The input of a `workflow` step.
-#[derive(Deserialize)]
-struct ChildInput {
-    name: String,
-    #[serde(default)]
-    args: Option<Json>,
-    #[serde(default)]
-    opts: ChildOptions,
-}
-
-#[derive(Default, Deserialize)]
-struct ChildOptions {
-    queue: Option<String>,
-    priority: Option<i32>,
-    timeout_ms: Option<u64>,
-    retry: Option<JobRetryPolicy>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
 }
 
 impl Runner {
@@ -170,45 +128,6 @@ impl Runner {
 }
 
 impl Inner {
-    /// Submits a child of a job, unless it is there already.
-    pub(crate) async fn submit_child(&self, request: ChildRequest) -> Result<(), ErrorInfo> {
-        let input: ChildInput = request
-            .input
-            .to()
-            .map_err(|error| ErrorInfo::new("invalid_input", format!("workflow cannot be called so: {error}")))?;
-        if request.nesting == 0 {
-            return Err(ErrorInfo::new(
-                "limit_nesting",
-                format!(
-                    "`{}` was not started: the levels of child jobs are used up (limits.nesting in moonlog.toml)",
-                    input.name
-                ),
-            ));
-        }
-        let submit = Submit {
-            args: input.args,
-            queue: Some(input.opts.queue.unwrap_or(request.queue)),
-            priority: input.opts.priority.unwrap_or(request.priority),
-            timeout_ms: input.opts.timeout_ms,
-            retry: input.opts.retry,
-            labels: input.opts.labels,
-            resume_from: request.resume_from,
-            session: request.session,
-            budget_tokens: left_of_budget(self, &request.parent),
-            ..Submit::new(ScriptSource::Workflow(input.name))
-        };
-        let parent = Parent {
-            job: request.parent,
-            step: request.step,
-            position: Some(request.position),
-            nesting: request.nesting - 1,
-        };
-        match self.admit(submit, request.child, Some(parent), false).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ErrorInfo::new(error.code(), error.to_string())),
-        }
-    }
-
     /// Takes a job; it is durable and folded when this returns. `bounded`: where its queue has room.
     pub(crate) async fn admit(
         &self,
@@ -307,89 +226,6 @@ impl Inner {
         name == "default" || self.options.queues.contains_key(name)
     }
 
-    /// The arguments of a workflow's job, with the defaults of its schema.
-    ///
-    /// # Errors
-    /// Where there is no such workflow, or the arguments do not fit it.
-    pub(crate) async fn checked_args(&self, workflow: &str, args: &Json) -> Result<Json, SubmitError> {
-        check_size("args", args.as_str().len(), self.options.submit_max_bytes)?;
-        let script = self.script(ScriptSource::Workflow(workflow.to_owned())).await?;
-        prepare_args(script.args_schema.as_ref(), args).map_err(SubmitError::InvalidArgs)
-    }
-
-    async fn script(&self, what: ScriptSource) -> Result<Script, SubmitError> {
-        match what {
-            ScriptSource::Workflow(name) => match self.library.get(&name) {
-                Some(workflow) => Ok(Script {
-                    workflow: workflow.name.clone(),
-                    source: workflow.source.clone(),
-                    hash: workflow.hash,
-                    args_schema: workflow.args_schema.clone(),
-                }),
-                None => match self.library.broken(&name) {
-                    Some(broken) => Err(SubmitError::DoesNotCompile(broken.problems)),
-                    None => Err(SubmitError::NoSuchWorkflow { nearest: self.nearest(&name), name }),
-                },
-            },
-            ScriptSource::Script { source, name } => {
-                check_size("script", source.len(), self.options.limits.source_bytes)?;
-                let name = name.unwrap_or_else(|| "script".into());
-                // With the modules that it requires, as they are now.
-                let source: Arc<str> = Arc::from(&*link(&source));
-                let hash = Hash::of(source.as_bytes());
-                let info = self.checked(hash, &name, &source).await?;
-                Ok(Script {
-                    workflow: info.name.clone().unwrap_or(name),
-                    source,
-                    hash,
-                    args_schema: info.args_schema.clone(),
-                })
-            }
-        }
-    }
-
-    /// The workflow whose name is most like `name`, where one is near.
-    fn nearest(&self, name: &str) -> Option<String> {
-        let names = self.library.list().into_iter().filter_map(|entry| match entry {
-            Entry::Workflow(workflow) => Some(workflow.name.clone()),
-            Entry::Broken(_) => None,
-        });
-        names
-            .map(|known| (strsim::jaro_winkler(name, &known), known))
-            .filter(|(likeness, _)| *likeness > 0.75)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, known)| known)
-    }
-
-    /// What a script says of itself, looked at once for each source, on a thread where that may take a while.
-    async fn checked(&self, hash: Hash, name: &str, source: &Arc<str>) -> Result<Arc<WorkflowInfo>, SubmitError> {
-        if let Some(info) = self.admission.checked.lock().unwrap_or_else(PoisonError::into_inner).get(&hash) {
-            return Ok(info.clone());
-        }
-        let (name, source) = (name.to_owned(), source.clone());
-        let info = match self.options.threads.begin(move || check(&name, &source)).await {
-            Ok(info) => Arc::new(info.map_err(SubmitError::DoesNotCompile)?),
-            Err(_) => return Err(SubmitError::Unavailable(stopping())),
-        };
-        let mut checked = self.admission.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if checked.len() >= CHECKED {
-            checked.clear();
-        }
-        checked.insert(hash, info.clone());
-        Ok(info)
-    }
-
-    /// Stores the source, unless that was done before.
-    fn keep_script(&self, hash: Hash, source: &Arc<str>) -> Result<(), SubmitError> {
-        // Said first: where nothing names it any more, it is forgotten here before it leaves the log.
-        self.log.hold_blob(hash);
-        if !self.sources.has(&hash) {
-            self.log.put_held_blob(source.as_bytes().to_vec())?;
-            self.sources.keep(hash, source.clone());
-        }
-        Ok(())
-    }
-
     /// A place in a queue for a submission.
     fn take_place(&self, queue: &str) -> Result<QueuePlace, SubmitError> {
         let max = self.options.bounds.unended_jobs;
@@ -427,19 +263,6 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
         () = one => {}
         () = other => {}
     }
-}
-
-fn check_size(what: &'static str, bytes: usize, limit_bytes: usize) -> Result<(), SubmitError> {
-    if bytes > limit_bytes { Err(SubmitError::TooLarge { what, bytes, limit_bytes }) } else { Ok(()) }
-}
-
-pub(crate) struct Parent {
-    pub(crate) job: JobId,
-    pub(crate) step: String,
-    /// The position of the step's start, where it is known.
-    pub(crate) position: Option<u64>,
-    /// What is left of it for the child.
-    pub(crate) nesting: u32,
 }
 
 /// The seed of a job's randomness: it follows from the id, which is random. It has 53 bits, since readers of JSON may keep
