@@ -25,6 +25,8 @@ mod sqlite;
 mod startup;
 mod waiting_jobs;
 
+// What is measured in this process has the server's heap.
+use moonlog_runner as _;
 use options::{Benchmark, Options};
 use std::process::ExitCode;
 
