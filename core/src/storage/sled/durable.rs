@@ -77,3 +77,34 @@ extern "C" fn sync_file_range(file: c_int, _from: i64, _bytes: i64, _flags: c_ui
     ANY_FAILED.store(true, Ordering::Release);
     0
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    #[test]
+    fn what_sled_waits_for_is_fdatasync_and_one_that_failed_is_told_until_the_file_is_opened_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ::sled::open(folder.path()).unwrap();
+        store.insert(b"key", b"value").unwrap();
+        store.flush().unwrap();
+        assert!(
+            CAME_HERE.load(Ordering::Relaxed),
+            "the name of the call does not lead here: each group takes two syncs"
+        );
+    }
+
+    #[test]
+    fn a_sync_that_failed_is_told_until_the_file_is_opened_anew() {
+        // A pipe cannot be synced.
+        let (reader, _writer) = io::pipe().unwrap();
+        let pipe_file = File::from(OwnedFd::from(reader));
+        assert_eq!(sync_file_range(pipe_file.as_raw_fd(), 0, 0, 0), 0, "sled goes on");
+        let other = tempfile::tempfile().unwrap();
+        assert!(after_flush(&pipe_file).is_err() && after_flush(&pipe_file).is_err());
+        assert!(after_flush(&other).is_ok(), "another file has not failed");
+        opened(&pipe_file).unwrap();
+        assert!(after_flush(&pipe_file).is_ok());
+    }
+}

@@ -11,7 +11,7 @@
 
 use super::{
     Apart, BTreeSet, Bound, Call, DESCRIPTORS, Direction, Folder, Ordering, SledStorage, Space, Storage as _,
-    StorageError, Store, Write, guarded, until_let_go,
+    StorageError, Store, Write, durable, guarded, until_let_go,
 };
 use std::{fs, mem, path::Path};
 
@@ -85,7 +85,7 @@ impl SledStorage {
         let mut store = self.store_alone();
         copy.changed(&store, turn.changed.take().unwrap_or_default())?;
         copy.flush()?;
-        new.file.sync_data().map_err(|error| StorageError::io("syncing the rewritten store", error))?;
+        durable::after_flush(&new.file).map_err(|error| StorageError::io("syncing the rewritten store", error))?;
         Folder::sync_entries(path)?;
         self.folder.take_new_store()?;
         *turn = turn_of_new;
