@@ -42,10 +42,8 @@ fn a_secret_that_a_model_repeats_reaches_its_call_and_never_the_log() {
                 { "name": "write_file", "input": { "path": "out.txt", "content": SECRET } },
                 { "name": "execute", "input": { "command": format!("printf %s '{SECRET}' > by-command"), "description": SECRET } },
                 { "name": format!("no-{SECRET}"), "input": { SECRET: [SECRET] } },
-                { "name": "spawn_agent", "input": { "task": format!("use {SECRET}"), "label": SECRET } },
             ] },
             { "text": format!("it is {SECRET}") },
-            { "text": format!("child says {SECRET}") },
         ]),
         |_| {},
     );
@@ -53,11 +51,35 @@ fn a_secret_that_a_model_repeats_reaches_its_call_and_never_the_log() {
     let result: Value = serde_json::from_str(&stage.place.result(&job)).unwrap();
     assert!(result.as_str().unwrap().ends_with(" ***"), "{result}");
     for file in ["out.txt", "by-command"] {
-        assert_eq!(std::fs::read_to_string(stage.folder.path().join(file)).unwrap(), SECRET, "{file}");
+        assert_eq!(
+            std::fs::read_to_string(stage.folder.path().join(file)).unwrap(),
+            SECRET,
+            "{file}\n{}",
+            stage.place.listing()
+        );
     }
-    for child in stage.place.children(&job) {
-        stage.place.ended(&child);
-    }
+    is_nowhere(&stage.place);
+    stage.place.check();
+}
+
+#[test]
+fn a_secret_that_an_agent_gives_to_another_is_not_in_the_log() {
+    let stage = knowing(
+        json!([
+            { "tool_calls": [
+                { "name": "spawn_agent", "input": { "task": format!("use {SECRET}"), "label": SECRET } },
+            ] },
+            { "text": format!("it is {SECRET}") },
+        ]),
+        |_| {},
+    );
+    let job = stage.place.submit("return (agent('What is it?'))");
+    assert_eq!(stage.place.result(&job), "\"it is ***\"");
+    assert_eq!(stage.place.children(&job).len(), 1);
+    // Each of them is told the same, spawns the next, and is ended with the one before.
+    stage
+        .place
+        .until("all to end", || stage.place.runner.views().with(|all| all.live_jobs().count() == 0).then_some(()));
     is_nowhere(&stage.place);
     stage.place.check();
 }
