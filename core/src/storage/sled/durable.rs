@@ -80,13 +80,16 @@ extern "C" fn sync_file_range(file: c_int, _from: i64, _bytes: i64, _flags: c_ui
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::*;
+    use super::{
+        super::{SledOptions, open_when_free},
+        *,
+    };
     use std::os::fd::{AsRawFd, OwnedFd};
 
     #[test]
     fn what_sled_waits_for_is_fdatasync_and_one_that_failed_is_told_until_the_file_is_opened_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let store = ::sled::open(folder.path()).unwrap();
+        let store = open_when_free(folder.path(), &SledOptions::default()).unwrap();
         store.insert(b"key", b"value").unwrap();
         store.flush().unwrap();
         assert!(
