@@ -95,7 +95,7 @@ impl Runner {
     ) -> Result<BulkReport, CommandError> {
         let (views, filter, limit) = (self.views().clone(), bulk.filter, bulk.limit);
         let found = self.options().threads.begin(move || matching(&views, &filter, limit.saturating_add(1)));
-        let mut jobs = found.await.map_err(|_| CommandError::Unavailable(crate::runner::stopping()))??;
+        let mut jobs = found.await.map_err(|_| CommandError::Unavailable(crate::inner::stopping()))??;
         let more = jobs.len() > limit;
         jobs.truncate(limit);
         let mut report = BulkReport { matched: jobs.len(), more, jobs, ..BulkReport::default() };

@@ -1,10 +1,7 @@
 //! What can be told a job or a queue from outside. Each command is decided on the state as it is folded, and appended
 //! only if nothing has changed meanwhile.
 
-use crate::{
-    request::CommandError,
-    runner::{Inner, Runner},
-};
+use crate::{inner::Inner, request::CommandError, runner::Runner};
 use moonlog_core::{
     decide::{Refusal, SignalLimits, decide_approval, decide_cancel, decide_pause, decide_resume, decide_signal},
     error_info::ErrorInfo,

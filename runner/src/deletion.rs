@@ -5,8 +5,9 @@
 //! Invariant: nothing is removed before the event that says so is durable and folded.
 
 use crate::{
+    inner::{Inner, stopping},
     request::{CommandError, StartError},
-    runner::{Inner, Runner, stopping},
+    runner::Runner,
     threads::Threads,
 };
 use moonlog_core::{

@@ -1,7 +1,7 @@
 //! What keeps a queued job from starting, for whoever looks at it. Nothing of it is stored: it follows from where things
 //! stand.
 
-use crate::runner::{Inner, Runner};
+use crate::{inner::Inner, runner::Runner};
 use moonlog_core::{
     event::{JobWaiting, WaitKind},
     projection::{JobState, JobStatus, JobView, Projection},

@@ -1,6 +1,6 @@
 //! The projector: follows the log's head, folds what is new into the views, and tells who waits for it.
 
-use crate::{dispatcher::Message, runner::Inner};
+use crate::{dispatcher::Message, inner::Inner};
 use std::sync::Arc;
 use tokio::{sync::watch, task::JoinHandle};
 

@@ -1,9 +1,10 @@
-//! The runner as its clients see it.
+//! The runner as its clients see it: how it starts and stops, and what it gives to look at.
 
 use crate::{
     agent::{self, CallIds, Families, LiveAgents, Metered, model::Models},
     deletion,
     dispatcher::{Dispatcher, Message},
+    inner::{IDLE_MACHINES, Inner},
     locks::Locks,
     memory,
     options::RunnerOptions,
@@ -14,7 +15,7 @@ use crate::{
     reuse::SharedResults,
     schedule,
     session::{self, Stirred},
-    sources::{Source, Sources},
+    sources::Sources,
     submit::Admission,
     threads::Threads,
     tool::Tools,
@@ -23,218 +24,29 @@ use crate::{
     workspace::Workspaces,
 };
 use moonlog_core::{
-    error_info::ErrorInfo,
     event::{Cause, EventBody, NewEvent, RunnerStarted, RunnerStopped, StreamId},
-    id::{Hash, JobId},
-    log::{Append, AppendError, Expected, Log, Poisoned, ReadError},
-    projection::{JobState, JobView, Views, ViewsOptions},
-    time::Timestamp,
+    id::JobId,
+    log::{Append, AppendError, Expected, Log, ReadError},
+    projection::{JobState, Views, ViewsOptions},
 };
 use moonlog_scripts::{Engine, EngineOptions, Library};
-use serde::Serialize;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, RwLock, Semaphore, mpsc, oneshot, watch},
 };
-use uuid::Uuid;
-
-/// What runs jobs, for `job.started`: moonlog's version, and the build of Luau, on which the order of `pairs` depends.
-pub(crate) const RUNNER: &str = concat!("moonlog ", env!("CARGO_PKG_VERSION"), " (mlua 0.12, luau)");
 
 /// How long a shutdown waits for the tasks of jobs.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
-
-/// A queue as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct QueueView {
-    /// Its name.
-    pub name: String,
-    /// Whether it starts no jobs.
-    pub paused: bool,
-    /// Queued jobs.
-    pub depth: usize,
-    /// Running jobs.
-    pub running: usize,
-    /// How many may run at once.
-    pub concurrency: usize,
-    /// How many may be queued.
-    pub capacity: usize,
-    /// How many may start in a minute; 0: any number.
-    pub rate_per_minute: u64,
-    /// How many of one concurrency key may; 0: any number.
-    pub key_rate_per_minute: u64,
-    /// How many were started within the last minute, where that is limited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_in_minute: Option<u64>,
-    /// When the next may start, where the rate keeps it from starting now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_start_at: Option<Timestamp>,
-}
 
 /// Takes jobs and runs them. A handle: clones are the same runner.
 #[derive(Clone)]
 pub struct Runner {
     inner: Arc<Inner>,
     stop: Arc<watch::Sender<bool>>,
-}
-
-/// What all parts of the runner share.
-pub(crate) struct Inner {
-    pub(crate) options: RunnerOptions,
-    pub(crate) log: Log,
-    pub(crate) views: Views,
-    pub(crate) library: Library,
-    pub(crate) engine: Engine,
-    pub(crate) processes: Processes,
-    pub(crate) process_table: ProcessTable,
-    pub(crate) tools: Tools,
-    pub(crate) models: Models,
-    /// Agents that run.
-    pub(crate) agents: LiveAgents,
-    /// Tokens of jobs that have agents.
-    pub(crate) metered: Metered,
-    /// Ids of tool calls of jobs that have agents.
-    pub(crate) call_ids: CallIds,
-    /// Sessions that may have to be woken.
-    pub(crate) stirred: Stirred,
-    /// How many agents these have.
-    pub(crate) families: Families,
-    pub(crate) admission: Admission,
-    pub(crate) workspaces: Workspaces,
-    pub(crate) waiters: Arc<Waiters>,
-    /// How many jobs were started within a minute.
-    pub(crate) start_rates: Mutex<StartRates>,
-    /// How often models were asked within a minute.
-    pub(crate) model_rates: Arc<ModelRates>,
-    pub(crate) sources: Sources,
-    /// Whether a thread's other tasks can be moved to another thread.
-    pub(crate) moves_tasks: bool,
-    /// Results that scripts share.
-    pub(crate) shared: SharedResults,
-    /// Commands to one job take turns.
-    pub(crate) commands: Locks,
-    /// Shared by those who make a job that needs another one's history; held alone while it is decided what is deleted.
-    pub(crate) histories: RwLock<()>,
-    /// Agents that are spawned by one job come one after the other.
-    pub(crate) spawning: Locks,
-    /// Told when a schedule is set or removed.
-    pub(crate) schedules_changed: Notify,
-    /// What posts events.
-    pub(crate) webhooks: Workers,
-    /// Permits to keep a virtual machine while its job waits.
-    idle_machines: Arc<Semaphore>,
-    dispatcher: mpsc::UnboundedSender<Message>,
-}
-
-/// How many waiting jobs keep their virtual machines, at about half a MiB each. Thousands that come to wait at once would
-/// take gigabytes for the moment that each may keep its own.
-const IDLE_MACHINES: usize = 64;
-
-impl Inner {
-    /// Tells the dispatcher. Nobody listens any more where the runner has stopped.
-    pub(crate) fn tell(&self, message: Message) {
-        let _ = self.dispatcher.send(message);
-    }
-
-    /// A new id.
-    pub(crate) fn new_id(&self) -> Uuid {
-        (self.options.ids)()
-    }
-
-    /// A permit to keep a waiting job's virtual machine, where not too many are kept.
-    pub(crate) fn keep_machine(&self) -> Option<OwnedSemaphorePermit> {
-        self.idle_machines.clone().try_acquire_owned().ok()
-    }
-
-    /// The source of a script that some job was submitted with.
-    pub(crate) fn source(&self, hash: &Hash) -> Result<Source, ErrorInfo> {
-        if let Some(source) = self.sources.get(hash) {
-            return Ok(source);
-        }
-        let unreadable = |why: String| ErrorInfo::new("script_unreadable", format!("script {hash}: {why}"));
-        let bytes = self.log.blob(hash).map_err(|error| unreadable(error.to_string()))?;
-        let bytes = bytes.ok_or_else(|| unreadable("it is not in the log".into()))?;
-        let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
-        Ok(self.sources.keep(*hash, text.into()))
-    }
-
-    /// Records that processes of a dead server are gone. Their trees were ended with it.
-    async fn record_lost_processes(&self) -> Result<(), StartError> {
-        let left = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
-        let now = (self.options.clock)();
-        let mut last = None;
-        for process in left {
-            let exited = lost(process.output_bytes, now.ms_since(process.started_at));
-            let event = NewEvent {
-                // As of any other end: that it began.
-                cause: Some(Cause::At(process.started_position)),
-                job: process.job,
-                session: process.session,
-                step: process.step.clone(),
-                ..NewEvent::new(EventBody::ProcessExited(exited))
-            }
-            .process(process.id);
-            let append = Append { stream: process.stream.clone(), expected: Expected::Any, events: vec![event] };
-            match self.log.append(append) {
-                Ok(appended) => last = Some(appended.last_position),
-                // Its job could not wait for it, and has ended: nobody asks any more.
-                Err(AppendError::Closed { .. }) => tracing::warn!(process = %process.id, "a process outlived its job"),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if let Some(position) = last {
-            self.log.durable(position).await?;
-        }
-        Ok(())
-    }
-
-    /// Comes when the events up to `position` are durable and folded: one wake for both.
-    pub(crate) async fn applied(&self, position: u64) -> Result<(), Poisoned> {
-        if self.waiters.applied(position).await {
-            return Ok(());
-        }
-        // Nothing more is folded: the log tells why, if it refuses.
-        self.log.durable(position).await
-    }
-
-    /// Records that the server is back, and what became of what the last one left.
-    async fn record_start(&self) -> Result<(), StartError> {
-        self.record_lost_processes().await?;
-        let started = RunnerStarted {
-            version: env!("CARGO_PKG_VERSION").into(),
-            config: self.options.config.clone(),
-            repaired: self.options.repaired.clone(),
-        };
-        let mut bodies = vec![EventBody::RunnerStarted(started)];
-        if self.options.resume_jobs {
-            bodies.extend(self.webhooks_configured());
-        }
-        self.append_system(bodies).await?;
-        Ok(())
-    }
-
-    /// Records that the server stops.
-    async fn record_stop(&self) {
-        let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
-        match self.append_system(vec![EventBody::RunnerStopped(stopped)]).await {
-            Ok(position) => {
-                let _ = self.applied(position).await;
-            }
-            Err(error) => tracing::warn!(%error, "the stop was not recorded"),
-        }
-    }
-
-    async fn append_system(&self, bodies: Vec<EventBody>) -> Result<u64, StartError> {
-        let events = bodies.into_iter().map(NewEvent::from).collect();
-        let append = Append { stream: StreamId::System, expected: Expected::Any, events };
-        let position = self.log.append(append)?.last_position;
-        self.log.durable(position).await?;
-        Ok(position)
-    }
 }
 
 impl Runner {
@@ -393,49 +205,12 @@ impl Runner {
         self.inner.views.job(job)
     }
 
-    /// Waits until a job has ended, but not longer than `at_most`. `None` where there is no such job.
+    /// Comes when a job has ended, or when `enough` does; at once where there is no such job.
     ///
     /// # Errors
     /// Where the log cannot be read.
-    pub async fn wait(&self, job: &JobId, at_most: Duration) -> Result<Option<JobView>, ReadError> {
-        // Asked for before the look, so that an end in between is not missed.
-        let ended = self.inner.waiters.end_of(*job);
-        let Some(state) = self.inner.views.job(job)? else { return Ok(None) };
-        if state.ended_at.is_none() {
-            let _ = tokio::time::timeout(at_most, ended).await;
-        }
-        Ok(self.inner.views.job(job)?.map(|state| state.view()))
-    }
-
-    /// The queues as they stand: those of the configuration, and those that have jobs.
-    pub fn queues(&self) -> Vec<QueueView> {
-        let options = &self.inner.options;
-        let now = (options.clock)();
-        let mut rates = self.inner.start_rates.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.views.with(|projection| {
-            let mut names: std::collections::BTreeSet<String> = options.queues.keys().cloned().collect();
-            names.insert("default".into());
-            names.extend(projection.queues().iter().map(|(name, _)| name.to_string()));
-            names
-                .into_iter()
-                .map(|name| {
-                    let limits = options.queues.get(&name).cloned().unwrap_or_default();
-                    let queue = projection.queues().get(&name);
-                    QueueView {
-                        paused: queue.is_some_and(|queue| queue.paused),
-                        depth: queue.map_or(0, |queue| queue.depth() as usize),
-                        running: queue.map_or(0, |queue| queue.running as usize),
-                        concurrency: limits.concurrency,
-                        capacity: limits.capacity,
-                        rate_per_minute: limits.rate_per_minute,
-                        key_rate_per_minute: limits.key_rate_per_minute,
-                        started_in_minute: rates.started_in_minute(&name, now),
-                        next_start_at: rates.queue_free_at(&name, now),
-                        name,
-                    }
-                })
-                .collect()
-        })
+    pub async fn wait(&self, job: &JobId, enough: impl Future<Output = ()>) -> Result<(), ReadError> {
+        self.inner.until_ended(job, enough).await
     }
 
     /// Stops: no job is started any more, running ones are left where their log ends and go on at the next start,
@@ -461,7 +236,69 @@ impl Runner {
     }
 }
 
-/// The refusal of everything while the server stops or the log is read-only.
-pub(crate) fn stopping() -> ErrorInfo {
-    ErrorInfo::new("stopping", "the server is stopping: try again when it is back").retryable()
+impl Inner {
+    /// Records that processes of a dead server are gone. Their trees were ended with it.
+    async fn record_lost_processes(&self) -> Result<(), StartError> {
+        let left = self.views.with(|projection| projection.processes().running().cloned().collect::<Vec<_>>());
+        let now = (self.options.clock)();
+        let mut last = None;
+        for process in left {
+            let exited = lost(process.output_bytes, now.ms_since(process.started_at));
+            let event = NewEvent {
+                // As of any other end: that it began.
+                cause: Some(Cause::At(process.started_position)),
+                job: process.job,
+                session: process.session,
+                step: process.step.clone(),
+                ..NewEvent::new(EventBody::ProcessExited(exited))
+            }
+            .process(process.id);
+            let append = Append { stream: process.stream.clone(), expected: Expected::Any, events: vec![event] };
+            match self.log.append(append) {
+                Ok(appended) => last = Some(appended.last_position),
+                // Its job could not wait for it, and has ended: nobody asks any more.
+                Err(AppendError::Closed { .. }) => tracing::warn!(process = %process.id, "a process outlived its job"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(position) = last {
+            self.log.durable(position).await?;
+        }
+        Ok(())
+    }
+
+    /// Records that the server is back, and what became of what the last one left.
+    async fn record_start(&self) -> Result<(), StartError> {
+        self.record_lost_processes().await?;
+        let started = RunnerStarted {
+            version: env!("CARGO_PKG_VERSION").into(),
+            config: self.options.config.clone(),
+            repaired: self.options.repaired.clone(),
+        };
+        let mut bodies = vec![EventBody::RunnerStarted(started)];
+        if self.options.resume_jobs {
+            bodies.extend(self.webhooks_configured());
+        }
+        self.append_system(bodies).await?;
+        Ok(())
+    }
+
+    /// Records that the server stops.
+    async fn record_stop(&self) {
+        let stopped = RunnerStopped { version: env!("CARGO_PKG_VERSION").into() };
+        match self.append_system(vec![EventBody::RunnerStopped(stopped)]).await {
+            Ok(position) => {
+                let _ = self.applied(position).await;
+            }
+            Err(error) => tracing::warn!(%error, "the stop was not recorded"),
+        }
+    }
+
+    async fn append_system(&self, bodies: Vec<EventBody>) -> Result<u64, StartError> {
+        let events = bodies.into_iter().map(NewEvent::from).collect();
+        let append = Append { stream: StreamId::System, expected: Expected::Any, events };
+        let position = self.log.append(append)?.last_position;
+        self.log.durable(position).await?;
+        Ok(position)
+    }
 }

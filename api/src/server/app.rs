@@ -2,7 +2,6 @@
 
 use super::{ServeOptions, guard::Guard, metrics::Metrics, problem::Problem, ticket::Tickets};
 use crate::{feed::FeedHub, retention::Compactor};
-use futures_util::FutureExt;
 use moonlog_core::{
     id::JobId,
     projection::{JobState, JobView},
@@ -69,9 +68,13 @@ impl App {
     /// # Errors
     /// Why it was refused.
     pub async fn submit_and_wait(&self, submit: Submit, at_most: Duration) -> Result<Submitted, SubmitError> {
+        self.runner.submit_and_wait(submit, self.enough(at_most)).await
+    }
+
+    /// Comes when a client has waited for so long, or the server stops.
+    async fn enough(&self, at_most: Duration) {
         let mut stop = self.stop.clone();
-        let enough = tokio::time::timeout(at_most, super::serve::stopped(&mut stop));
-        self.runner.submit_and_wait(submit, enough.map(drop)).await
+        let _ = tokio::time::timeout(at_most, super::serve::stopped(&mut stop)).await;
     }
 
     /// A job when it has ended, or as it stands when the time is up or the server stops.
@@ -79,18 +82,8 @@ impl App {
     /// # Errors
     /// As [`Self::job`].
     pub async fn wait(&self, id: &JobId, at_most: Duration) -> Result<JobView, Problem> {
-        let mut stop = self.stop.clone();
-        let ended = tokio::select! {
-            biased;
-            ended = self.runner.wait(id, at_most) => ended,
-            () = super::serve::stopped(&mut stop) => return self.view(id),
-        };
-        match ended {
-            Ok(Some(mut view)) => {
-                self.runner.explain(&mut view);
-                Ok(view)
-            }
-            Ok(None) => Err(no_such_job(id)),
+        match self.runner.wait(id, self.enough(at_most)).await {
+            Ok(()) => self.view(id),
             Err(error) => Err(Problem::internal(&error)),
         }
     }

@@ -186,9 +186,11 @@ impl Log {
         }
     }
 
-    /// What waits to be written is written at once, also what came unhurried.
-    pub fn hurry(&self) {
-        self.shared.hurry();
+    /// Everything up to `position` is written at once, also what came unhurried.
+    pub fn hurry(&self, position: u64) {
+        if position > self.head() {
+            self.shared.hurry();
+        }
     }
 
     /// Returns when not too much waits to be written. For those who would rather wait than be refused.

@@ -9,7 +9,7 @@ use super::{
     calls::denied,
     recorder::{Halt, Recorder},
 };
-use crate::runner::Inner;
+use crate::inner::Inner;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{Decision, EventBody, StreamId, ToolApprovalDecided, ToolApprovalRequested},
@@ -68,6 +68,7 @@ pub(super) async fn ask(
     let job = inner.views.job(&recorder.job).map_err(|error| failed(&error))?.ok_or(Halt::Closed)?;
     let asked = job.approval(id);
     if let Some((decided, asked_at)) = asked.and_then(|asked| Some((asked.decided.clone()?, asked.requested_at))) {
+        recorder.note_decision(&decided);
         return Ok(Answer::Decided(decided, asked_at));
     }
     let mut version = job.version;
@@ -75,8 +76,14 @@ pub(super) async fn ask(
         Some(asked) => asked.requested_at,
         None => {
             let request = ToolApprovalRequested { call_id: id.to_owned(), name: name.to_owned(), input: input.clone() };
-            let appended = recorder.append(vec![EventBody::ToolApprovalRequested(request)]).await?;
-            appended.map_or_else(|| (inner.options.clock)(), |appended| appended.time)
+            match recorder.append(vec![EventBody::ToolApprovalRequested(request)]).await? {
+                Some(appended) => {
+                    // Who interrupts an agent that waits finds it by what it asks.
+                    inner.applied_at_once(appended.last_position).await.map_err(|error| failed(&error))?;
+                    appended.time
+                }
+                None => (inner.options.clock)(),
+            }
         }
     };
     let options = inner.options.agents.approvals;
@@ -87,6 +94,7 @@ pub(super) async fn ask(
             if let EventBody::ToolApprovalDecided(decided) = &event.body
                 && decided.call_id == id
             {
+                recorder.note_decision(decided);
                 return Ok(Answer::Decided(decided.clone(), asked_at));
             }
         }
@@ -103,6 +111,12 @@ pub(super) async fn ask(
             () = quiet(at_work) => return Ok(Answer::Waits(due)),
         }
     }
+}
+
+/// What was asked need not be answered any more: who asked was interrupted.
+pub(super) fn withdrawn(id: &str) -> ToolApprovalDecided {
+    let (decision, note) = (Decision::Denied, Some(INTERRUPTED.to_owned()));
+    ToolApprovalDecided { call_id: id.to_owned(), decision, by: None, note }
 }
 
 async fn quiet(at_work: Option<&AtWork>) {

@@ -1,7 +1,7 @@
 //! Tokens: how many a job, a session and those above them may use, and have used. Children use up their parents' budgets,
 //! and whatever runs in a session its session's.
 
-use crate::runner::Inner;
+use crate::inner::Inner;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::ChatUsage,

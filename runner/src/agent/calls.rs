@@ -5,13 +5,14 @@ use super::{
     approval::{self, Answer, Verdict},
     at_work::AtWork,
     interrupt::{Interrupt, Interrupter, Why},
+    live::Seat,
     recorder::{Halt, Recorder},
     repair::repair,
     tools::{ASK_USER, answer, question},
 };
 use crate::{
+    inner::Inner,
     process::Owner,
-    runner::Inner,
     tool::{Decision, ToolContext, ToolDefinition, ToolOutput, finished_events, started_event},
 };
 use futures_util::future::join_all;
@@ -77,13 +78,28 @@ enum CallEnd {
     Waits(Timestamp),
 }
 
+/// What those wait for that wait.
+fn asked(calls: &[ToolCall], ends: &[CallEnd]) -> Option<Asked> {
+    let mut asked: Option<Asked> = None;
+    for (call, end) in calls.iter().zip(ends) {
+        if let CallEnd::Waits(due) = *end {
+            let asked = asked.get_or_insert_with(|| Asked { call_ids: Vec::new(), name: call.name.clone(), due });
+            asked.call_ids.push(call.call_id.clone());
+            asked.due = asked.due.min(due);
+        }
+    }
+    asked
+}
+
 impl Caller<'_> {
     /// Makes the calls. Those that have ended before are not made again; those that are cut short say so.
+    /// Where they wait for a person, the agent leaves its seat, unless it is interrupted in that moment.
     pub(super) async fn all(
         &self,
         calls: &[ToolCall],
         conversation: &Conversation,
         interrupt: &Interrupt,
+        seat: &mut Seat<'_>,
     ) -> Result<Called, Halt> {
         let at_work = AtWork::new();
         // None is left out of the count before it has begun.
@@ -97,20 +113,20 @@ impl Caller<'_> {
             ends = ends => ends,
             () = async { drop(all); std::future::pending().await } => Vec::new(),
         };
-        let mut asked: Option<Asked> = None;
+        let ends = ends.into_iter().collect::<Result<Vec<CallEnd>, Halt>>()?;
+        if let Some(asked) = asked(calls, &ends)
+            && seat.leave_unless_asked()
+        {
+            return Ok(Called::Waits(asked));
+        }
         let mut results = Vec::with_capacity(calls.len());
         for (call, end) in calls.iter().zip(ends) {
-            match end? {
-                CallEnd::Result(result) => results.push(result),
-                CallEnd::Waits(due) => {
-                    let asked =
-                        asked.get_or_insert_with(|| Asked { call_ids: Vec::new(), name: call.name.clone(), due });
-                    asked.call_ids.push(call.call_id.clone());
-                    asked.due = asked.due.min(due);
-                }
-            }
+            results.push(match end {
+                CallEnd::Result(result) => result,
+                CallEnd::Waits(_) => self.cut_short(call).await?,
+            });
         }
-        Ok(asked.map_or(Called::Results(results), Called::Waits))
+        Ok(Called::Results(results))
     }
 
     /// Asks a person about a call. `None` where the agent is interrupted meanwhile.
@@ -124,9 +140,27 @@ impl Caller<'_> {
         let asked = approval::ask(self.inner, self.recorder, &call.call_id, &call.name, input, Some(at_work));
         tokio::select! {
             biased;
-            answer = asked => answer.map(Some),
             _ = interrupt.wait() => Ok(None),
+            answer = asked => answer.map(Some),
         }
+    }
+
+    /// Ends a call because its agent is interrupted: nobody is asked about it any more, and what it has begun has its end.
+    async fn cut_short(&self, call: &ToolCall) -> Result<ToolResult, Halt> {
+        let (asks, began) = self.recorder.open_of(&call.call_id);
+        let withdrawn = asks.then(|| EventBody::ToolApprovalDecided(approval::withdrawn(&call.call_id)));
+        let ended = began.then(|| {
+            EventBody::ToolFinished(ToolFinished {
+                call_id: call.call_id.clone(),
+                outcome: StepOutcome::Interrupted,
+                output: interrupted_output(),
+                truncated: None,
+                diff: None,
+                latency_ms: 0,
+            })
+        });
+        self.recorder.append(withdrawn.into_iter().chain(ended).collect()).await?;
+        Ok(ended_with(call, StepOutcome::Interrupted, interrupted_output()))
     }
 
     async fn one(
@@ -136,21 +170,19 @@ impl Caller<'_> {
         mut interrupt: Interrupt,
         at_work: &AtWork,
     ) -> Result<CallEnd, Halt> {
-        let result = |outcome, output| {
-            CallEnd::Result(ToolResult { call_id: call.call_id.clone(), name: call.name.clone(), outcome, output })
-        };
-        let interrupted = || result(StepOutcome::Interrupted, interrupted_output());
+        let result = |outcome, output| CallEnd::Result(ended_with(call, outcome, output));
+        let cut_short = async || self.cut_short(call).await.map(CallEnd::Result);
         match begun.map(|begun| &begun.result) {
             Some(Some(ended)) => return Ok(result(ended.outcome, ended.output.clone())),
             // A question that was asked before still waits for its answer.
             Some(None) if call.name == ASK_USER => {}
-            Some(None) => return Ok(interrupted()),
+            Some(None) => return Ok(result(StepOutcome::Interrupted, interrupted_output())),
             None => {}
         }
         let context = self.context(call);
         let input = self.input(call);
         if interrupt.asked().is_some() {
-            return Ok(interrupted());
+            return cut_short().await;
         }
         let mut working = Some(at_work.begin());
         let refusal = match self.offered.iter().any(|tool| tool.name == call.name) {
@@ -159,14 +191,14 @@ impl Caller<'_> {
                 Decision::Ask => {
                     working = None;
                     match self.ask(call, &input, &mut interrupt, at_work).await? {
-                        None => return Ok(interrupted()),
+                        None => return cut_short().await,
                         Some(Answer::Waits(due)) => return Ok(CallEnd::Waits(due)),
                         Some(Answer::Decided(decided, _)) => match Verdict::of(&decided) {
                             Verdict::Approved => None,
                             Verdict::Denied(error) => Some(error),
                             Verdict::Interrupted => {
                                 self.interrupter.ask(Why::Asked);
-                                return Ok(interrupted());
+                                return cut_short().await;
                             }
                         },
                     }
@@ -199,8 +231,7 @@ impl Caller<'_> {
                         if ended.is_some() {
                             self.interrupter.ask(Why::Asked);
                         }
-                        self.recorder.append(vec![EventBody::ToolFinished(cut_short(call))]).await?;
-                        return Ok(interrupted());
+                        return cut_short().await;
                     }
                 }
             }
@@ -209,10 +240,7 @@ impl Caller<'_> {
                 tokio::select! {
                     biased;
                     output = performed => output,
-                    _ = interrupt.wait() => {
-                        self.recorder.append(vec![EventBody::ToolFinished(cut_short(call))]).await?;
-                        return Ok(interrupted());
-                    }
+                    _ = interrupt.wait() => return cut_short().await,
                 }
             }
         };
@@ -280,15 +308,8 @@ fn not_kept() -> ErrorInfo {
     ErrorInfo::new("secret_not_kept", message)
 }
 
-fn cut_short(call: &ToolCall) -> ToolFinished {
-    ToolFinished {
-        call_id: call.call_id.clone(),
-        outcome: StepOutcome::Interrupted,
-        output: interrupted_output(),
-        truncated: None,
-        diff: None,
-        latency_ms: 0,
-    }
+fn ended_with(call: &ToolCall, outcome: StepOutcome, output: Json) -> ToolResult {
+    ToolResult { call_id: call.call_id.clone(), name: call.name.clone(), outcome, output }
 }
 
 /// How long a person has to decide about a call, and what counts where nobody does.

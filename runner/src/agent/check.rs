@@ -3,8 +3,8 @@
 
 use super::{interrupt::Interrupt, recorder::Recorder};
 use crate::{
+    inner::Inner,
     process::{Owner, ProcessSpec},
-    runner::Inner,
 };
 use moonlog_core::{
     error_info::ErrorInfo,

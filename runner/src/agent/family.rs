@@ -2,7 +2,7 @@
 //! child has no limits of its own: it uses up those of the job at the top.
 
 use super::subagents;
-use crate::runner::Inner;
+use crate::inner::Inner;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, StreamId},

@@ -35,6 +35,11 @@ impl Interrupter {
             is_first
         });
     }
+
+    /// Whether anybody has asked.
+    pub(super) fn has_asked(&self) -> bool {
+        self.0.borrow().is_some()
+    }
 }
 
 impl Interrupt {

@@ -1,53 +1,68 @@
 //! The agents that run now: who may be interrupted, and which sessions are taken.
 
-use super::interrupt::Interrupter;
+use super::interrupt::{Interrupter, Why};
 use moonlog_core::id::SessionId;
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, hash_map::Entry},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// An agent that runs, for those outside of it.
-#[derive(Debug, Clone)]
-pub(crate) struct LiveAgent {
-    /// Stops it where it stands.
-    pub(crate) interrupter: Interrupter,
-}
-
-/// All of them, by their session.
+/// Those who stop them, by their session.
 #[derive(Debug, Default)]
-pub(crate) struct LiveAgents(Mutex<HashMap<SessionId, LiveAgent>>);
+pub(crate) struct LiveAgents(Mutex<HashMap<SessionId, Interrupter>>);
 
 /// A session that is taken, until this is dropped.
 pub(super) struct Seat<'a> {
     all: &'a LiveAgents,
     session: SessionId,
+    /// Whether it was given up before.
+    left: bool,
 }
 
 impl LiveAgents {
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, LiveAgent>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<SessionId, Interrupter>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a session. `None` where an agent has it already.
-    pub(super) fn take(&self, session: SessionId, agent: LiveAgent) -> Option<Seat<'_>> {
+    pub(super) fn take(&self, session: SessionId, interrupter: Interrupter) -> Option<Seat<'_>> {
         match self.all().entry(session) {
-            std::collections::hash_map::Entry::Occupied(_) => None,
-            std::collections::hash_map::Entry::Vacant(seat) => {
-                seat.insert(agent);
-                Some(Seat { all: self, session })
+            Entry::Occupied(_) => None,
+            Entry::Vacant(seat) => {
+                seat.insert(interrupter);
+                Some(Seat { all: self, session, left: false })
             }
         }
     }
 
-    /// The agent that has a session.
-    pub(crate) fn of(&self, session: &SessionId) -> Option<LiveAgent> {
-        self.all().get(session).cloned()
+    /// Asks the agent that has a session to stop where it stands. Gives whether one has it, and so hears of it.
+    pub(crate) fn interrupt(&self, session: &SessionId) -> bool {
+        let all = self.all();
+        let agent = all.get(session);
+        if let Some(agent) = agent {
+            agent.ask(Why::Asked);
+        }
+        agent.is_some()
+    }
+}
+
+impl Seat<'_> {
+    /// Gives the session up, unless the agent was asked to stop: from here on nobody asks it. Gives whether it did.
+    pub(super) fn leave_unless_asked(&mut self) -> bool {
+        let mut all = self.all.all();
+        if all.get(&self.session).is_some_and(Interrupter::has_asked) {
+            return false;
+        }
+        all.remove(&self.session);
+        self.left = true;
+        true
     }
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        self.all.all().remove(&self.session);
+        if !self.left {
+            self.all.all().remove(&self.session);
+        }
     }
 }

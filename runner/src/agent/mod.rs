@@ -47,7 +47,6 @@ pub use calls::ApprovalOptions;
 pub(crate) use calls::Asked;
 pub use check::CheckOptions;
 pub(crate) use family::Families;
-pub(crate) use interrupt::Why;
 pub(crate) use live::LiveAgents;
 pub(crate) use open_work::OpenWork;
 pub use options::AgentOptions;

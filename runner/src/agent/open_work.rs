@@ -89,6 +89,11 @@ impl OpenWork {
         only.then(|| self.asked.iter().cloned().collect())
     }
 
+    /// Whether a person was asked about this call and has not decided, and whether it has begun and not ended.
+    pub(super) fn of_call(&self, call_id: &str) -> (bool, bool) {
+        (self.approvals.contains(call_id), self.tools.contains(call_id))
+    }
+
     /// When the agent first got to run: the first that is told.
     pub(super) fn began_at(&mut self, time: Timestamp) -> Timestamp {
         *self.began_at.get_or_insert(time)

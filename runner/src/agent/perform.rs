@@ -8,7 +8,7 @@ use super::{
     family,
     input::AgentInput,
     interrupt::{Interrupt, Interrupter, Why, interrupt},
-    live::LiveAgent,
+    live::Seat,
     model::Model,
     open_work::OpenWork,
     place::{offered, place},
@@ -17,7 +17,7 @@ use super::{
     surroundings,
     turn::{Act, Outcome, Turns},
 };
-use crate::{job::Turnstile, runner::Inner, step_result::StepResult, tool::ToolDefinition};
+use crate::{inner::Inner, job::Turnstile, step_result::StepResult, tool::ToolDefinition};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{ChatMessageAdded, ChatUsage, EventBody, NewEvent, StepOutcome, StreamId},
@@ -149,8 +149,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
     let own = own_session(&context.job, context.run, &context.step);
     let session = input.session.unwrap_or(own);
     let (interrupter, interrupt) = interrupt();
-    let live = LiveAgent { interrupter: interrupter.clone() };
-    let Some(_seat) = inner.agents.take(session, live) else {
+    let Some(seat) = inner.agents.take(session, interrupter.clone()) else {
         return Err(Refused::Error(session::busy(&session)));
     };
     // An agent that has recorded nothing yet has no session of its own.
@@ -193,6 +192,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
         offered,
         meters,
         recorder,
+        seat,
         interrupter,
         interrupt,
         deadline,
@@ -220,6 +220,7 @@ pub(super) struct Agent<'a> {
     pub(super) offered: Vec<ToolDefinition>,
     meters: Meters,
     pub(super) recorder: Recorder,
+    seat: Seat<'a>,
     interrupter: Interrupter,
     pub(super) interrupt: Interrupt,
     /// When its time is up.
@@ -335,7 +336,7 @@ impl Agent<'_> {
                         changed: AtomicBool::new(false),
                         recorded: &self.recorded,
                     };
-                    let called = caller.all(&calls, &self.conversation, &self.interrupt).await?;
+                    let called = caller.all(&calls, &self.conversation, &self.interrupt, &mut self.seat).await?;
                     let changed = caller.changed.load(Ordering::Relaxed);
                     let results = match called {
                         Called::Results(results) => results,

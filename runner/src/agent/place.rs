@@ -1,7 +1,7 @@
 //! Where an agent works, and with which tools.
 
 use super::{input::AgentInput, perform::AgentContext};
-use crate::{runner::Inner, tool::ToolDefinition, workspace::WorkspaceSpec};
+use crate::{inner::Inner, tool::ToolDefinition, workspace::WorkspaceSpec};
 use moonlog_core::{error_info::ErrorInfo, id::SessionId};
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use super::open_work::OpenWork;
 use crate::secret::Secrets;
 use moonlog_core::{
-    event::{EventBody, NewEvent, StreamId},
+    event::{EventBody, NewEvent, StreamId, ToolApprovalDecided},
     id::{JobId, SessionId},
     log::{Append, AppendError, Appended, Expected, Log},
 };
@@ -74,6 +74,17 @@ impl Recorder {
         let appended = self.log.append_long(append)?;
         events.iter().for_each(|event| open.note(event.session, &event.body));
         Ok(Some(appended))
+    }
+
+    /// What was decided elsewhere needs no decision any more.
+    pub(super) fn note_decision(&self, decided: &ToolApprovalDecided) {
+        let body = EventBody::ToolApprovalDecided(decided.clone());
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).note(None, &body);
+    }
+
+    /// What is open of a call: whether a person is asked about it, and whether it has begun.
+    pub(super) fn open_of(&self, call_id: &str) -> (bool, bool) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).of_call(call_id)
     }
 
     /// What models say and are told may repeat a secret's value: it is recorded without. Pieces of an answer come clean

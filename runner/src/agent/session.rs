@@ -1,7 +1,7 @@
 //! The session that an agent speaks in: one that it is given, or one of its own that follows from its step.
 
 use super::{input::AgentInput, recorder::Halt};
-use crate::runner::Inner;
+use crate::inner::Inner;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, NewEvent, SessionCreated, SessionTurn, StreamId},

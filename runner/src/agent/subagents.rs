@@ -3,8 +3,8 @@
 
 use super::session::own_session;
 use crate::{
+    inner::Inner,
     request::{ScriptSource, Submit},
-    runner::Inner,
     session::{SESSION_LABEL, want_wake},
     submit::Parent,
     tool::ToolContext,
@@ -182,11 +182,7 @@ pub(super) async fn wait(
     at_most: Duration,
 ) -> Result<Value, ErrorInfo> {
     let known = child(inner, context, id)?;
-    // Asked for before the look, so that an end in between is not missed.
-    let ended = inner.waiters.end_of(known.id);
-    if child(inner, context, id)?.ended_at.is_none() {
-        let _ = tokio::time::timeout(at_most, ended).await;
-    }
+    inner.until_ended(&known.id, tokio::time::sleep(at_most)).await.map_err(failed)?;
     Ok(describe(&*child(inner, context, id)?, true))
 }
 

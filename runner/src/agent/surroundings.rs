@@ -6,7 +6,7 @@ use super::{
     subagents::{self, EXECUTE, SPAWN},
     system::Running,
 };
-use crate::{process::ProcessScope, runner::Inner};
+use crate::{inner::Inner, process::ProcessScope};
 use moonlog_core::{
     id::{JobId, SessionId},
     message::{Message, Part, Role},

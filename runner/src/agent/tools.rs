@@ -9,7 +9,7 @@ use super::{
     subagents::{self, SPAWN, Spawn},
 };
 use crate::{
-    runner::Inner,
+    inner::Inner,
     tool::{Tool, ToolAnswer, ToolContext, ToolDefinition},
 };
 use futures_util::future::BoxFuture;

@@ -11,9 +11,9 @@ mod turns;
 mod work;
 
 use crate::{
+    inner::Inner,
     job::{self, Leave, Poke},
     rate::StartRates,
-    runner::Inner,
 };
 use keys::{Contender, Keys};
 use moonlog_core::{
@@ -71,7 +71,7 @@ pub(crate) struct Dispatcher {
     ahead: HashSet<JobId>,
     /// Whom to wake when a child ends.
     parents: HashMap<JobId, JobId>,
-    /// Virtual machines of jobs that wait.
+    /// Told when all tasks are over; from when it is there, none begins.
     shutdown: Option<oneshot::Sender<()>>,
 }
 
@@ -369,7 +369,7 @@ impl Dispatcher {
     fn start_ahead(&mut self, state: JobState) {
         let Place { queue, .. } = Place::of(&state);
         if self.shutdown.is_some() || !self.turns.has_free_place(&queue, self.now()) {
-            return self.inner.log.hurry();
+            return self.inner.log.hurry(state.submitted_position);
         }
         self.ahead.insert(state.id);
         self.count_start(&queue, None);

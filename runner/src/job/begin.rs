@@ -9,8 +9,8 @@ use super::{
     share::share_history,
 };
 use crate::{
+    inner::{Inner, RUNNER},
     reuse::EarlierResults,
-    runner::{Inner, RUNNER},
     step_result::StepResult,
 };
 use moonlog_core::event::Event;

@@ -23,7 +23,7 @@ pub(crate) use perform::child_id;
 pub(crate) use turnstile::{Hold, Turnstile};
 
 use crate::{
-    agent::OpenWork, dispatcher::Message, reuse::EarlierResults, runner::Inner, sources::Pace, step_result::StepResult,
+    agent::OpenWork, dispatcher::Message, inner::Inner, reuse::EarlierResults, sources::Pace, step_result::StepResult,
 };
 use begin::Begun;
 use close::End;
@@ -223,7 +223,7 @@ impl ActiveJob {
             if self.poke.borrow().shutdown {
                 return Err(Stop::Shutdown);
             }
-            if !slice.only_ends() {
+            if self.ahead && !slice.only_ends() {
                 self.catch_up().await?;
             }
             let written = self.record(slice.intents).await?;
@@ -274,11 +274,8 @@ impl ActiveJob {
 
     /// Waits until the projections know of a job that began ahead of them: who looks at what it does must find it there.
     async fn catch_up(&mut self) -> Result<(), Stop> {
-        if std::mem::take(&mut self.ahead) {
-            self.inner.log.durable(self.last_position).await?;
-            self.settle().await?;
-        }
-        Ok(())
+        self.ahead = false;
+        Ok(self.inner.applied_at_once(self.last_position).await?)
     }
 
     /// `continue_as`: the next run begins with a fresh history.

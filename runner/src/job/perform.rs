@@ -10,12 +10,12 @@ use crate::{
     agent::{self, AgentContext, Asked, OpenWork},
     derived_id::derived_id,
     http,
+    inner::Inner,
     process::{
         Owner,
         exec::{self, ExecContext},
     },
     reuse::EarlierResults,
-    runner::Inner,
     step_result::StepResult,
     submit::ChildRequest,
     tool::{ToolContext, ToolOutput},

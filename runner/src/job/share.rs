@@ -4,7 +4,7 @@
 //! copy that a crash has cut off is completed. The copies say where they stood and when that was.
 
 use super::Stop;
-use crate::runner::Inner;
+use crate::inner::Inner;
 use moonlog_core::{
     event::{Cause, Event, EventBody, ForkRef, NewEvent, Origin, StreamId},
     id::JobId,

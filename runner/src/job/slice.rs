@@ -2,7 +2,7 @@
 //! may compute. A job that is cancelled meanwhile, or whose time is up, has its script stopped.
 
 use super::{ActiveJob, Poke, Stop, Worked, wait};
-use crate::{runner::Inner, sources::Pace};
+use crate::{inner::Inner, sources::Pace};
 use moonlog_core::{id::JobId, time::Timestamp};
 use moonlog_scripts::{StopHandle, as_guest};
 use std::{

@@ -88,12 +88,12 @@ impl ProcessTable {
     pub async fn start(&self, spec: ProcessSpec) -> Result<StartedProcess, ErrorInfo> {
         let table = self.clone();
         let begun = tokio::spawn(async move { table.begin(spec).await });
-        begun.await.unwrap_or_else(|_| Err(crate::runner::stopping()))
+        begun.await.unwrap_or_else(|_| Err(crate::inner::stopping()))
     }
 
     async fn begin(&self, spec: ProcessSpec) -> Result<StartedProcess, ErrorInfo> {
         if !self.inner.records {
-            return Err(crate::runner::stopping());
+            return Err(crate::inner::stopping());
         }
         let Some(claim) = &spec.claim else { return self.begin_new(spec).await };
         // The second one finds what the first one has recorded.

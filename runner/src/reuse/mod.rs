@@ -7,7 +7,7 @@ mod shared;
 pub use shared::CacheOptions;
 pub(crate) use shared::SharedResults;
 
-use crate::runner::Inner;
+use crate::inner::Inner;
 use moonlog_core::{
     event::{CachedFrom, EventBody},
     id::JobId,

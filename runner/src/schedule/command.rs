@@ -1,8 +1,9 @@
 //! Setting, removing and showing schedules.
 
 use crate::{
+    inner::Inner,
     request::{CommandError, SubmitError},
-    runner::{Inner, Runner},
+    runner::Runner,
 };
 use moonlog_core::{
     decide::{decide_remove_schedule, decide_set_schedule},

@@ -5,8 +5,8 @@
 
 use crate::{
     derived_id::derived_id,
+    inner::Inner,
     request::{ScriptSource, Submit},
-    runner::Inner,
 };
 use moonlog_core::{
     error_info::ErrorInfo,

@@ -3,9 +3,10 @@
 //! restart.
 
 use crate::{
-    agent::{INTERRUPTED, Why},
+    agent::INTERRUPTED,
+    inner::Inner,
     request::{CommandError, ScriptSource, Submit},
-    runner::{Inner, Runner},
+    runner::Runner,
 };
 use moonlog_core::{
     decide::{Busy, Refusal, decide_change_queued, decide_drop_queued, decide_edit, decide_message},
@@ -93,8 +94,7 @@ impl Inner {
     /// Asks a session's agent to stop. Gives whether one is there. One that waits for a person is told in the place of
     /// the answer.
     pub(crate) async fn interrupt(&self, session: &SessionId) -> bool {
-        if let Some(agent) = self.agents.of(session) {
-            agent.interrupter.ask(Why::Asked);
+        if self.agents.interrupt(session) {
             return true;
         }
         let Some(state) = self.views.session(session).ok().flatten() else { return false };

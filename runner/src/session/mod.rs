@@ -6,8 +6,9 @@ mod wake;
 pub(crate) use wake::{SESSION_LABEL, Stirred, run as wake_sessions, want_wake};
 
 use crate::{
+    inner::{Inner, stopping},
     request::{CommandError, SubmitError},
-    runner::{Inner, Runner, stopping},
+    runner::Runner,
     workspace::{WorkspaceSpec, no_such_session},
 };
 use moonlog_core::{

@@ -5,8 +5,8 @@
 use super::messages::agent_options;
 use crate::{
     agent::unheard,
+    inner::Inner,
     request::{ScriptSource, Submit},
-    runner::Inner,
 };
 use moonlog_core::{
     error_info::ErrorInfo,

@@ -8,10 +8,11 @@ pub(crate) use child::{ChildRequest, Parent};
 
 use crate::{
     dispatcher::Message,
+    inner::{Inner, stopping},
     locks::Locks,
     queue_places::{Counted, QueuePlace, QueuePlaces},
     request::{Submit, SubmitError, Submitted},
-    runner::{Inner, Runner, stopping},
+    runner::Runner,
 };
 use moonlog_core::{
     error_info::ErrorInfo,
@@ -105,10 +106,7 @@ impl Runner {
         let inner = self.inner();
         if !request.may_begin_ahead() {
             let submitted = self.submit(request).await?;
-            let ended = inner.waiters.end_of(submitted.job);
-            if inner.views.job(&submitted.job)?.is_some_and(|job| job.ended_at.is_none()) {
-                either(ended, enough).await;
-            }
+            inner.until_ended(&submitted.job, enough).await?;
             return Ok(submitted);
         }
         let job = inner.new_id().into();
@@ -120,9 +118,12 @@ impl Runner {
                 ended.await;
             }
         };
-        either(ended_in_time, enough).await;
-        inner.log.durable(position).await?;
-        inner.applied(position).await?;
+        tokio::select! {
+            biased;
+            () = ended_in_time => {}
+            () = enough => {}
+        }
+        inner.applied_at_once(position).await?;
         Ok(submitted)
     }
 }
@@ -254,15 +255,6 @@ struct Admitted {
     submitted: Submitted,
     /// The position of its `job.submitted`; 0 where it was there before.
     position: u64,
-}
-
-/// Comes when one of them has.
-async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    tokio::select! {
-        biased;
-        () = one => {}
-        () = other => {}
-    }
 }
 
 /// The seed of a job's randomness: it follows from the id, which is random. It has 53 bits, since readers of JSON may keep

@@ -2,8 +2,8 @@
 
 use super::Inner;
 use crate::{
+    inner::stopping,
     request::{ScriptSource, SubmitError},
-    runner::stopping,
 };
 use moonlog_core::{id::Hash, json::Json};
 use moonlog_scripts::{Entry, WorkflowInfo, check, link, prepare_args};

@@ -1,10 +1,7 @@
 //! Webhooks as clients see them, and asking for a delivery once more.
 
 use super::{options::WebhookOptions, sign};
-use crate::{
-    request::CommandError,
-    runner::{Inner, Runner},
-};
+use crate::{inner::Inner, request::CommandError, runner::Runner};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, NewEvent, StreamId, WebhookRetryScheduled},

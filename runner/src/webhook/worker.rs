@@ -6,7 +6,7 @@ use super::{
     recorded::{Tried, record},
     sign,
 };
-use crate::{http::HttpPolicy, runner::Inner};
+use crate::{http::HttpPolicy, inner::Inner};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{Event, EventBody, NewEvent, StreamId, WebhookConfigured},

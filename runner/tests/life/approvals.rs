@@ -3,20 +3,21 @@
 
 use crate::{
     agents::{Stage, models, said, stage_with},
-    conversations::{chat, say, session, until_idle},
+    conversations::{chat, say, until_idle},
     place::Place,
 };
 use moonlog_core::{
-    decide::Busy,
+    decide::{Busy, CreateSession},
     event::{Decision, EventBody, StepOutcome, WaitKind},
-    id::JobId,
+    id::{JobId, SessionId},
+    json::Json,
     projection::{ChatStatus, JobStatus},
 };
 use moonlog_runner::{RunnerOptions, tool::Rule};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-fn asking(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> Stage {
+pub fn asking(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> Stage {
     stage_with(turns, move |options| {
         options.idle_evict_ms = 0;
         options.tools.policy.ask = vec![Rule::parse("execute:rm *").unwrap()];
@@ -24,7 +25,7 @@ fn asking(turns: Value, change: impl Fn(&mut RunnerOptions) + 'static) -> Stage 
     })
 }
 
-fn removing(names: &[&str]) -> Value {
+pub fn removing(names: &[&str]) -> Value {
     let call = |name: &&str| json!({ "name": "execute", "input": { "command": format!("rm -f {name}") } });
     json!([{ "tool_calls": names.iter().map(call).collect::<Vec<_>>() }, { "text": "done" }])
 }
@@ -42,12 +43,12 @@ fn asked(place: &Place, job: &JobId, count: usize) -> Vec<String> {
     })
 }
 
-fn decide(place: &Place, job: &JobId, id: &str, decision: Decision, note: Option<&str>) {
+pub fn decide(place: &Place, job: &JobId, id: &str, decision: Decision, note: Option<&str>) {
     let note = note.map(str::to_owned);
     place.block_on(place.runner.decide(job, id, decision, Some("me".into()), note)).unwrap();
 }
 
-fn outcomes(place: &Place, job: &JobId) -> Vec<StepOutcome> {
+pub fn outcomes(place: &Place, job: &JobId) -> Vec<StepOutcome> {
     let outcome = |event: &std::sync::Arc<moonlog_core::event::Event>| match &event.body {
         EventBody::ToolFinished(finished) => Some(finished.outcome),
         _ => None,
@@ -236,14 +237,9 @@ fn a_job_that_waits_for_a_person_can_be_cancelled_and_its_turn_interrupted() {
     place.check();
 }
 
-fn session_with_tools(place: &Place) -> moonlog_core::id::SessionId {
-    let id = session(place);
-    let change = moonlog_core::decide::ChangeSession::default();
-    place.block_on(place.runner.change_session(&id, change)).unwrap();
-    let create = moonlog_core::decide::CreateSession {
-        agent: moonlog_core::json::Json::from(json!({ "model": "main" })),
-        ..moonlog_core::decide::CreateSession::default()
-    };
+/// A session whose agent has all tools.
+pub fn session_with_tools(place: &Place) -> SessionId {
+    let create = CreateSession { agent: Json::from(json!({ "model": "main" })), ..CreateSession::default() };
     place.block_on(place.runner.create_session(create, None)).unwrap().id
 }
 

@@ -22,6 +22,7 @@ mod deletion;
 mod eviction;
 mod history;
 mod images;
+mod interrupts;
 mod limits;
 mod merging;
 mod place;

@@ -130,7 +130,10 @@ impl Place {
 
     /// The job when it has ended.
     pub fn ended(&self, job: &JobId) -> JobView {
-        let view = self.block_on(self.runner.wait(job, LONG - Duration::from_secs(2))).unwrap().unwrap();
+        let view = self.block_on(async {
+            self.runner.wait(job, tokio::time::sleep(LONG - Duration::from_secs(2))).await.unwrap();
+            self.runner.job(job).unwrap().unwrap().view()
+        });
         assert!(view.state.is_ended(), "{job} is still {}\n{}", view.state, self.listing());
         view
     }
