@@ -1,5 +1,6 @@
 //! A server at rest gives back what it was started with.
 
+use crate::heap;
 use moonlog_core::log::Log;
 use std::time::Duration;
 use tokio::{sync::watch, time::sleep};
@@ -7,11 +8,11 @@ use tokio::{sync::watch, time::sleep};
 /// How often it is looked, within the time that has to pass, whether anything has happened.
 const LOOKS: u32 = 4;
 
-/// Gives back code that was in use and is not any more, each time that nothing has been appended for as long as `quiet`. The heap
-/// does so by itself (see `heap`).
+/// Gives back code that was in use and is not any more, and what is free of the heap, each time that nothing has been appended for
+/// as long as `quiet`.
 ///
-/// That is half of what a fresh server holds: a start goes through code that nothing needs again, and the system maps 16 pages
-/// around each that is used.
+/// The code is half of what a fresh server holds: a start goes through code that nothing needs again, and the system maps 16
+/// pages around each that is used.
 pub(crate) async fn rest(log: Log, quiet: Duration, mut stop: watch::Receiver<bool>) {
     let mut head = log.watch_head();
     let resting = async {
@@ -30,7 +31,11 @@ pub(crate) async fn rest(log: Log, quiet: Duration, mut stop: watch::Receiver<bo
                     Err(_) => return,
                 }
             }
-            let _ = tokio::task::spawn_blocking(give_code_back).await;
+            let given_back = tokio::task::spawn_blocking(|| {
+                heap::give_back();
+                give_code_back();
+            });
+            let _ = given_back.await;
             if head.changed().await.is_err() {
                 return;
             }

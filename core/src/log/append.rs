@@ -34,6 +34,8 @@ pub enum Expected {
     Any,
     /// That it has no event yet.
     NoStream,
+    /// The same of a stream whose id was made just now, by chance: the log does not look for it.
+    Fresh,
     /// That it has events, and is not closed.
     Open,
     /// That its last event has this version; 0 for no event.
@@ -44,7 +46,7 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any version"),
-            Self::NoStream => f.write_str("no stream"),
+            Self::NoStream | Self::Fresh => f.write_str("no stream"),
             Self::Open => f.write_str("an open stream"),
             Self::Version(version) => write!(f, "version {version}"),
         }

@@ -70,8 +70,9 @@ impl Sequencer {
 
     /// The streams of `appends` whose end is not remembered, and a mark for [`Self::learn`].
     pub fn unknown(&self, appends: &[Prepared]) -> (Vec<StreamId>, u64) {
-        let streams = appends.iter().map(|append| &append.stream);
-        (streams.filter(|stream| !self.heads.contains_key(stream)).cloned().collect(), self.evictions)
+        let looked_for =
+            appends.iter().filter(|append| append.expected != Expected::Fresh).map(|append| &append.stream);
+        (looked_for.filter(|stream| !self.heads.contains_key(stream)).cloned().collect(), self.evictions)
     }
 
     /// Takes over durable ends that were looked up since `mark`. What is remembered by now is newer.
@@ -176,7 +177,7 @@ impl Sequencer {
                     return Err(AppendError::Closed { stream: stream.clone() });
                 }
                 Expected::Any => true,
-                Expected::NoStream => actual == 0,
+                Expected::NoStream | Expected::Fresh => actual == 0,
                 Expected::Open => actual > 0,
                 Expected::Version(version) => actual == version,
             };

@@ -168,7 +168,9 @@ enum Next {
 /// state, where the projections do not have it yet.
 pub(crate) async fn run(inner: Arc<Inner>, job: JobId, poke: watch::Receiver<Poke>, ahead: Option<JobState>) {
     let seen = Arc::new(AtomicU64::new(0));
-    let leave = match AssertUnwindSafe(drive(inner.clone(), job, poke, ahead, &seen)).catch_unwind().await {
+    // Boxed: a task of some kilobytes is moved several times before it runs.
+    let driven = Box::pin(drive(inner.clone(), job, poke, ahead, &seen));
+    let leave = match AssertUnwindSafe(driven).catch_unwind().await {
         Ok(Ok(leave)) => leave,
         Ok(Err(Stop::Closed)) => Leave::Ended,
         Ok(Err(stop)) => {

@@ -197,7 +197,12 @@ impl Inner {
         let submitted = Arc::new(submitted);
         let event =
             NewEvent { cause, ..NewEvent::new(EventBody::JobSubmitted(submitted.clone())).session(request.session) };
-        let append = Append::new(StreamId::Job(job), Expected::NoStream, vec![event]);
+        let expected = match begin {
+            Begin::Durable => Expected::NoStream,
+            // Its id was made for it.
+            Begin::Ahead => Expected::Fresh,
+        };
+        let append = Append::new(StreamId::Job(job), expected, vec![event]);
         let append = || match begin {
             Begin::Durable => self.log.append(append),
             Begin::Ahead => self.log.append_unhurried(append),

@@ -82,6 +82,17 @@ fn what_is_expected_must_hold() {
 }
 
 #[test]
+fn a_fresh_stream_is_begun_once() {
+    let (log, _) = empty();
+    let fresh = |text| Append::new(job(1), Expected::Fresh, vec![said(text)]);
+    log.append(fresh("a")).unwrap();
+    let refused = log.append(fresh("b")).unwrap_err();
+    assert!(matches!(refused, AppendError::Conflict { actual: 1, .. }), "{refused}");
+    put(&log, Append::new(job(1), Expected::Version(1), vec![said("c")]));
+    assert_eq!(messages(&log.read_stream(&job(1), 0, 9).unwrap()), ["a", "c"]);
+}
+
+#[test]
 fn expectations_see_events_that_are_not_durable_yet() {
     let (log, storage) = empty();
     storage.hold_syncs();

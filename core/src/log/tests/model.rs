@@ -54,7 +54,7 @@ impl Model {
         !closed
             && match expected {
                 Expected::Any => true,
-                Expected::NoStream => version == 0,
+                Expected::NoStream | Expected::Fresh => version == 0,
                 Expected::Open => version > 0,
                 Expected::Version(expected) => version == expected,
             }
