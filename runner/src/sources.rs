@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -27,11 +27,13 @@ pub(crate) struct Source {
 pub(crate) struct Pace {
     /// How many slices are still to be run on a thread of their own.
     apart: AtomicU32,
+    /// Whether the last slice took long. That may be chance, as its thread may have had to wait for a processor.
+    took_long: AtomicBool,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { apart: AtomicU32::new(1) }
+        Self { apart: AtomicU32::new(1), took_long: AtomicBool::new(false) }
     }
 }
 
@@ -41,7 +43,14 @@ impl Pace {
         self.apart.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
     }
 
-    /// A slice took long.
+    /// A slice took `long`, or did not. Two in a row that did are slow.
+    pub(crate) fn took(&self, long: bool) {
+        if self.took_long.swap(long, Ordering::Relaxed) && long {
+            self.was_slow();
+        }
+    }
+
+    /// A slice computed for long.
     pub(crate) fn was_slow(&self) {
         self.apart.store(SLICES_APART, Ordering::Relaxed);
     }
@@ -109,7 +118,12 @@ mod tests {
         assert_eq!([pace.is_quick(), pace.is_quick()], [false, true]);
         pace.was_slow();
         assert_eq!((0..SLICES_APART).filter(|_| pace.is_quick()).count(), 0);
-        assert!(pace.is_quick());
+        for long in [true, false, true] {
+            pace.took(long);
+            assert!(pace.is_quick(), "one that took long may have waited");
+        }
+        pace.took(true);
+        assert!(!pace.is_quick());
     }
 
     #[test]

@@ -73,9 +73,7 @@ impl ActiveJob {
         let begun = Instant::now();
         let may_stay = is_small && self.inner.moves_tasks && self.pace.is_quick();
         let worked = if may_stay { stay(supervision, &self.pace, run) } else { apart(supervision, run).await? };
-        if begun.elapsed() >= LONG {
-            self.pace.was_slow();
-        }
+        self.pace.took(begun.elapsed() >= LONG);
         // What the script may have been stopped for.
         self.look()?;
         Ok(worked)

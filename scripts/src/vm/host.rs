@@ -307,10 +307,6 @@ impl Desk<'_> {
             })?,
         )?;
         host.raw_set(
-            "requires",
-            self.plain(|_, job, ()| Ok(job.chunks.as_ref().is_some_and(|chunks| chunks.requires)))?,
-        )?;
-        host.raw_set(
             "module",
             self.plain(|lua, job, (name, env): (String, Table)| {
                 let Some(chunks) = job.chunks.clone() else { return Err(Halt::fault("a script without its modules")) };

@@ -55,12 +55,13 @@ pub(super) struct Prelude {
 }
 
 impl Prelude {
-    pub fn load(lua: &Lua, host: Table) -> mlua::Result<Self> {
+    pub fn load(lua: &Lua, host: Table, globals: &Table) -> mlua::Result<Self> {
         let (shared, offered) = (lua.create_table()?, lua.create_table()?);
         for file in compiled()? {
             let chunk = lua.load(file.as_slice()).set_name(NAME).set_mode(ChunkMode::Binary).into_function()?;
             chunk.call::<()>((host.clone(), shared.clone(), offered.clone()))?;
         }
+        shared.raw_get::<Function>("share")?.call::<()>(globals)?;
         Ok(Self {
             offered,
             drive: shared.raw_get("drive")?,

@@ -83,7 +83,7 @@ impl Vm {
         let watch = Arc::new(Watch::default());
         let host = host::table(&lua, &seat, &watch, &marks)?;
         let globals = lua.globals();
-        let Prelude { offered, drive, used_up, main, environment, create } = Prelude::load(&lua, host)?;
+        let Prelude { offered, drive, used_up, main, environment, create } = Prelude::load(&lua, host, &globals)?;
         for name in REMOVED {
             globals.raw_set(*name, Value::Nil)?;
         }
@@ -115,7 +115,8 @@ impl Vm {
     /// The globals of a job.
     pub fn globals(&self, args: Value, budget_total: Option<u64>) -> mlua::Result<Table> {
         let total = budget_total.map_or(f64::INFINITY, |total| total as f64);
-        let env: Table = self.environment.call((self.globals.clone(), args, total))?;
+        let requires = self.job().as_ref().and_then(|job| job.chunks.as_ref()).is_some_and(|chunks| chunks.requires);
+        let env: Table = self.environment.call((args, total, requires))?;
         env.set_safeenv(true);
         Ok(env)
     }
