@@ -6,10 +6,16 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::{Notify, futures::Notified};
 
-/// Those who stop them, by their session.
+/// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct LiveAgents(Mutex<HashMap<SessionId, Interrupter>>);
+pub(crate) struct LiveAgents {
+    /// Those who stop them, by their session.
+    all: Mutex<HashMap<SessionId, Interrupter>>,
+    /// Told when a session is taken.
+    taken: Notify,
+}
 
 /// A session that is taken, until this is dropped.
 pub(super) struct Seat<'a> {
@@ -21,18 +27,22 @@ pub(super) struct Seat<'a> {
 
 impl LiveAgents {
     fn all(&self) -> MutexGuard<'_, HashMap<SessionId, Interrupter>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a session. `None` where an agent has it already.
     pub(super) fn take(&self, session: SessionId, interrupter: Interrupter) -> Option<Seat<'_>> {
         match self.all().entry(session) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(seat) => {
-                seat.insert(interrupter);
-                Some(Seat { all: self, session, left: false })
-            }
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(seat) => drop(seat.insert(interrupter)),
         }
+        self.taken.notify_waiters();
+        Some(Seat { all: self, session, left: false })
+    }
+
+    /// Comes when a session is taken after this call.
+    pub(crate) fn taken(&self) -> Notified<'_> {
+        self.taken.notified()
     }
 
     /// Asks the agent that has a session to stop where it stands. Gives whether one has it, and so hears of it.

@@ -17,10 +17,15 @@ use moonlog_core::{
     projection::SessionState,
 };
 use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// What of a session's `agent` is passed on.
 const AGENT_OPTIONS: [&str; 9] =
     ["model", "backend", "system", "tools", "schema", "max_turns", "max_tool_calls", "timeout", "check"];
+
+/// How long an interrupt waits for an agent that goes on with its turn.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// Before what waits already.
 const URGENT: i32 = 1;
@@ -82,11 +87,18 @@ impl Runner {
     /// Where there is no such session, or no turn is under way in it.
     pub async fn interrupt(&self, session: &SessionId) -> Result<(), CommandError> {
         let inner = self.inner();
-        let state = inner.known_session(session)?;
-        if inner.interrupt(session).await {
-            return Ok(());
+        let until = Instant::now() + ON_ITS_WAY;
+        loop {
+            // Whose turn is under way and who is not there is on its way back from a wait, or from a restart.
+            let taken = inner.agents.taken();
+            if inner.interrupt(session).await {
+                return Ok(());
+            }
+            let state = inner.known_session(session)?;
+            if state.chat.busy.is_none() || timeout_at(until, taken).await.is_err() {
+                return Err(Refusal::SessionIdle { session: state.id }.into());
+            }
         }
-        Err(Refusal::SessionIdle { session: state.id }.into())
     }
 }
 

@@ -31,7 +31,7 @@ pub fn removing(names: &[&str]) -> Value {
 }
 
 /// The open questions of a job, when it waits for them.
-fn asked(place: &Place, job: &JobId, count: usize) -> Vec<String> {
+pub fn asked(place: &Place, job: &JobId, count: usize) -> Vec<String> {
     place.until("the job to wait for a person", || {
         let state = place.runner.job(job).unwrap()?;
         // Calls of one turn ask at once, in any order.

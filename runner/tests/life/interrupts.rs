@@ -1,7 +1,7 @@
 //! Interrupting a turn whose calls a person is asked about.
 
 use crate::{
-    approvals::{asking, decide, outcomes, removing, session_with_tools},
+    approvals::{asked, asking, decide, outcomes, removing, session_with_tools},
     conversations::{chat, say, until_idle},
     place::Place,
 };
@@ -67,6 +67,23 @@ fn an_interrupt_reaches_an_agent_that_is_about_to_wait() {
         }
         place.check();
     }
+}
+
+#[test]
+fn an_interrupt_reaches_an_agent_that_comes_back_from_its_wait() {
+    let call = json!({ "name": "execute", "input": { "command": "rm -f x; tail -f /dev/null", "timeout": "60s" } });
+    let stage = asking(json!([{ "tool_calls": [call] }, { "text": "done" }]), |_| {});
+    let place = &stage.place;
+    for _ in 0..MOMENTS / 3 {
+        let session = session_with_tools(place);
+        let turn = say(place, &session, "a", Busy::Queue).unwrap();
+        let asked = asked(place, &turn, 1);
+        decide(place, &turn, &asked[0], Decision::Approved, None);
+        place.block_on(place.runner.interrupt(&session)).unwrap();
+        assert_eq!(place.result(&turn), "{\"interrupted\":true}");
+        until_idle(place, &session);
+    }
+    place.check();
 }
 
 #[test]
