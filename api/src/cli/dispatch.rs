@@ -12,7 +12,7 @@ use super::{
 };
 use crate::config::Flag;
 use clap::Parser;
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, num::NonZero, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 /// The variable that chooses what is logged, such as `debug` or `moonlog_runner=debug,info`.
@@ -83,8 +83,14 @@ fn run(cli: Cli) -> Result<Status, Failure> {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    // One more than there are processors: scripts that are quick compute on these threads, and requests would wait behind them.
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get) + 1;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().build().map_err(|error| Failure::failed(format!("cannot start threads: {error}")))
+    builder
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))
 }
 
 /// The options of a command that override keys of the configuration.
