@@ -125,7 +125,7 @@ impl Inner {
         self.applied(position).await
     }
 
-    /// Comes when a job has ended, or when `enough` does; at once where there is no such job, or nothing is folded any more.
+    /// Comes when a job has ended, or when `enough` does; at once where there is no such job.
     pub(crate) async fn until_ended(&self, job: &JobId, enough: impl Future<Output = ()>) -> Result<(), ReadError> {
         // Asked for before the look, so that an end in between is not missed.
         let ended = self.waiters.end_of(*job);

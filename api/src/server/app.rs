@@ -82,10 +82,8 @@ impl App {
     /// # Errors
     /// As [`Self::job`].
     pub async fn wait(&self, id: &JobId, at_most: Duration) -> Result<JobView, Problem> {
-        match self.runner.wait(id, self.enough(at_most)).await {
-            Ok(()) => self.view(id),
-            Err(error) => Err(Problem::internal(&error)),
-        }
+        self.runner.wait(id, self.enough(at_most)).await.map_err(|error| Problem::internal(&error))?;
+        self.view(id)
     }
 }
 

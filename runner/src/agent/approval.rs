@@ -113,12 +113,6 @@ pub(super) async fn ask(
     }
 }
 
-/// What was asked need not be answered any more: who asked was interrupted.
-pub(super) fn withdrawn(id: &str) -> ToolApprovalDecided {
-    let (decision, note) = (Decision::Denied, Some(INTERRUPTED.to_owned()));
-    ToolApprovalDecided { call_id: id.to_owned(), decision, by: None, note }
-}
-
 async fn quiet(at_work: Option<&AtWork>) {
     match at_work {
         Some(at_work) => at_work.nobody().await,

@@ -18,7 +18,7 @@ use crate::{
 use futures_util::future::join_all;
 use moonlog_core::{
     error_info::ErrorInfo,
-    event::{EventBody, NewEvent, StepOutcome, StreamId, ToolFinished},
+    event::{EventBody, NewEvent, StepOutcome, StreamId},
     id::SessionId,
     json::Json,
     message::{ToolCall, ToolResult},
@@ -145,21 +145,9 @@ impl Caller<'_> {
         }
     }
 
-    /// Ends a call because its agent is interrupted: nobody is asked about it any more, and what it has begun has its end.
+    /// Ends a call because its agent is interrupted.
     async fn cut_short(&self, call: &ToolCall) -> Result<ToolResult, Halt> {
-        let (asks, began) = self.recorder.open_of(&call.call_id);
-        let withdrawn = asks.then(|| EventBody::ToolApprovalDecided(approval::withdrawn(&call.call_id)));
-        let ended = began.then(|| {
-            EventBody::ToolFinished(ToolFinished {
-                call_id: call.call_id.clone(),
-                outcome: StepOutcome::Interrupted,
-                output: interrupted_output(),
-                truncated: None,
-                diff: None,
-                latency_ms: 0,
-            })
-        });
-        self.recorder.append(withdrawn.into_iter().chain(ended).collect()).await?;
+        self.recorder.cut_short(&call.call_id).await?;
         Ok(ended_with(call, StepOutcome::Interrupted, interrupted_output()))
     }
 

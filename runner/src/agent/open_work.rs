@@ -1,7 +1,7 @@
 //! What an agent has begun and not ended, folded from its events; and how it is ended from outside: by a crash, a
 //! cancelled branch, the end of its job. Pure.
 
-use super::tokens;
+use super::{approval::INTERRUPTED, tokens};
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{ChatFinished, ChatUsage, Decision, EventBody, NewEvent, StepOutcome, ToolApprovalDecided, ToolFinished},
@@ -41,6 +41,24 @@ pub(crate) struct OpenWork {
 fn arrived_usage(chat: &OpenChat) -> ChatUsage {
     let completion_tokens = tokens::of_bytes(chat.text.len() + chat.reasoning.len() + chat.tool_call.len());
     ChatUsage { completion_tokens, estimated: completion_tokens > 0, ..ChatUsage::default() }
+}
+
+/// The end of a call that was begun, and of which nobody knows what became.
+fn broken_off(call_id: String, outcome: StepOutcome) -> EventBody {
+    EventBody::ToolFinished(ToolFinished {
+        call_id,
+        outcome,
+        output: interrupted_output(),
+        truncated: None,
+        diff: None,
+        latency_ms: 0,
+    })
+}
+
+/// The end of a question that nobody need answer any more.
+fn denied(call_id: String, why: &str) -> EventBody {
+    let (decision, note) = (Decision::Denied, Some(why.to_owned()));
+    EventBody::ToolApprovalDecided(ToolApprovalDecided { call_id, decision, by: None, note })
 }
 
 impl OpenWork {
@@ -89,9 +107,11 @@ impl OpenWork {
         only.then(|| self.asked.iter().cloned().collect())
     }
 
-    /// Whether a person was asked about this call and has not decided, and whether it has begun and not ended.
-    pub(super) fn of_call(&self, call_id: &str) -> (bool, bool) {
-        (self.approvals.contains(call_id), self.tools.contains(call_id))
+    /// What ends a call whose agent is interrupted: nobody is asked about it any more, and what it has begun has its end.
+    pub(super) fn cut_short(&self, call_id: &str) -> Vec<EventBody> {
+        let asked = self.approvals.contains(call_id).then(|| denied(call_id.to_owned(), INTERRUPTED));
+        let begun = self.tools.contains(call_id).then(|| broken_off(call_id.to_owned(), StepOutcome::Interrupted));
+        asked.into_iter().chain(begun).collect()
     }
 
     /// When the agent first got to run: the first that is told.
@@ -122,25 +142,10 @@ impl OpenWork {
         let waits = |call_id: &String| outcome == StepOutcome::Interrupted && self.approvals.contains(call_id);
         let ended: Vec<String> = self.tools.iter().filter(|call_id| !waits(call_id)).cloned().collect();
         self.tools.clear();
-        for call_id in ended {
-            events.push(EventBody::ToolFinished(ToolFinished {
-                call_id,
-                outcome,
-                output: interrupted_output(),
-                truncated: None,
-                diff: None,
-                latency_ms: 0,
-            }));
-        }
+        events.extend(ended.into_iter().map(|call_id| broken_off(call_id, outcome)));
         // A question survives a restart, and nothing else that ends who asked.
-        for call_id in std::mem::take(&mut self.approvals).into_iter().filter(|_| outcome != StepOutcome::Interrupted) {
-            events.push(EventBody::ToolApprovalDecided(ToolApprovalDecided {
-                call_id,
-                decision: Decision::Denied,
-                by: None,
-                note: Some(error.message.clone()),
-            }));
-        }
+        let asked = std::mem::take(&mut self.approvals).into_iter().filter(|_| outcome != StepOutcome::Interrupted);
+        events.extend(asked.map(|call_id| denied(call_id, &error.message)));
         if let Some(chat) = self.chat.take() {
             let arrived = json!({ "text": chat.text, "reasoning": chat.reasoning, "tool_call": chat.tool_call });
             events.push(EventBody::ChatFinished(ChatFinished {

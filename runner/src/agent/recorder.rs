@@ -82,9 +82,10 @@ impl Recorder {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).note(None, &body);
     }
 
-    /// What is open of a call: whether a person is asked about it, and whether it has begun.
-    pub(super) fn open_of(&self, call_id: &str) -> (bool, bool) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).of_call(call_id)
+    /// Ends what is open of a call whose agent is interrupted.
+    pub(super) async fn cut_short(&self, call_id: &str) -> Result<(), Halt> {
+        let ends = self.open.lock().unwrap_or_else(PoisonError::into_inner).cut_short(call_id);
+        self.append(ends).await.map(drop)
     }
 
     /// What models say and are told may repeat a secret's value: it is recorded without. Pieces of an answer come clean

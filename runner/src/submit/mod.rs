@@ -197,15 +197,11 @@ impl Inner {
         let submitted = Arc::new(submitted);
         let event =
             NewEvent { cause, ..NewEvent::new(EventBody::JobSubmitted(submitted.clone())).session(request.session) };
-        let expected = match begin {
-            Begin::Durable => Expected::NoStream,
-            // Its id was made for it.
-            Begin::Ahead => Expected::Fresh,
-        };
-        let append = Append::new(StreamId::Job(job), expected, vec![event]);
+        let of = |expected| Append::new(StreamId::Job(job), expected, vec![event]);
         let append = || match begin {
-            Begin::Durable => self.log.append(append),
-            Begin::Ahead => self.log.append_unhurried(append),
+            Begin::Durable => self.log.append(of(Expected::NoStream)),
+            // Its id was made for it.
+            Begin::Ahead => self.log.append_unhurried(of(Expected::Fresh)),
         };
         let appended = match place {
             Some(place) => place.hand_over(append),
