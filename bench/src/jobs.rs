@@ -3,12 +3,12 @@
 use crate::{
     Outcome,
     floor::RawFile,
-    load::Connection,
+    load::{Connection, expect, result},
     options::Options,
     report::{Table, Unit, median, quantile},
     server::Server,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     net::SocketAddr,
     sync::{
@@ -132,12 +132,9 @@ async fn measure(address: SocketAddr, workload: &Workload, url: &str) -> Outcome
                 let mut each = Vec::new();
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                     let begun = Instant::now();
-                    let job: Value =
-                        serde_json::from_slice(&connection.post("/v1/jobs?wait=60s", &body, &[200]).await?)?;
+                    let job = connection.post("/v1/jobs?wait=60s", &body, &[200]).await?;
                     each.push(begun.elapsed().as_secs_f64() * 1000.0);
-                    if job["result"] != steps {
-                        return Err(format!("a job went wrong: {job}").into());
-                    }
+                    expect(result(&job), steps, &job)?;
                 }
                 Outcome::Ok(each)
             })

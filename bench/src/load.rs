@@ -1,6 +1,7 @@
 //! A lean HTTP/1.1 client that keeps its connection: what it costs is missing to the server on the same machine.
 
 use crate::Outcome;
+use serde::Deserialize;
 use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::{
@@ -139,6 +140,23 @@ impl Feed {
             }
         }
     }
+}
+
+/// The number that is a job's result: all that a client who knows what it has submitted reads of the answer.
+pub fn result(job: &[u8]) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Job {
+        result: Option<usize>,
+    }
+    serde_json::from_slice::<Job>(job).ok()?.result
+}
+
+/// A job with so many steps gives their number.
+pub fn expect(result: Option<usize>, steps: usize, answer: &[u8]) -> Outcome {
+    if result == Some(steps) {
+        return Ok(());
+    }
+    Err(format!("a job went wrong: {}", String::from_utf8_lossy(answer)).into())
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -15,6 +15,8 @@ pub enum Measure {
     WideSteps,
     /// Jobs of one step on 64 connections.
     Jobs,
+    /// How many times as many of them moonlog does as the best of Restate, by turns.
+    JobsByTurns,
     /// What half of these take at most.
     JobsMiddle,
     /// What 99 of 100 take at most.
@@ -41,11 +43,12 @@ pub enum Measure {
 
 impl Measure {
     /// In the order of the report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Steps,
         Self::ActingSteps,
         Self::WideSteps,
         Self::Jobs,
+        Self::JobsByTurns,
         Self::JobsMiddle,
         Self::JobsSlow,
         Self::OneByOne,
@@ -66,6 +69,7 @@ impl Measure {
             Self::ActingSteps => "a  sequential steps that ask over HTTP",
             Self::WideSteps => "b  steps of 64 jobs x 100",
             Self::Jobs => "c  jobs on 64 connections",
+            Self::JobsByTurns => "c    by turns with Restate",
             Self::JobsMiddle => "c    p50",
             Self::JobsSlow => "c    p99",
             Self::OneByOne => "c  jobs on one connection",
@@ -87,6 +91,7 @@ impl Measure {
             Self::ActingSteps => "http_steps_per_s",
             Self::WideSteps => "wide_steps_per_s",
             Self::Jobs => "jobs_64_per_s",
+            Self::JobsByTurns => "jobs_64_by_turns_of_restate",
             Self::JobsMiddle => "jobs_64_p50_ms",
             Self::JobsSlow => "jobs_64_p99_ms",
             Self::OneByOne => "jobs_1_per_s",
@@ -105,6 +110,7 @@ impl Measure {
     pub const fn unit(self) -> Unit {
         match self {
             Self::Steps | Self::ActingSteps | Self::WideSteps | Self::Jobs | Self::OneByOne => Unit::PerSecond,
+            Self::JobsByTurns => Unit::Ratio,
             Self::IdleProportional | Self::IdleResident | Self::LoadProportional => Unit::MiB,
             _ => Unit::Ms,
         }
@@ -112,7 +118,7 @@ impl Measure {
 
     /// How many times better than `other` a value of this is.
     pub fn times_better(self, value: f64, other: f64) -> f64 {
-        if self.unit() == Unit::PerSecond { value / other } else { other / value }
+        if matches!(self.unit(), Unit::PerSecond | Unit::Ratio) { value / other } else { other / value }
     }
 }
 

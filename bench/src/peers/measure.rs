@@ -19,7 +19,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 /// How many connections submit at a time.
-const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 64;
 /// How many steps a job of the wide workload has.
 const WIDE_STEPS: usize = 100;
 /// What the floor appends, in bytes.
@@ -96,9 +96,14 @@ impl<'a> Measuring<'a> {
     ) -> Outcome<Running> {
         let begun = Instant::now();
         let running = system.start(dir)?;
-        self.runtime.block_on(running.first_job())?;
+        self.first_job(&running)?;
         figures.add(system.name(), measure, begun.elapsed().as_secs_f64() * 1_000.0);
         Ok(running)
+    }
+
+    /// Waits until a first job has ended.
+    pub fn first_job(&self, running: &Running) -> Outcome {
+        self.runtime.block_on(running.first_job())
     }
 
     /// Measures something, and the floor right before and after it.

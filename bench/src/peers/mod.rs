@@ -1,8 +1,8 @@
 //! moonlog beside what its users would pick instead: the same work with the same durability, in one run.
 //!
 //! Each system is started on an empty folder, measured and ended, one after the other, several times over; the floor is measured
-//! right before and after each measurement, because a disk's rate moves from minute to minute. What cannot be had here is skipped,
-//! with the reason. Peers are installed below `bench/peers/target`, and nowhere else.
+//! right before and after each measurement, because a disk's rate moves from minute to minute; jobs on 64 connections, which are a
+//! matter of processors, by turns with the best of Restate. What cannot be had here is skipped, with the reason. Peers are installed below `bench/peers/target`, and nowhere else.
 
 mod children;
 mod dbos;
@@ -17,15 +17,16 @@ mod restate;
 mod sqlite;
 mod system;
 mod table;
+mod turns;
 
 use crate::{Outcome, floor::RawFile, options::Options};
-use figures::Figures;
+use figures::{Figures, Measure};
 use measure::Measuring;
 use packages::Packages;
 use std::time::{Duration, Instant};
 use system::System;
 
-/// How long all of it may take, building and installing aside.
+/// How long the rounds may take, building and installing aside.
 const TIME: Duration = Duration::from_secs(300);
 const QUICK_TIME: Duration = Duration::from_secs(120);
 
@@ -71,6 +72,16 @@ pub fn run(options: &Options) -> Outcome {
         }
         #[cfg(feature = "sqlite")]
         sqlite::measure(dir.path(), &mut measuring, &mut figures)?;
+    }
+    // As Restate is best here.
+    let rate_of = |system: &dyn System| figures.value(system.name(), Measure::Jobs).unwrap_or_default();
+    let restate = systems.iter().filter(|system| system.name().starts_with("Restate")).map(AsRef::as_ref);
+    if let Some(best) = restate.max_by(|a, b| rate_of(*a).total_cmp(&rate_of(*b))) {
+        eprintln!("by turns: {}", best.name());
+        let measured = turns::measure(options, dir.path(), (systems[0].as_ref(), best), &mut measuring, &mut figures);
+        if let Err(reason) = measured {
+            figures.skip("jobs by turns", &reason.to_string());
+        }
     }
     #[cfg(not(feature = "sqlite"))]
     figures.skip("SQLite", "build with --features sqlite");

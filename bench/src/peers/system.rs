@@ -1,8 +1,11 @@
 //! What runs jobs over HTTP, as the measurements see it.
 
 use super::{children::Child, packages::Packages};
-use crate::{Outcome, load::Connection, process_tree::Memory};
-use serde_json::Value;
+use crate::{
+    Outcome,
+    load::{Connection, expect, result},
+    process_tree::Memory,
+};
 use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
@@ -94,12 +97,12 @@ impl Request {
             Self::Moonlog => "/v1/jobs?wait=5m",
             Self::Plain(path) => path,
         };
-        let answer: Value = serde_json::from_slice(&connection.post(path, body, &[200]).await?)?;
+        let answer = connection.post(path, body, &[200]).await?;
         let result = match self {
-            Self::Moonlog => &answer["result"],
-            Self::Plain(_) => &answer,
+            Self::Moonlog => result(&answer),
+            Self::Plain(_) => serde_json::from_slice(&answer).ok(),
         };
-        if *result == steps { Ok(()) } else { Err(format!("a job went wrong: {answer}").into()) }
+        expect(result, steps, &answer)
     }
 }
 
