@@ -3,7 +3,6 @@
 use crate::{
     Engine, Input, RunError, RunSpec, RunState, Slice, StopHandle,
     job::{Block, End, Fatal, FiberKind, FiberState, Halt, Job, Scope, answer, mismatch},
-    value::{Nulls, from_json},
     vm::Vm,
 };
 use mlua::{Function, Value};
@@ -106,14 +105,13 @@ impl Run {
         let vm = engine.take().map_err(RunError::Replay)?;
         let stop = spec.stop.clone();
         let name = spec.workflow.clone();
-        let (args, budget) = (spec.args.clone(), spec.budget_total);
+        let budget = spec.budget_total;
         let journal = Journal::new(spec.run, history);
         let limits = engine.shared_limits();
         let mut job = Job::new(spec, Arc::clone(&limits), Arc::clone(&vm.marks), journal, Arc::clone(&stop.0));
         job.chunks = Some(Arc::clone(&compiled));
         let chunk = (|| {
-            vm.seat(job, &limits)?;
-            let args = from_json(&vm.lua, args.as_str(), &vm.marks, Nulls::Nil)?;
+            let args = vm.seat(job, &limits)?;
             let env = vm.globals(args.clone(), budget)?;
             Ok((vm.load(&name, &compiled.main, env)?, args))
         })();

@@ -90,6 +90,7 @@ impl ActiveJob {
             submitted_position: state.submitted_position,
             ahead: is_ahead,
             last_position: 0,
+            held: Vec::new(),
             seen_version: state.version,
             waiting: state.status == JobStatus::Waiting,
             finished: VecDeque::new(),

@@ -43,7 +43,9 @@ impl ActiveJob {
         }
     }
 
-    async fn append_end(&mut self, mut events: Vec<NewEvent>, end: End) -> Result<Leave, Stop> {
+    async fn append_end(&mut self, closing: Vec<NewEvent>, end: End) -> Result<Leave, Stop> {
+        let mut events = std::mem::take(&mut self.held);
+        events.extend(closing);
         events.extend(self.reuse_report());
         let last = self.last_event(end);
         let is_over = last.body.is_terminal();

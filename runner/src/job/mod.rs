@@ -41,6 +41,7 @@ use moonlog_core::{
 use moonlog_scripts::{Input, Run, RunError, RunState, Slice};
 use open::OpenSteps;
 use perform::Report;
+use record::goes_with_end;
 use slice::Work;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -139,6 +140,8 @@ pub(super) struct ActiveJob {
     ahead: bool,
     /// The last position that it has appended.
     last_position: u64,
+    /// What its script did in its last slice, to be appended together with the end.
+    held: Vec<NewEvent>,
     /// Up to which version of its stream the job has looked for what came from outside.
     seen_version: u64,
     /// How many pokes it has looked after.
@@ -228,7 +231,8 @@ impl ActiveJob {
             if self.ahead && !slice.only_ends() {
                 self.catch_up().await?;
             }
-            let written = self.record(slice.intents).await?;
+            let with_end = goes_with_end(&slice);
+            let written = self.record(slice.intents, with_end).await?;
             let returned = matches!(slice.state, RunState::Returned(_)) && self.inbox.cancel.is_none();
             if !returned && let Some(end) = self.end_from_outside((self.inner.options.clock)()) {
                 drop(run);

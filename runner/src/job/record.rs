@@ -1,11 +1,12 @@
 //! What a script did in a slice: appended, then acted upon.
 
 use super::{
-    ActiveJob, Stop,
+    ActiveJob, SMALL_BYTES, Stop,
     open::{Doing, Open},
     tool_call::ToolCall,
 };
 use moonlog_core::event::{Cause, EventBody, NewEvent, StepStarted, ToolApprovalRequested};
+use moonlog_scripts::{RunState, Slice};
 use std::collections::{HashMap, HashSet};
 
 /// What follows from events of a slice once they are appended.
@@ -70,6 +71,21 @@ fn reused_path(event: &NewEvent) -> Option<String> {
     }
 }
 
+/// Whether a slice may be appended together with the job's end: its script has returned, and what it did and gives is so little
+/// that no append refuses it for its size. One that was refused would lose the steps with the end.
+pub(super) fn goes_with_end(slice: &Slice) -> bool {
+    let RunState::Returned(result) = &slice.state else { return false };
+    let bytes = |event: &NewEvent| match &event.body {
+        EventBody::StepStarted(step) => Some(step.input.as_str().len()),
+        EventBody::StepFinished(step) if step.error.is_none() => {
+            step.output.as_ref().map(|output| output.as_str().len())
+        }
+        _ => None,
+    };
+    let all = slice.intents.iter().try_fold(result.as_str().len(), |sum, event| Some(sum + bytes(event)?));
+    all.is_some_and(|bytes| bytes <= SMALL_BYTES)
+}
+
 impl ActiveJob {
     /// What stands right behind the start of a step: of an `approve` the question, of a `tool` its call.
     fn companion(&self, event: &NewEvent) -> Option<NewEvent> {
@@ -86,8 +102,9 @@ impl ActiveJob {
         }
     }
 
-    /// Appends what the script did, and begins what it asked for. Gives the last position that was written.
-    pub(super) async fn record(&mut self, intents: Vec<NewEvent>) -> Result<Option<u64>, Stop> {
+    /// Appends what the script did, and begins what it asked for. Gives the last position that was written. `with_end`: the
+    /// job's end comes right behind, and takes along what nothing follows from.
+    pub(super) async fn record(&mut self, intents: Vec<NewEvent>, with_end: bool) -> Result<Option<u64>, Stop> {
         if intents.is_empty() {
             return Ok(None);
         }
@@ -150,6 +167,10 @@ impl ActiveJob {
             events.extend(companion);
         }
         self.steps.cached += reused.len() as u64;
+        if with_end && effects.all.is_empty() {
+            self.held = events;
+            return Ok(None);
+        }
         let appended = self.append(events).await?;
         let mut left = Vec::new();
         for effect in effects.all {

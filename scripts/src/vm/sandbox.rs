@@ -4,7 +4,7 @@ use super::{Watch, host, prelude::Prelude};
 use crate::{
     Limits,
     job::{Answer, Job},
-    value::Marks,
+    value::{Marks, Nulls, from_json},
 };
 use mlua::{
     Function, Lua, LuaOptions, StdLib, Table, Thread, Value,
@@ -92,8 +92,10 @@ impl Vm {
         globals.set_readonly(true);
         Watch::install(&watch, &lua)?;
         // Luau collects a fixed amount per allocation, however large that is. In steps of a kilobyte large strings
-        // would run into the limit long before their garbage is found.
-        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().step_size(512).step_multiplier(400)));
+        // would run into the limit long before their garbage is found. It is found where four times as much is in use as was
+        // left last time: most jobs are over before that, and the next one begins in the same VM. Where memory is short the
+        // watch collects, and so does the VM between two jobs.
+        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().goal(400).step_size(512).step_multiplier(400)));
         lua.gc_collect()?;
         let base_bytes = lua.used_memory();
         Ok(Self { lua, watch, marks, seat, globals, drive, used_up, main, environment, create, base_bytes })
@@ -104,12 +106,22 @@ impl Vm {
         self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the VM to a job.
-    pub fn seat(&self, job: Job, limits: &Limits) -> mlua::Result<()> {
+    /// Gives the VM to a job, whose `args` come into it. Bounded as the job is where they are large; small ones come in
+    /// before the bound is there, since each string and table in a bounded VM is made in a protected call of its own.
+    pub fn seat(&self, job: Job, limits: &Limits) -> mlua::Result<Value> {
+        const SMALL_BYTES: usize = 4 << 10;
+        let args = job.spec.args.clone();
         self.watch.reset(Arc::clone(&job.stop), limits.memory_bytes);
-        self.lua.set_memory_limit(limits.memory_bytes)?;
         *self.job() = Some(job);
-        Ok(())
+        let bound = || self.lua.set_memory_limit(limits.memory_bytes);
+        let read = || from_json(&self.lua, args.as_str(), &self.marks, Nulls::Nil);
+        if args.as_str().len() > SMALL_BYTES {
+            bound()?;
+            return read();
+        }
+        let args = read();
+        bound()?;
+        args
     }
 
     /// The globals of a job.
