@@ -24,6 +24,9 @@ use std::{
 /// What part of the time of a group the writer waits for the next to be as large.
 const GATHER_FRACTION: u32 = 4;
 
+/// From so many calls on, a group's first half is written while the second is on its way.
+const HALVED_CALLS: usize = 48;
+
 /// The writer's own state.
 pub struct Writer {
     shared: Arc<Shared>,
@@ -74,8 +77,8 @@ impl Writer {
 
     fn write_on(&mut self) -> Result<(), ReadError> {
         loop {
-            let (pending, closed) = self.wait();
-            self.commit(pending)?;
+            let (pending, closed, until) = self.wait();
+            self.commit(pending, until)?;
             if closed {
                 return write_whole_index(&self.shared.index, &*self.shared.storage, self.shared.head());
             }
@@ -83,20 +86,22 @@ impl Writer {
         }
     }
 
-    /// Returns what waits, as soon as something does or the log was closed.
-    fn wait(&self) -> (Pending, bool) {
+    /// Returns what waits, as soon as something does or the log was closed; and until when more is worth waiting for.
+    fn wait(&self) -> (Pending, bool, Option<Instant>) {
         let mut queue = lock(&self.shared.queue);
         loop {
             if queue.closed || self.writes_index() || queue.has_part() {
-                return (queue.take(), queue.closed);
+                return (queue.take(), queue.closed, None);
             }
             if queue.pending.calls > 0 {
-                queue = self.gather(queue);
-                return (queue.take(), queue.closed);
+                let until = Instant::now() + self.last_commit / GATHER_FRACTION;
+                let is_halved = self.last_calls >= HALVED_CALLS;
+                queue = self.gather(queue, if is_halved { self.last_calls / 2 } else { self.last_calls }, until);
+                return (queue.take(), queue.closed, is_halved.then_some(until));
             }
             let left = queue.since.map(|since| self.shared.patience.saturating_sub(since.elapsed()));
             if left.is_some_and(|left| left.is_zero()) {
-                return (queue.take(), false);
+                return (queue.take(), false, None);
             }
             queue = self.sleep(queue, 1, left);
         }
@@ -104,14 +109,13 @@ impl Writer {
 
     /// Those who were served together will come again together, but not at the same instant. Without a moment's
     /// patience, the first of them would get a sync of its own, while the others wait for the next.
-    fn gather<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
-        let until = Instant::now() + self.last_commit / GATHER_FRACTION;
-        while queue.pending.calls < self.last_calls && !queue.closed {
+    fn gather<'a>(&self, mut queue: MutexGuard<'a, Queue>, calls: usize, until: Instant) -> MutexGuard<'a, Queue> {
+        while queue.pending.calls < calls && !queue.closed {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            queue = self.sleep(queue, self.last_calls, Some(left));
+            queue = self.sleep(queue, calls, Some(left));
         }
         queue
     }
@@ -142,22 +146,34 @@ impl Writer {
         queue.take()
     }
 
-    fn commit(&mut self, pending: Pending) -> Result<(), ReadError> {
+    /// `until`: how long to wait for as many calls as came last time, once these are written.
+    fn commit(&mut self, pending: Pending, until: Option<Instant>) -> Result<(), ReadError> {
         let begun = Instant::now();
-        let group = self.write_group(pending)?;
+        let mut group = self.write_group(pending)?;
+        if let Some(until) = until {
+            let missing = self.last_calls.saturating_sub(group.calls);
+            let second_half = self.gather(lock(&self.shared.queue), missing, until).take();
+            self.write_more(second_half, &mut group)?;
+        }
         self.finish_group(group, begun)
     }
 
     /// Writes what is to be synced together.
     pub fn write_group(&mut self, pending: Pending) -> Result<Group, ReadError> {
-        let (mut part, mut group) = (pending.part, Group::default());
-        self.write(pending, &mut group)?;
+        let mut group = Group::default();
+        self.write_more(pending, &mut group)?;
+        Ok(group)
+    }
+
+    fn write_more(&mut self, pending: Pending, group: &mut Group) -> Result<(), ReadError> {
+        let mut part = pending.part;
+        self.write(pending, group)?;
         while part {
             let pending = self.rest();
             part = pending.part;
-            self.write(pending, &mut group)?;
+            self.write(pending, group)?;
         }
-        Ok(group)
+        Ok(())
     }
 
     /// Syncs what was written, and tells everyone.
