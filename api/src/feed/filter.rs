@@ -3,13 +3,16 @@
 use moonlog_core::{
     event::{Event, EventBody},
     id::{JobId, ProcessId, SessionId},
-    log::Traits,
+    log::{Kinds, Traits},
 };
 use std::str::FromStr;
 
 /// Event types by name and by prefix: `chat.*,tool.finished`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Types(Vec<&'static str>);
+pub struct Types {
+    names: Vec<&'static str>,
+    kinds: Kinds,
+}
 
 /// A text that names no event types.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,18 +41,18 @@ impl FromStr for Types {
                 });
             }
         }
-        Ok(Self(wanted))
+        Ok(Self { kinds: Kinds::named(wanted.iter().copied()), names: wanted })
     }
 }
 
 impl Types {
     fn has(&self, name: &'static str) -> bool {
-        self.0.iter().any(|wanted| std::ptr::eq(*wanted, name) || *wanted == name)
+        self.names.iter().any(|wanted| std::ptr::eq(*wanted, name) || *wanted == name)
     }
 
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.0.iter().copied()
+        self.names.iter().copied()
     }
 }
 
@@ -70,6 +73,11 @@ impl Filter {
     /// Whether everything is shown.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The types of what is shown.
+    pub fn kinds(&self) -> Kinds {
+        self.types.as_ref().map_or(Kinds::ALL, |types| types.kinds)
     }
 
     /// Whether an event is shown, or would have been that was removed.
@@ -93,10 +101,10 @@ mod tests {
     #[test]
     fn types_are_names_and_prefixes() {
         let types: Types = "chat.*, tool.finished,,job.c*".parse().unwrap();
-        assert!(types.0.contains(&"chat.delta") && types.0.contains(&"tool.finished"));
-        assert!(types.0.contains(&"job.completed") && types.0.contains(&"job.cancelled"));
-        assert!(!types.0.contains(&"tool.started") && !types.0.contains(&"job.failed"));
-        assert_eq!("*".parse::<Types>().unwrap().0.len(), EventBody::NAMES.len());
+        assert!(types.names.contains(&"chat.delta") && types.names.contains(&"tool.finished"));
+        assert!(types.names.contains(&"job.completed") && types.names.contains(&"job.cancelled"));
+        assert!(!types.names.contains(&"tool.started") && !types.names.contains(&"job.failed"));
+        assert_eq!("*".parse::<Types>().unwrap().names.len(), EventBody::NAMES.len());
         let error = "step.finishd".parse::<Types>().unwrap_err().to_string();
         assert!(error.ends_with("did you mean `step.finished`?"), "{error}");
         assert!("step".parse::<Types>().is_err());

@@ -243,7 +243,7 @@ fn read(
     limit: u64,
 ) -> Result<Selected, ReadError> {
     let Some(stream) = scope.stream() else {
-        return log.select(scanned, scan, size, &|event| filter.wants(event));
+        return log.select(scanned, scan, size, filter.kinds(), &|event| filter.wants(event));
     };
     let events = log.read_stream(&stream, version, size)?;
     let through = if events.len() == size { scanned } else { limit };
@@ -255,7 +255,7 @@ fn next_fitting(log: &Log, filter: &Filter, position: u64) -> Result<u64, ReadEr
     let mut after = position;
     loop {
         let head = log.head();
-        let found = log.select(after, SCAN_FAR, PAGE_FAR, &|event| filter.wants(event))?;
+        let found = log.select(after, SCAN_FAR, PAGE_FAR, filter.kinds(), &|event| filter.wants(event))?;
         let event = |place: &Place| if let Place::Event(event) = place { Some(event.position) } else { None };
         if let Some(position) = found.places.iter().find_map(event) {
             return Ok(position);

@@ -73,6 +73,7 @@ pub async fn history(table: &mut Growth, address: SocketAddr, jobs: u64, events:
     let near = events - 20_000;
     row(table, address, "50 ends from anywhere", 30, || feed(draw.up_to(near), "&types=job.completed")).await?;
     row(table, address, "50 retries, of which there are none", 1, || feed(0, "&types=step.retry_scheduled")).await?;
+    row(table, address, "  the same again", 5, || feed(0, "&types=step.retry_scheduled")).await?;
     row(table, address, "events of a job in the whole log", 1, || feed(0, &format!("&job={}", job_id(jobs)))).await?;
     row(table, address, "the newest 50 jobs", 30, || "/v1/jobs".into()).await?;
     row(table, address, "50 jobs from anywhere", 30, || format!("/v1/jobs?cursor={}", job_id(draw.up_to(jobs))))

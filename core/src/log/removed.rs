@@ -72,6 +72,11 @@ impl RemovedRecord {
         }
     }
 
+    /// The code of its type; `None` where that is not known.
+    pub fn code(&self) -> Option<u16> {
+        self.code
+    }
+
     /// The event that stood at `position`.
     pub fn at(self, position: u64) -> RemovedEvent {
         RemovedEvent {

@@ -1,9 +1,10 @@
 //! Reads of those events that a feed wants, told by what stands before their fields: only these are decoded. A feed that few
-//! events fit looks through the whole log.
+//! events fit looks through the whole log, but for stretches that are known to have none of its types (`kinds`).
 
 use super::{
-    Log, Place, ReadError, RemovedEvent,
+    Kinds, Log, Place, ReadError, RemovedEvent,
     frame::{Frame, frame_key},
+    kinds::{Found, end_of_stretch},
     reader::{frame_at, missing, place_of, record_at, sound},
     record::Record,
     shared::{Shared, read_lock},
@@ -52,6 +53,14 @@ impl From<&RemovedEvent> for Traits {
     }
 }
 
+/// The stored code of what stands in a record, or was there before it was removed; `None` where that is not known.
+fn code_of(record: &Record<'_>) -> Option<u16> {
+    match record {
+        Record::Event(stored) => Some(stored.code),
+        Record::Removed(removed) => removed.code(),
+    }
+}
+
 impl Traits {
     fn of(record: &Record<'_>, position: u64) -> Self {
         match record {
@@ -69,10 +78,12 @@ impl Traits {
 /// A look at what stands behind a position.
 struct Look<'a> {
     shared: &'a Shared,
+    kinds: Kinds,
     wanted: &'a dyn Fn(&Traits) -> bool,
     last: u64,
     limit: usize,
     found: Selected,
+    seen: Found,
 }
 
 impl Log {
@@ -81,10 +92,12 @@ impl Log {
     /// # Errors
     /// Where they cannot be read.
     pub fn places(&self, after: u64, limit: usize) -> Result<Vec<Place>, ReadError> {
-        Ok(self.select(after, limit, usize::MAX, &|_| true)?.places)
+        Ok(self.select(after, limit, usize::MAX, Kinds::ALL, &|_| true)?.places)
     }
 
-    /// What of the next `scan` durable positions behind `after` is wanted, at most `limit` of it.
+    /// What of the next `scan` durable positions behind `after` is wanted, at most `limit` of it. `kinds` has the types of all that
+    /// is wanted: where it has not all types, stretches without any of them are passed over and not counted, and the last that is
+    /// looked at is looked at to its end.
     ///
     /// # Errors
     /// Where they cannot be read.
@@ -93,13 +106,18 @@ impl Log {
         after: u64,
         scan: usize,
         limit: usize,
+        kinds: Kinds,
         wanted: &dyn Fn(&Traits) -> bool,
     ) -> Result<Selected, ReadError> {
-        let shared = &*self.shared;
-        let last = shared.head().min(after.saturating_add(scan as u64));
+        let (shared, head) = (&*self.shared, self.shared.head());
+        let last = after.saturating_add(scan as u64);
+        let last = head.min(if kinds == Kinds::ALL { last } else { end_of_stretch(last) });
         let found = Selected { places: Vec::new(), through: after };
-        let mut look = Look { shared, wanted, last, limit, found };
+        let mut look = Look { shared, kinds, wanted, last, limit, found, seen: Found::default() };
         while look.goes_on() {
+            if look.pass(head) {
+                continue;
+            }
             if !look.at_tail() {
                 look.at_frames()?;
             }
@@ -113,6 +131,23 @@ impl Look<'_> {
         self.found.through < self.last && self.found.places.len() < self.limit
     }
 
+    /// Passes over stretches that have nothing of what is wanted; whether there were any.
+    fn pass(&mut self, head: u64) -> bool {
+        let before = self.found.through;
+        let through = self.shared.kinds.without(self.kinds, before + 1).min(head);
+        if through > before {
+            self.seen.pass();
+            self.found.through = through;
+            self.last = head.min(self.last.saturating_add(through - before));
+        }
+        through > before
+    }
+
+    /// Whether stretches end here, so that those behind may be passed over.
+    fn is_between_stretches(&self) -> bool {
+        self.kinds != Kinds::ALL && end_of_stretch(self.found.through) == self.found.through
+    }
+
     /// Looks at what the tail has, if it has the next; whether it had.
     fn at_tail(&mut self) -> bool {
         let before = self.found.through;
@@ -124,6 +159,7 @@ impl Look<'_> {
                 self.found.places.push(Place::Event(event.clone()));
             }
             self.found.through += 1;
+            self.seen.note(event.position, Some(event.body.code()), &self.shared.kinds);
         }
         self.found.through > before
     }
@@ -133,7 +169,7 @@ impl Look<'_> {
         let storage = &*self.shared.storage;
         let first = frame_at(storage, self.found.through + 1)?;
         self.frame(&first)?;
-        if !self.goes_on() {
+        if !self.goes_on() || self.is_between_stretches() {
             return Ok(());
         }
         let (from, to) = (Bound::Included(frame_key(self.found.through + 1)), Bound::Included(frame_key(self.last)));
@@ -144,7 +180,7 @@ impl Look<'_> {
                 return Err(missing(next));
             }
             self.frame(&frame)?;
-            if !self.goes_on() {
+            if !self.goes_on() || self.is_between_stretches() {
                 break;
             }
         }
@@ -152,13 +188,19 @@ impl Look<'_> {
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<(), ReadError> {
+        let begin = self.found.through;
         while self.goes_on() && self.found.through < frame.last_position() {
+            if self.found.through > begin && self.is_between_stretches() {
+                return Ok(());
+            }
             let position = self.found.through + 1;
             let record = record_at(frame, position)?;
+            let code = code_of(&record);
             if (self.wanted)(&Traits::of(&record, position)) {
                 self.found.places.push(place_of(&*self.shared.storage, record, position)?);
             }
             self.found.through = position;
+            self.seen.note(position, code, &self.shared.kinds);
         }
         Ok(())
     }

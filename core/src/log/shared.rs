@@ -1,8 +1,8 @@
 //! What the log's handles and its writer share.
 
 use super::{
-    Clock, Poisoned, ReadError, frame_cache::FrameCache, index::Index, queue::Queue, sequencer::Sequencer,
-    stepper::Stepped, tail::Tail, waiters::Waiters, watches::Watches,
+    Clock, Poisoned, ReadError, frame_cache::FrameCache, index::Index, kinds::Stretches, queue::Queue,
+    sequencer::Sequencer, stepper::Stepped, tail::Tail, waiters::Waiters, watches::Watches,
 };
 use crate::storage::Storage;
 use std::{
@@ -46,6 +46,8 @@ pub struct Shared {
     pub frames: FrameCache,
     /// Where streams' events are.
     pub index: Index,
+    /// Which types of events are where.
+    pub kinds: Stretches,
     /// The last durable position. Set when tail and index have it.
     pub head: AtomicU64,
     /// The same, for those who watch it.

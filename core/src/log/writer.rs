@@ -5,6 +5,7 @@ use super::{
     ReadError,
     blobs::{blob_writes, has_blob},
     index::Index,
+    kinds::Found,
     queue::{Pending, Queue},
     shared::{Shared, lock, write_lock},
 };
@@ -38,6 +39,8 @@ pub struct Writer {
     last_commit: Duration,
     /// How far the index is being written behind the head.
     index: IndexWriting,
+    /// Which types of events are in the stretch that is being written.
+    kinds: Found,
 }
 
 /// What was written since the last sync.
@@ -66,7 +69,14 @@ enum IndexWriting {
 impl Writer {
     /// Goes on behind the frame whose hash is `chain`.
     pub fn new(shared: Arc<Shared>, chain: Hash) -> Self {
-        Self { shared, chain, last_calls: 1, last_commit: Duration::ZERO, index: IndexWriting::Rests }
+        Self {
+            shared,
+            chain,
+            last_calls: 1,
+            last_commit: Duration::ZERO,
+            index: IndexWriting::Rests,
+            kinds: Found::default(),
+        }
     }
 
     /// Writes until the log is closed or a write fails.
@@ -234,8 +244,11 @@ impl Writer {
     }
 
     /// The group is durable: now everyone may know.
-    fn publish(&self, frames: &[(Vec<Arc<Event>>, usize)]) {
+    fn publish(&mut self, frames: &[(Vec<Arc<Event>>, usize)]) {
         let shared = &self.shared;
+        for event in frames.iter().flat_map(|(events, _)| events) {
+            self.kinds.note(event.position, Some(event.body.code()), &shared.kinds);
+        }
         let mut tail = write_lock(&shared.tail);
         for (events, bytes) in frames {
             shared.index.extend(events);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::storage::Space;
+use std::sync::atomic::AtomicU64;
 
 /// Three jobs' events, interleaved; some in one frame, some in their own.
 fn filled(options: LogOptions) -> (Log, Arc<MemoryStorage>) {
@@ -46,7 +47,7 @@ fn reads_of_what_is_wanted() {
         for (scan, limit) in [(1, 1), (5, 1), (7, 100), (1000, 4), (usize::MAX, usize::MAX)] {
             let (mut found, mut after) = (Vec::new(), 0);
             while after < log.head() {
-                let selected = log.select(after, scan, limit, &wanted).unwrap();
+                let selected = log.select(after, scan, limit, Kinds::ALL, &wanted).unwrap();
                 assert!(selected.places.len() <= limit && selected.through > after);
                 assert!(
                     selected.places.len() == limit || selected.through == 90.min(after.saturating_add(scan as u64))
@@ -59,10 +60,80 @@ fn reads_of_what_is_wanted() {
             }
             assert_eq!(found, all, "{scan} {limit}");
         }
-        let none = log.select(90, 10, 10, &wanted).unwrap();
+        let none = log.select(90, 10, 10, Kinds::ALL, &wanted).unwrap();
         assert_eq!((none.places.len(), none.through), (0, 90));
-        assert_eq!(log.select(10, 10, 0, &wanted).unwrap().through, 10);
+        assert_eq!(log.select(10, 10, 0, Kinds::ALL, &wanted).unwrap().through, 10);
     }
+}
+
+/// Looks at the whole log for ends of jobs: their positions, and at how many events it looked.
+fn ends(log: &Log, scan: usize, limit: usize) -> (Vec<u64>, u64) {
+    let (looks, ended) = (AtomicU64::new(0), ["job.cancelled"]);
+    let wanted = |traits: &Traits| {
+        looks.fetch_add(1, Ordering::Relaxed);
+        traits.name.is_none_or(|name| ended.contains(&name))
+    };
+    let (mut found, mut after) = (Vec::new(), 0);
+    while after < log.head() {
+        let selected = log.select(after, scan, limit, Kinds::named(ended), &wanted).unwrap();
+        assert!(selected.places.len() <= limit && selected.through > after && selected.through <= log.head());
+        after = selected.through;
+        found.extend(selected.places.iter().map(|place| match place {
+            Place::Event(event) => event.position,
+            Place::Removed(removed) => removed.position,
+        }));
+    }
+    (found, looks.into_inner())
+}
+
+#[test]
+fn where_a_type_hardly_occurs_the_log_is_looked_through_once() {
+    const STRETCH: u64 = super::super::kinds::STRETCH;
+    let small = || LogOptions { tail_cache_bytes: 6000, frame_cache_bytes: 300, ..options() };
+    let storage = Arc::new(MemoryStorage::new());
+    let (log, _) = open(&storage, small());
+    // In the second, third and last stretch of nine and a half, at their ends too.
+    let at = [STRETCH + 1, 2 * STRETCH, 2 * STRETCH + 1_000, 9 * STRETCH + 7];
+    let (mut position, mut n) = (0, 0);
+    while position < 9 * STRETCH + STRETCH / 2 {
+        let next = at.into_iter().find(|at| *at > position).unwrap_or(u64::MAX).min(9 * STRETCH + STRETCH / 2 + 1);
+        while position + 1 < next {
+            let count = (next - position - 1).min(400);
+            position = log
+                .append(Append::new(job(0), Expected::Any, (0..count).map(|_| said("")).collect()))
+                .unwrap()
+                .last_position;
+            log.durable_blocking(position).unwrap();
+        }
+        if at.contains(&next) {
+            n += 1;
+            let end = EventBody::JobCancelled(JobCancelled { reason: None }).into();
+            position = log.append(Append::new(job(n), Expected::NoStream, vec![end])).unwrap().last_position;
+        }
+    }
+    log.durable_blocking(position).unwrap();
+    // The last stretch is not whole, so that more may come in it.
+    let known = (at.to_vec(), 2 * STRETCH + STRETCH / 2);
+    assert_eq!(ends(&log, 1_000, 256), known, "what was written here is known");
+    drop(log);
+    let (log, _) = open(&storage, LogOptions { tail_cache_bytes: 0, ..options() });
+    assert_eq!(ends(&log, 1_000, 256), (at.to_vec(), position), "after a start nothing is");
+    for (scan, limit) in [(1_000, 256), (1, 256), (usize::MAX, usize::MAX), (5_000, 2)] {
+        assert_eq!(ends(&log, scan, limit), known, "{scan} {limit}");
+    }
+    drop(log);
+    let (log, _) = open(&storage, small());
+    assert_eq!(ends(&log, 1_000, 1), (at.to_vec(), position), "in parts, not all of which are whole");
+    assert_eq!(ends(&log, 1_000, 256).0, at);
+    // What comes, and what is removed.
+    let end = EventBody::JobCancelled(JobCancelled { reason: None }).into();
+    let last = log.append(Append::new(job(n + 1), Expected::NoStream, vec![end])).unwrap().last_position;
+    log.durable_blocking(last).unwrap();
+    let all = at.into_iter().chain([last]).collect::<Vec<_>>();
+    assert_eq!(ends(&log, 1_000, 256).0, all);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(log.begin_removal()).unwrap().remove(&[job(1), job(3)], 1).unwrap();
+    assert_eq!(ends(&log, 1_000, 256).0, all, "who would have been given it is told");
 }
 
 #[test]
