@@ -93,7 +93,11 @@ impl Acknowledged {
         let Some(job) = self.jobs.keys().next() else { return };
         // The last may have been cut off.
         if self.jobs.len() > 1 {
-            assert_eq!(server.get(&format!("/v1/jobs/{job}")).await["state"], "completed");
+            let view = server.get(&format!("/v1/jobs/{job}")).await;
+            if view["code"] == "internal" && Self::is_cut(server) {
+                return;
+            }
+            assert_eq!(view["state"], "completed", "{view}: {}", server.said());
             assert_eq!(server.events(job).await.last().expect("events")["type"], "job.completed");
         }
     }

@@ -20,6 +20,12 @@ pub struct Settings {
     pub before: Option<String>,
 }
 
+/// Where a server says that it listens. One that cannot write its address down is found by that alone.
+fn told(said: &str) -> Option<String> {
+    let (url, _) = said.split_once("serving url=\"")?.1.split_once('"')?;
+    Some(url.to_owned())
+}
+
 /// A running server. It is killed when this is dropped.
 pub struct Server {
     child: Child,
@@ -64,7 +70,8 @@ impl Server {
                 shell
             }
         };
-        let mut child = command
+        let spoken = errors.metadata().expect("its length").len() as usize;
+        let child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--config", "moonlog.toml"])
             .current_dir(folder)
             .envs(settings.env.iter().map(|(name, value)| (name, value)))
@@ -73,16 +80,18 @@ impl Server {
             .stderr(errors)
             .spawn()
             .expect("the server starts");
-        let url = eventually("the server to listen", || {
-            let ended = child.try_wait().expect("the server can be waited for");
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(330)).build().expect("a client");
+        let mut server = Self { child, url: String::new(), folder: folder.to_owned(), client };
+        server.url = eventually("the server to listen", || {
+            let ended = server.child.try_wait().expect("the server can be waited for");
             let url = std::fs::read_to_string(&address)
                 .ok()
-                .and_then(|text| serde_json::from_str::<Value>(&text).ok()?["url"].as_str().map(str::to_owned));
+                .and_then(|text| serde_json::from_str::<Value>(&text).ok()?["url"].as_str().map(str::to_owned))
+                .or_else(|| told(server.said().get(spoken..)?));
             std::future::ready(ended.map(Err).or(url.map(Ok)))
         })
         .await?;
-        let client = Client::builder().no_proxy().timeout(Duration::from_secs(330)).build().expect("a client");
-        Ok(Self { child, url, folder: folder.to_owned(), client })
+        Ok(server)
     }
 
     /// Where it listens, such as `http://127.0.0.1:40123`.

@@ -8,6 +8,7 @@ use super::{
     submit::command_refused,
 };
 use crate::retention::{Compact, CompactError};
+use moonlog_core::{log::ReadError, storage::StorageError};
 use std::sync::Arc;
 use warp::http::StatusCode;
 
@@ -42,9 +43,15 @@ fn refused(error: CompactError) -> Problem {
         CompactError::Command(error) => command_refused(error, &"of these"),
         CompactError::Export { .. } => Problem::new(StatusCode::CONFLICT, "export_failed", text),
         CompactError::Stopped => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
-        CompactError::Log(error) => match error.is_disk_full() {
-            true => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", text),
-            false => Problem::internal(&text),
-        },
+        CompactError::Log(error) if error.is_disk_full() => {
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", text)
+        }
+        CompactError::Log(ReadError::Poisoned(_)) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", text)
+        }
+        CompactError::Log(ReadError::Storage(StorageError::Io { .. })) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk_failed", text)
+        }
+        CompactError::Log(error) => Problem::internal(&error),
     }
 }

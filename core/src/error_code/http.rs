@@ -61,6 +61,14 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Wait; GET /v1/webhooks shows when it is tried next.",
     ),
     code(
+        "disk_failed",
+        &[Http],
+        &[503],
+        No,
+        "The disk did not do what was asked of it; what was there is as it was.",
+        "Read the server's log, look at the disk, and ask again.",
+    ),
+    code(
         "disk_full",
         &[Http],
         &[507],

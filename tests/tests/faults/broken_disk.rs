@@ -141,7 +141,8 @@ async fn a_compaction_that_cannot_write_leaves_the_log_as_it_was() {
         if failed > 0 {
             assert!(
                 status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::INSUFFICIENT_STORAGE,
-                "{status}: {answer}"
+                "{status}: {answer}: {}",
+                server.said()
             );
             assert!(answer["code"].is_string() && answer["detail"].is_string(), "{answer}");
         }
