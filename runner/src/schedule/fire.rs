@@ -58,15 +58,19 @@ impl Inner {
             // A pattern that an older version took, and this one does not, fires no more.
             let Ok(cron) = Cron::read(&schedule.set.cron, &schedule.set.time_zone) else { continue };
             let come = due(&schedule, &cron, self.calendar_now());
-            let now_at = if come.is_empty() { schedule } else { self.fire_all(schedule, &come).await? };
-            let coming = next_due(&now_at, &cron, self.calendar_now());
+            let now_at = if come.is_empty() { Some(schedule) } else { self.fire_all(schedule, &come).await? };
+            let coming = match now_at {
+                Some(now_at) => next_due(&now_at, &cron, self.calendar_now()),
+                None => Some(self.calendar_now().plus_ms(TRY_AGAIN.as_millis() as u64)),
+            };
             next = [next, coming].into_iter().flatten().min();
         }
         Ok(next)
     }
 
-    /// Fires what has come of one schedule, and gives where it stands then.
-    async fn fire_all(&self, mut schedule: ScheduleState, come: &[Due]) -> Result<ScheduleState, AppendError> {
+    /// Fires what has come of one schedule, and gives where it stands then; `None` where that is not known, as it is being set anew
+    /// or removed: who does that tells when it is done, and until then the same would be tried over and over.
+    async fn fire_all(&self, mut schedule: ScheduleState, come: &[Due]) -> Result<Option<ScheduleState>, AppendError> {
         for due in come {
             let fired = match due.kind {
                 DueKind::Fire => self.fire(&schedule, due.at).await,
@@ -79,22 +83,18 @@ impl Inner {
             );
             let position = match self.log.append(append) {
                 Ok(appended) => appended.last_position,
-                // It was set anew or removed meanwhile: looked at again at once.
-                Err(AppendError::Conflict { .. }) => {
-                    self.schedules_changed.notify_one();
-                    return Ok(schedule);
-                }
+                Err(AppendError::Conflict { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             };
             if self.applied(position).await.is_err() {
-                return Ok(schedule);
+                return Ok(None);
             }
             match self.views.with(|all| all.schedules().get(&schedule.name).cloned()) {
                 Some(now) => schedule = now,
-                None => return Ok(schedule),
+                None => return Ok(None),
             }
         }
-        Ok(schedule)
+        Ok(Some(schedule))
     }
 
     async fn fire(&self, schedule: &ScheduleState, at: Timestamp) -> ScheduleFired {

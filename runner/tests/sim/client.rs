@@ -2,16 +2,18 @@
 
 use crate::world::World;
 use moonlog_core::{
-    event::{Decision, RetryPolicy},
+    event::{CatchUp, Decision, Overlap, RetryPolicy, ScheduleSet},
     id::{Hash, JobId},
     json::Json,
     projection::JobFilter,
 };
-use moonlog_runner::{Bulk, Retry, Runner, ScriptSource, Submit};
+use moonlog_runner::{Bulk, Retry, Runner, ScriptSource, SetSchedule, Submit};
 use std::{sync::Arc, time::Duration};
 
 /// How many jobs are submitted in a run, those aside that come of others.
 pub const JOBS: u64 = 7;
+/// The schedule that is set and removed.
+pub const SCHEDULE: &str = "tick";
 /// Every script is done with so many idempotency keys.
 const KEYS: u64 = 3;
 
@@ -23,7 +25,7 @@ pub struct Client {
 impl Client {
     /// Something from outside happens.
     pub async fn act(self) {
-        let kind = self.world.below(40);
+        let kind = self.world.below(42);
         match kind {
             0..=9 => self.submit().await,
             10..=19 => self.signal("go").await,
@@ -40,6 +42,7 @@ impl Client {
                 let by = self.world.below(4_000) as i64;
                 self.world.jump_ms(by - 2_000);
             }
+            39 | 40 => self.schedule().await,
             _ => {
                 if let Err(error) = self.runner.log().verify().map(|report| assert!(report.is_sound(), "{report:?}")) {
                     self.world.fail(format!("the log cannot be verified: {error}"));
@@ -149,6 +152,32 @@ impl Client {
         let Some(job) = self.job() else { return };
         if let Ok(again) = self.runner.retry(&job, Retry::default()).await {
             self.world.memory().jobs.push(again);
+        }
+    }
+
+    /// Sets the one schedule there is, or removes it.
+    async fn schedule(&self) {
+        if self.world.one_in(4) {
+            return drop(self.runner.remove_schedule(SCHEDULE).await);
+        }
+        let set = {
+            let mut chance = self.world.chance();
+            ScheduleSet {
+                cron: "* * * * * *".into(),
+                workflow: chance.of(&["quick", "naps", "fails"]).into(),
+                args: Json::from_written("{\"s\":1.5}".into()),
+                time_zone: "UTC".into(),
+                overlap: chance.of(&[Overlap::Skip, Overlap::Queue, Overlap::Replace]),
+                catch_up: chance.of(&[CatchUp::None, CatchUp::Last, CatchUp::All]),
+                jitter_ms: chance.of(&[0, 20]),
+                queue: chance.one_in(2).then(|| "narrow".into()),
+                ..ScheduleSet::default()
+            }
+        };
+        let _ = self.runner.set_schedule(SetSchedule { name: SCHEDULE.into(), set }).await;
+        // Until it has come once.
+        if self.world.one_in(2) {
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
         }
     }
 

@@ -1,6 +1,12 @@
 //! One life of a server, from its start to its end: a crash at some moment, or a stop.
 
-use crate::{client::Client, disk::Disk, host::Host, oracle, world::World};
+use crate::{
+    client::{Client, SCHEDULE},
+    disk::Disk,
+    host::Host,
+    oracle,
+    world::World,
+};
 use moonlog_core::{
     event::Decision,
     id::Hash,
@@ -217,13 +223,15 @@ impl Life<'_> {
             self.world.dawdle().await;
             clients.spawn(Client { world: self.world.clone(), runner: runner.clone() }.act());
         }
-        let rest = self.world.below(40);
+        // Long enough for schedules, now and then.
+        let rest = self.world.below(if self.world.one_in(6) { 3_000 } else { 40 });
         tokio::time::sleep(Duration::from_millis(rest)).await;
     }
 
     /// Whatever jobs wait for comes, until all have ended.
     async fn let_all_end(&self, runner: &Runner) {
         let _ = runner.resume_queue("narrow").await;
+        let _ = runner.remove_schedule(SCHEDULE).await;
         let begun = tokio::time::Instant::now();
         loop {
             let live: Vec<_> = runner.views().with(|all| all.live_jobs().map(|job| job.id).collect());

@@ -57,8 +57,9 @@ fn is_the_fold(views: &Views, log: &Log) -> Check {
         let same = all.queues() == fold.queues()
             && all.processes() == fold.processes()
             && all.approvals() == fold.approvals()
+            && all.schedules() == fold.schedules()
             && all.live_jobs().eq(fold.live_jobs());
-        if same { Ok(()) } else { Err(format!("at {applied}: queues, processes, approvals or live jobs")) }
+        if same { Ok(()) } else { Err(format!("at {applied}: queues, processes, approvals, schedules or live jobs")) }
     })
 }
 
@@ -127,6 +128,7 @@ pub fn check_all(world: &Arc<World>, setup: &Setup, memory: &MemoryStorage) -> C
     check_told(world, &events)?;
     check_acts(world, &events)?;
     check_steps(&events)?;
+    check_schedules(&events)?;
     check_places_in_queues(&events)?;
     History::of(&log, Limits::default()).check()
 }
@@ -210,6 +212,21 @@ fn check_told(world: &World, events: &[Arc<Event>]) -> Check {
             && let Some(other) = keys.insert(key.clone(), event.job)
         {
             return Err(format!("{key} has two jobs: {other:?} and {:?}", event.job));
+        }
+    }
+    Ok(())
+}
+
+/// A schedule that says that it has fired has submitted its job before.
+fn check_schedules(events: &[Arc<Event>]) -> Check {
+    let mut submitted = BTreeSet::new();
+    for event in events {
+        match &event.body {
+            EventBody::JobSubmitted(_) => submitted.extend(event.job),
+            EventBody::ScheduleFired(fired) if fired.job.is_some_and(|job| !submitted.contains(&job)) => {
+                return Err(format!("the firing at {} has no job: {fired:?}", event.position));
+            }
+            _ => {}
         }
     }
     Ok(())
