@@ -2,7 +2,8 @@
 //!
 //! Each system is started on an empty folder, measured and ended, one after the other, several times over; the floor is measured
 //! right before and after each measurement, because a disk's rate moves from minute to minute; jobs on 64 connections, which are a
-//! matter of processors, by turns with the best of Restate. What cannot be had here is skipped, with the reason. Peers are installed below `bench/peers/target`, and nowhere else.
+//! matter of processors, by turns with the best of Restate. What cannot be had here is skipped, with the reason. Peers are
+//! installed below `bench/peers/target`, and nowhere else.
 
 mod children;
 mod dbos;

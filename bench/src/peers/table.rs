@@ -86,36 +86,22 @@ impl Target {
 }
 
 fn targets(figures: &Figures) -> Vec<Target> {
+    let ratio = |title, key, measured, goal| Target { title, key, measured, unit: Unit::Ratio, goal, at_least: true };
     let times = |title, key, prefix: &str, measure: Measure, goal| {
         let (ours, theirs) = (figures.value("moonlog", measure), figures.best(prefix, measure));
-        let measured = ours.zip(theirs).map(|(ours, theirs)| measure.times_better(ours, theirs));
-        Target { title, key, measured, unit: Unit::Ratio, goal, at_least: true }
+        ratio(title, key, ours.zip(theirs).map(|(ours, theirs)| measure.times_better(ours, theirs)), goal)
     };
     let most = |title, key, measure: Measure, goal| {
         let measured = figures.value("moonlog", measure);
         Target { title, key, measured, unit: measure.unit(), goal, at_least: false }
     };
-    let floor = Target {
-        title: "a  steps, of the rate of fdatasync",
-        key: "steps_of_fdatasync",
-        measured: figures.of_floor("moonlog", Measure::Steps),
-        unit: Unit::Ratio,
-        goal: 0.8,
-        at_least: true,
-    };
-    let by_turns = Target {
-        title: "c  jobs on 64, of Restate's, by turns",
-        key: "jobs_64_of_restate",
-        measured: figures.value("moonlog", Measure::JobsByTurns),
-        unit: Unit::Ratio,
-        goal: 5.0,
-        at_least: true,
-    };
+    let of_floor = figures.of_floor("moonlog", Measure::Steps);
+    let by_turns = figures.value("moonlog", Measure::JobsByTurns);
     vec![
-        floor,
+        ratio("a  steps, of the rate of fdatasync", "steps_of_fdatasync", of_floor, 0.8),
         times("a  steps, of Restate's", "steps_of_restate", "Restate", Measure::Steps, 3.0),
         times("b  wide steps, of Restate's", "wide_steps_of_restate", "Restate", Measure::WideSteps, 5.0),
-        by_turns,
+        ratio("c  jobs on 64, of Restate's, by turns", "jobs_64_of_restate", by_turns, 5.0),
         times("c  jobs on one, of DBOS's", "jobs_1_of_dbos", "DBOS", Measure::OneByOne, 3.0),
         most("d  cold start", "cold_start_ms", Measure::ColdStart, 50.0),
         most("d  after kill -9, with 1,000,000 events", "million_events_start_ms", Measure::Recovery, 500.0),

@@ -18,8 +18,7 @@ pub struct Kinds(u128);
 impl Kinds {
     /// All of them, those included that this version does not know.
     pub const ALL: Self = Self(u128::MAX);
-    /// None.
-    pub const NONE: Self = Self(0);
+    const NONE: Self = Self(0);
 
     /// The types of these names.
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -30,8 +29,7 @@ impl Kinds {
     }
 
     /// With the type of this code; with all of them where it is not known.
-    #[must_use]
-    pub fn and(self, code: Option<u16>) -> Self {
+    fn and(self, code: Option<u16>) -> Self {
         match code {
             Some(code) => Self(self.0 | 1 << u32::from(code).min(OTHERS)),
             None => Self::ALL,
