@@ -128,8 +128,9 @@ impl Chat<'_> {
             self.recorder.append(events).await?;
             tracing::debug!(model = %self.model.name, %error, ?wait, "a request to a model is tried again");
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                biased;
                 why = self.interrupt.wait() => return Ok(Ending::Interrupted(why)),
+                () = tokio::time::sleep(wait) => {}
             }
             match self.allowed.gate.clone().pass(self.recorder, self.model, request.turn, self.interrupt).await? {
                 Ok(allowed) => self.allowed = allowed,
@@ -170,7 +171,8 @@ impl Chat<'_> {
             None => {
                 let wait = BACKOFF.saturating_mul(1 << (attempt - 1).min(10)).min(BACKOFF_MAX);
                 // Agents that failed together are not to come back together.
-                let spread = f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 255.0;
+                let whose = Hash::of(format!("{} {attempt}", self.recorder.session).as_bytes());
+                let spread = f64::from(whose.as_bytes()[0]) / 255.0;
                 Some(wait.mul_f64(0.75 + spread / 2.0))
             }
         }
@@ -204,7 +206,7 @@ impl Chat<'_> {
         let (mut seen, mut last) = (false, begun);
         loop {
             let silent_by = if seen { last + options.idle_timeout } else { first_by };
-            let due = self.deltas.next_due().map_or(deadline, Instant::from_std);
+            let due = self.deltas.next_due().unwrap_or(deadline);
             let events = tokio::select! {
                 biased;
                 why = self.interrupt.wait() => return Ok(Ending::Interrupted(why)),
@@ -217,13 +219,13 @@ impl Chat<'_> {
                                 let why = format!("the answer has more than {ANSWER_MAX_BYTES} bytes");
                                 return Ok(Ending::Failed(ModelError::new("answer_too_large", why)));
                             }
-                            self.deltas.due(last.into_std())
+                            self.deltas.due(last)
                         }
                         Some(Err(error)) => return Ok(Ending::Failed(error)),
                         None => return Ok(Ending::Whole),
                     }
                 }
-                () = sleep_until(due), if due < deadline => self.deltas.due(Instant::now().into_std()),
+                () = sleep_until(due), if due < deadline => self.deltas.due(Instant::now()),
                 () = sleep_until(silent_by.min(deadline)) => {
                     let error = if deadline <= silent_by { answer_late() } else if seen { idle_late() } else { first_late() };
                     return Ok(Ending::Failed(error));
@@ -249,7 +251,7 @@ impl Chat<'_> {
         self.answer.push(piece);
         let Some((channel, text)) = said else { return false };
         self.first_token.get_or_insert(now);
-        self.deltas.push(channel, &text, now.into_std());
+        self.deltas.push(channel, &text, now);
         true
     }
 

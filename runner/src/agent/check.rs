@@ -42,7 +42,7 @@ impl Check<'_> {
     /// Runs it. Gives what there is to be told: nothing where it succeeds, or was broken off.
     pub(super) async fn run(&self, command: &str, interrupt: &mut Interrupt) -> Option<String> {
         let options = &self.inner.options.agents.check;
-        let process: ProcessId = uuid::Uuid::now_v7().into();
+        let process: ProcessId = self.inner.new_id().into();
         // It belongs to the job, and ends with it.
         let owner = Owner {
             stream: StreamId::Job(self.recorder.job),
@@ -66,6 +66,7 @@ impl Check<'_> {
             }
         };
         let exited = tokio::select! {
+            biased;
             exited = process.exited() => exited,
             _ = interrupt.wait() => {
                 process.cancel().await;

@@ -3,7 +3,8 @@
 
 use crate::secret::{Scrubber, Secrets};
 use moonlog_core::event::{ChatDelta, EventBody};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long pieces are gathered.
 pub(super) const GATHER: Duration = Duration::from_millis(50);

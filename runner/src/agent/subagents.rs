@@ -202,7 +202,7 @@ pub(super) async fn message(inner: &Inner, context: &ToolContext, id: &str, text
         return Err(ErrorInfo::new("agent_ended", "it has ended, and hears nothing any more"));
     }
     let session = session_of(&state);
-    let message = format!("{MAIL}{}", uuid::Uuid::now_v7());
+    let message = format!("{MAIL}{}", inner.new_id());
     let queued = ChatMessageQueued { message, parts: Json::from(json!([{ "type": "text", "text": text }])) };
     let event =
         NewEvent { session: Some(session), ..NewEvent::new(EventBody::ChatMessageQueued(queued)) }.job(state.id);

@@ -3,11 +3,13 @@
 use super::{
     AllowedNetwork,
     address::is_public,
+    hosted::{HostedRequest, HttpHost},
+    request::failure,
     resolver::{self, Lookup, Resolver},
 };
 use crate::secret::Secrets;
 use moonlog_core::error_info::ErrorInfo;
-use reqwest::{Client, Url, redirect::Policy};
+use reqwest::{Client, Method, Response, Url, header::HeaderMap, redirect::Policy};
 use std::{
     net::IpAddr,
     sync::{Arc, OnceLock},
@@ -62,9 +64,17 @@ pub struct HttpPolicy {
 struct Inner {
     options: HttpOptions,
     reachable: Arc<Reachable>,
-    lookup: Lookup,
-    /// Made with the first request: it reads the system's certificates, which takes time and memory.
-    client: OnceLock<Client>,
+    way: Way,
+}
+
+/// Which way requests go.
+enum Way {
+    Network {
+        lookup: Lookup,
+        /// Made with the first request: it reads the system's certificates, which takes time and memory.
+        client: OnceLock<Client>,
+    },
+    Hosted(Arc<dyn HttpHost>),
 }
 
 impl HttpPolicy {
@@ -73,11 +83,24 @@ impl HttpPolicy {
     /// # Errors
     /// `invalid_network` for a prefix that is longer than its address.
     pub fn new(options: HttpOptions) -> Result<Self, ErrorInfo> {
-        Self::with_names(options, resolver::system())
+        Self::by(options, Way::Network { lookup: resolver::system(), client: OnceLock::new() })
+    }
+
+    /// The same, with a host that answers them all, such as in a simulation.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn hosted(options: HttpOptions, host: Arc<dyn HttpHost>) -> Result<Self, ErrorInfo> {
+        Self::by(options, Way::Hosted(host))
     }
 
     /// The same, with names that lead where `lookup` says.
+    #[cfg(test)]
     fn with_names(options: HttpOptions, lookup: Lookup) -> Result<Self, ErrorInfo> {
+        Self::by(options, Way::Network { lookup, client: OnceLock::new() })
+    }
+
+    fn by(options: HttpOptions, way: Way) -> Result<Self, ErrorInfo> {
         for network in &options.allowed_networks {
             if network.prefix > if network.address.is_ipv4() { 32 } else { 128 } {
                 return Err(ErrorInfo::new(
@@ -87,15 +110,39 @@ impl HttpPolicy {
             }
         }
         let reachable = Arc::new(Reachable(options.allowed_networks.clone()));
-        Ok(Self { inner: Arc::new(Inner { options, reachable, lookup, client: OnceLock::new() }) })
+        Ok(Self { inner: Arc::new(Inner { options, reachable, way }) })
     }
 
     pub(super) fn options(&self) -> &HttpOptions {
         &self.inner.options
     }
 
-    pub(crate) fn client(&self) -> Result<&Client, ErrorInfo> {
-        if let Some(client) = self.inner.client.get() {
+    /// Sends one request, to where requests may go.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Response, ErrorInfo> {
+        self.check_host(url)?;
+        match &self.inner.way {
+            Way::Hosted(host) => {
+                let request = HostedRequest { method, url: url.clone(), headers, body: body.unwrap_or_default() };
+                host.answer(request).await?.into_response(url.clone())
+            }
+            Way::Network { lookup, client } => {
+                let mut request = self.client(lookup, client)?.request(method, url.clone()).headers(headers);
+                if let Some(body) = body {
+                    request = request.body(body);
+                }
+                request.send().await.map_err(|error| failure(url, &error))
+            }
+        }
+    }
+
+    fn client<'a>(&self, lookup: &Lookup, made: &'a OnceLock<Client>) -> Result<&'a Client, ErrorInfo> {
+        if let Some(client) = made.get() {
             return Ok(client);
         }
         let client = Client::builder()
@@ -103,16 +150,16 @@ impl HttpPolicy {
             .redirect(Policy::none())
             // A proxy would connect in our place, to wherever it likes.
             .no_proxy()
-            .dns_resolver(Resolver { reachable: Arc::clone(&self.inner.reachable), lookup: self.inner.lookup.clone() })
+            .dns_resolver(Resolver { reachable: Arc::clone(&self.inner.reachable), lookup: lookup.clone() })
             .user_agent(concat!("moonlog/", env!("CARGO_PKG_VERSION")))
             .pool_max_idle_per_host(4)
             .build()
             .map_err(|error| ErrorInfo::new("tls_failed", format!("no request can be made: {error}")))?;
-        Ok(self.inner.client.get_or_init(|| client))
+        Ok(made.get_or_init(|| client))
     }
 
     /// Checks a host that is an address itself, which no resolver sees.
-    pub(crate) fn check_host(&self, url: &Url) -> Result<(), ErrorInfo> {
+    fn check_host(&self, url: &Url) -> Result<(), ErrorInfo> {
         let host = url.host_str().unwrap_or_default();
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) if !self.inner.reachable.allows(address) => Err(not_allowed(host, address)),

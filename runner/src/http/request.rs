@@ -58,7 +58,6 @@ struct Request {
 async fn follow(input: &HttpInput, idempotency_key: &str, policy: &HttpPolicy) -> Result<Answer, ErrorInfo> {
     let mut request = Request::new(input, idempotency_key, policy)?;
     for _ in 0..=policy.options().redirects_max {
-        policy.check_host(&request.url)?;
         let response = request.send(policy).await?;
         match next_url(&request.url, &response)? {
             Some(url) => request.redirect(url, response.status()),
@@ -113,11 +112,7 @@ impl Request {
     }
 
     async fn send(&self, policy: &HttpPolicy) -> Result<Response, ErrorInfo> {
-        let mut request = policy.client()?.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
-        if let Some(body) = &self.body {
-            request = request.body(body.clone());
-        }
-        request.send().await.map_err(|error| failure(&self.url, &error))
+        policy.send(self.method.clone(), &self.url, self.headers.clone(), self.body.clone()).await
     }
 
     /// Goes on to where an answer pointed.
@@ -155,7 +150,7 @@ fn next_url(from: &Url, response: &Response) -> Result<Option<Url>, ErrorInfo> {
 }
 
 /// Why there was no answer. The URL is left out: it may hold a password.
-pub(crate) fn failure(url: &Url, error: &reqwest::Error) -> ErrorInfo {
+pub(super) fn failure(url: &Url, error: &reqwest::Error) -> ErrorInfo {
     let host = url.host_str().unwrap_or_default();
     let (mut last, mut refused) = (String::new(), None);
     let mut next = error.source();

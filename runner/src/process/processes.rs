@@ -145,7 +145,7 @@ impl Processes {
     }
 
     /// Where it is read for those who ask.
-    pub(super) fn threads(&self) -> Threads {
+    pub(crate) fn threads(&self) -> Threads {
         self.inner.options.threads
     }
 

@@ -1,11 +1,6 @@
 //! `create_workspace`: the session's own place to work in.
 
-use super::{
-    Tool, ToolAnswer, ToolContext, ToolDefinition,
-    files::{Files, blocking},
-    input,
-    place::Last,
-};
+use super::{Tool, ToolAnswer, ToolContext, ToolDefinition, files::Files, input, place::Last};
 use crate::workspace::{WorkspaceSpec, Workspaces};
 use futures_util::future::BoxFuture;
 use moonlog_core::error_info::ErrorInfo;
@@ -96,7 +91,7 @@ impl CreateWorkspace {
     }
 
     async fn allowed(&self, path: String) -> Result<PathBuf, ErrorInfo> {
-        let (files, roots) = (self.files.clone(), self.files.own_roots());
-        blocking(move || Ok(files.find(&roots, NAME, &path, Last::Follow)?.absolute())).await
+        let roots = self.files.own_roots();
+        self.files.blocking(move |files| Ok(files.find(&roots, NAME, &path, Last::Follow)?.absolute())).await
     }
 }

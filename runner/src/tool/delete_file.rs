@@ -2,7 +2,7 @@
 
 use super::{
     Tool, ToolAnswer, ToolContext, ToolDefinition, change,
-    files::{Files, blocking},
+    files::Files,
     input,
     place::Last,
     stored::{self, Unusable},
@@ -35,8 +35,8 @@ impl Tool for DeleteFile {
     fn call<'a>(&'a self, context: &'a ToolContext, input: Value) -> BoxFuture<'a, Result<ToolAnswer, ErrorInfo>> {
         Box::pin(async move {
             let input: Input = input::read(input)?;
-            let (files, roots) = (self.0.clone(), self.0.roots(context));
-            blocking(move || delete(&files, &roots, &input.path)).await
+            let roots = self.0.roots(context);
+            self.0.blocking(move |files| delete(files, &roots, &input.path)).await
         })
     }
 }

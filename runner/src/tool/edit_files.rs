@@ -3,7 +3,7 @@
 use super::{
     Tool, ToolAnswer, ToolContext, ToolDefinition, change,
     edit::{self, Edit},
-    files::{Files, blocking},
+    files::Files,
     input,
     place::{Last, Place},
     stored::{self, Staged, Stored},
@@ -64,8 +64,8 @@ impl Tool for EditFiles {
     fn call<'a>(&'a self, context: &'a ToolContext, input: Value) -> BoxFuture<'a, Result<ToolAnswer, ErrorInfo>> {
         Box::pin(async move {
             let input: Input = input::read(input)?;
-            let (files, roots) = (self.0.clone(), self.0.roots(context));
-            blocking(move || edit_all(&files, &roots, &input.edits)).await
+            let roots = self.0.roots(context);
+            self.0.blocking(move |files| edit_all(files, &roots, &input.edits)).await
         })
     }
 }

@@ -1,12 +1,8 @@
 //! `execute`: a command line, as [`process::execute`](crate::process::execute) runs it.
 
-use super::{
-    Tool, ToolAnswer, ToolContext, ToolDefinition, duration,
-    files::{Files, blocking},
-    input,
-    place::Last,
-};
+use super::{Tool, ToolAnswer, ToolContext, ToolDefinition, duration, files::Files, input, place::Last};
 use crate::{
+    options::Ids,
     process::{
         Owner, Processes,
         execute::{ExecuteRequest, execute},
@@ -23,8 +19,10 @@ const NAME: &str = "execute";
 
 /// See the module.
 pub(super) struct Execute {
-    processes: Processes,
-    files: Arc<Files>,
+    pub processes: Processes,
+    pub files: Arc<Files>,
+    /// Where its processes' ids come from.
+    pub ids: Ids,
 }
 
 #[derive(Deserialize)]
@@ -40,12 +38,6 @@ struct Input {
     description: Option<String>,
     #[serde(default)]
     wake: bool,
-}
-
-impl Execute {
-    pub fn new(processes: Processes, files: Arc<Files>) -> Self {
-        Self { processes, files }
-    }
 }
 
 impl Tool for Execute {
@@ -81,19 +73,19 @@ impl Tool for Execute {
     fn call<'a>(&'a self, context: &'a ToolContext, input: Value) -> BoxFuture<'a, Result<ToolAnswer, ErrorInfo>> {
         Box::pin(async move {
             let input: Input = input::read(input)?;
-            let (files, roots) = (self.files.clone(), self.files.roots(context));
+            let roots = self.files.roots(context);
             let given = input.workdir.unwrap_or_else(|| ".".into());
-            let workdir = blocking(move || {
+            let find = move |files: &Files| {
                 let place = files.find(&roots, NAME, &given, Last::Follow)?;
                 if place.absolute().is_dir() {
                     return Ok(place.absolute());
                 }
                 Err(ErrorInfo::new("not_a_folder", format!("cannot run in `{given}`: there is no such folder")))
-            })
-            .await?;
+            };
+            let workdir = self.files.blocking(find).await?;
             let limits = self.files.limits();
             let timeout_ms = input.timeout.map_or(limits.execute_timeout_ms, |timeout| timeout.ms());
-            let process = ProcessId::from(uuid::Uuid::now_v7());
+            let process = ProcessId::from((self.ids)());
             let mut env = input.env;
             env.entry("IDEMPOTENCY_KEY".into()).or_insert_with(|| context.idempotency_key.clone());
             let request = ExecuteRequest {

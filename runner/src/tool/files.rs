@@ -7,13 +7,14 @@ use super::{
     stored::{self, Unusable},
     walk::{Walk, Wanted},
 };
+use crate::threads::Threads;
 use moonlog_core::{error_info::ErrorInfo, id::Hash};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,13 +26,27 @@ const MEANT_FOR: Duration = Duration::from_secs(1);
 /// See the module.
 pub(super) struct Files {
     options: ToolOptions,
+    threads: Threads,
     /// One for each way that a path's hash can begin.
     locks: Vec<Mutex<()>>,
 }
 
 impl Files {
-    pub fn new(options: ToolOptions) -> Self {
-        Self { options, locks: (0..=u8::MAX).map(|_| Mutex::default()).collect() }
+    pub fn new(options: ToolOptions, threads: Threads) -> Self {
+        Self { options, threads, locks: (0..=u8::MAX).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Runs what blocks where it disturbs no task. It is brought to its end whatever becomes of who asked for it.
+    pub async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, ErrorInfo> + Send + 'static,
+    ) -> Result<T, ErrorInfo> {
+        let files = self.clone();
+        match self.threads.begin(move || work(&files)).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => Err(ErrorInfo::new("internal", "a fault of moonlog's: a tool panicked")),
+            Err(_) => Err(ErrorInfo::new("interrupted", "the server is stopping").retryable()),
+        }
     }
 
     pub fn limits(&self) -> &ToolLimits {
@@ -165,15 +180,4 @@ fn near_place(place: &Place) -> Option<String> {
         elsewhere.filter(|entry| entry.file_name() == name).map(ignore::DirEntry::into_path).collect();
     same.sort();
     same.first().and_then(|path| shown(path))
-}
-
-/// Runs what blocks where it disturbs no task. It is brought to its end whatever becomes of who asked for it.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ErrorInfo> + Send + 'static,
-) -> Result<T, ErrorInfo> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => Err(ErrorInfo::new("internal", "a fault of moonlog's: a tool panicked")),
-        Err(_) => Err(ErrorInfo::new("interrupted", "the server is stopping").retryable()),
-    }
 }

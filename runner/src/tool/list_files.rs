@@ -2,7 +2,7 @@
 
 use super::{
     Tool, ToolAnswer, ToolContext, ToolDefinition,
-    files::{Files, blocking},
+    files::Files,
     input,
     place::{Last, Place},
     stored::Unusable,
@@ -62,8 +62,8 @@ impl Tool for ListFiles {
     fn call<'a>(&'a self, context: &'a ToolContext, input: Value) -> BoxFuture<'a, Result<ToolAnswer, ErrorInfo>> {
         Box::pin(async move {
             let input: Input = input::read(input)?;
-            let (files, roots) = (self.0.clone(), self.0.roots(context));
-            blocking(move || list(&files, &roots, &input)).await
+            let roots = self.0.roots(context);
+            self.0.blocking(move |files| list(files, &roots, &input)).await
         })
     }
 }

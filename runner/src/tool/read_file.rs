@@ -2,7 +2,7 @@
 
 use super::{
     Tool, ToolAnswer, ToolContext, ToolDefinition,
-    files::{Files, blocking},
+    files::Files,
     input,
     place::{Last, Place},
     stored::{self, Unusable},
@@ -92,12 +92,12 @@ impl Tool for ReadFile {
     fn call<'a>(&'a self, context: &'a ToolContext, input: Value) -> BoxFuture<'a, Result<ToolAnswer, ErrorInfo>> {
         Box::pin(async move {
             let input: Input = input::read(input)?;
-            let (files, roots) = (self.0.clone(), self.0.roots(context));
-            blocking(move || {
+            let roots = self.0.roots(context);
+            let work = move |files: &Files| {
                 let place = files.find(&roots, NAME, &input.path, Last::Follow)?;
-                read(&files, &place, &input).map_err(|why| files.unusable(&place, why))?
-            })
-            .await
+                read(files, &place, &input).map_err(|why| files.unusable(&place, why))?
+            };
+            self.0.blocking(work).await
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Tool, ToolAnswer, ToolContext, ToolDefinition, ToolLimits,
-    files::{Files, blocking},
+    files::Files,
     input,
     list_files::{glob_schema, matches, path_glob, shown_below},
     place::Last,
@@ -86,8 +86,8 @@ impl Tool for SearchFiles {
     fn call<'a>(&'a self, context: &'a ToolContext, input: Value) -> BoxFuture<'a, Result<ToolAnswer, ErrorInfo>> {
         Box::pin(async move {
             let input: Input = input::read(input)?;
-            let (files, roots) = (self.0.clone(), self.0.roots(context));
-            blocking(move || search(&files, &roots, &input)).await
+            let roots = self.0.roots(context);
+            self.0.blocking(move |files| search(files, &roots, &input)).await
         })
     }
 }

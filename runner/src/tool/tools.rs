@@ -2,22 +2,12 @@
 
 use super::{
     Decision, Tool, ToolAnswer, ToolContext, ToolDefinition, ToolOptions, ToolOutput,
-    create_workspace::CreateWorkspace,
-    delete_file::DeleteFile,
-    edit_files::EditFiles,
-    execute::Execute,
-    files::{Files, blocking},
-    input,
-    list_files::ListFiles,
-    near::nearest,
-    process_list::ProcessList,
-    process_output::ProcessOutput,
-    process_signal::ProcessSignal,
-    read_file::ReadFile,
-    search_files::SearchFiles,
-    write_file::WriteFile,
+    create_workspace::CreateWorkspace, delete_file::DeleteFile, edit_files::EditFiles, execute::Execute, files::Files,
+    input, list_files::ListFiles, near::nearest, process_list::ProcessList, process_output::ProcessOutput,
+    process_signal::ProcessSignal, read_file::ReadFile, search_files::SearchFiles, write_file::WriteFile,
 };
 use crate::{
+    options::Ids,
     process::{ProcessTable, Processes},
     secret::Secrets,
     workspace::Workspaces,
@@ -32,8 +22,8 @@ use std::{
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock, PoisonError, RwLock},
-    time::Instant,
 };
+use tokio::time::Instant;
 
 /// All tools of a server. Cheap to clone.
 #[derive(Clone)]
@@ -74,8 +64,14 @@ impl Registered {
 
 impl Tools {
     /// The built-in tools.
-    pub fn new(processes: &Processes, table: &ProcessTable, workspaces: &Workspaces, options: ToolOptions) -> Self {
-        let files = Arc::new(Files::new(options));
+    pub fn new(
+        processes: &Processes,
+        table: &ProcessTable,
+        workspaces: &Workspaces,
+        options: ToolOptions,
+        ids: Ids,
+    ) -> Self {
+        let files = Arc::new(Files::new(options, processes.threads()));
         let secrets = processes.secrets().clone();
         let workspaces = workspaces.clone();
         let create_workspace = CreateWorkspace { workspaces: workspaces.clone(), files: files.clone() };
@@ -83,7 +79,7 @@ impl Tools {
         let tools = Self { inner: Arc::new(inner) };
         let built_in: [Arc<dyn Tool>; 11] = [
             Arc::new(create_workspace),
-            Arc::new(Execute::new(processes.clone(), files.clone())),
+            Arc::new(Execute { processes: processes.clone(), files: files.clone(), ids }),
             Arc::new(ProcessOutput { table: table.clone(), limits: files.limits().clone() }),
             Arc::new(ProcessList(table.clone())),
             Arc::new(ProcessSignal(table.clone())),
@@ -143,16 +139,16 @@ impl Tools {
         path: &str,
         max_bytes: usize,
     ) -> Result<Vec<u8>, ErrorInfo> {
-        let (files, path) = (self.inner.files.clone(), path.to_owned());
-        blocking(move || {
+        let path = path.to_owned();
+        let read = move |files: &Files| {
             let mut roots = root.map_or_else(|| files.own_roots(), |root| vec![root]);
             // Scripts name what they like in full, as with `exec`; a relative path leads out of nowhere.
             if Path::new(&path).is_absolute() {
                 roots.push("/".into());
             }
             files.content(&roots, &path, max_bytes)
-        })
-        .await
+        };
+        self.inner.files.blocking(read).await
     }
 
     /// Whether a call may be performed, by the configuration's rules.

@@ -2,7 +2,7 @@
 
 use super::{
     Tool, ToolAnswer, ToolContext, ToolDefinition, change,
-    files::{Files, blocking},
+    files::Files,
     input,
     place::Last,
     stored::{self, Unusable},
@@ -41,8 +41,8 @@ impl Tool for WriteFile {
     fn call<'a>(&'a self, context: &'a ToolContext, input: Value) -> BoxFuture<'a, Result<ToolAnswer, ErrorInfo>> {
         Box::pin(async move {
             let input: Input = input::read(input)?;
-            let (files, roots) = (self.0.clone(), self.0.roots(context));
-            blocking(move || write(&files, &roots, &input)).await
+            let roots = self.0.roots(context);
+            self.0.blocking(move |files| write(files, &roots, &input)).await
         })
     }
 }

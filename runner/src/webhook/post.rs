@@ -1,13 +1,14 @@
 //! One try: an event, posted once.
 
 use super::{WebhookOptions, sign};
-use crate::http::{HttpPolicy, failure};
+use crate::http::HttpPolicy;
 use moonlog_core::{error_info::ErrorInfo, time::Timestamp};
 use reqwest::{
-    StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    Method, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue, RETRY_AFTER},
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A provider that asks for more patience than this is asked again nevertheless.
 const RETRY_AFTER_MAX_MS: u64 = 24 * 3_600_000;
@@ -61,20 +62,23 @@ async fn send(
     body: String,
     now: Timestamp,
 ) -> Result<(StatusCode, HeaderMap), ErrorInfo> {
-    policy.check_host(&options.url)?;
     let timestamp = now.as_micros() / 1_000_000;
-    let mut request = policy
-        .client()?
-        .post(options.url.clone())
-        .header(CONTENT_TYPE, "application/json")
-        .header("webhook-id", id)
-        .header("webhook-timestamp", timestamp);
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert("webhook-id", HeaderValue::from_str(id).map_err(unfit)?);
+    headers.insert("webhook-timestamp", timestamp.into());
     if let Some(secret) = &options.secret {
-        request = request.header("webhook-signature", sign::signature(secret, id, timestamp, body.as_bytes()));
+        let signature = sign::signature(secret, id, timestamp, body.as_bytes());
+        headers.insert("webhook-signature", HeaderValue::from_str(&signature).map_err(unfit)?);
     }
     // What the endpoint has to say is not read: it may be endless, and none of it is recorded.
-    let response = request.body(body).send().await.map_err(|error| failure(&options.url, &error))?;
+    let response = policy.send(Method::POST, &options.url, headers, Some(body.into_bytes())).await?;
     Ok((response.status(), response.headers().clone()))
+}
+
+/// A header that cannot be: none of what stands in them can be so.
+fn unfit(error: InvalidHeaderValue) -> ErrorInfo {
+    ErrorInfo::new("internal", format!("a header cannot be sent: {error}"))
 }
 
 /// Why an answer is none that takes the event.

@@ -135,11 +135,12 @@ impl Worker {
                 }
             };
             let tried = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
                 Some(tried) = self.posts.join_next() => tried.ok(),
                 changed = applied.changed(), if !self.is_full() => if changed.is_ok() { None } else { return },
                 () = self.inner.webhooks.changed.notified() => None,
                 () = tokio::time::sleep(wait) => None,
-                () = stopped(&mut stop) => break,
             };
             if let Some(tried) = tried
                 && !self.record(tried).await
@@ -270,7 +271,7 @@ impl Worker {
         self.under_way.remove(&event);
         self.unrecorded.remove(&event);
         let until = self.unrecorded.first().map_or(self.looked, |first| first - 1);
-        let spread = uuid::Uuid::now_v7().as_bytes()[15];
+        let spread = self.inner.new_id().as_bytes()[15];
         NewEvent::new(record(&self.name, &self.options, tried, until, spread)).cause(event)
     }
 }

@@ -73,7 +73,7 @@ impl Backend for Scripted {
     fn chat(&self, request: Arc<ChatRequest>) -> BoxFuture<'static, Result<Pieces, ModelError>> {
         let file = self.file.clone();
         async move {
-            let text = tokio::fs::read_to_string(&file).await.map_err(|error| {
+            let text = std::fs::read_to_string(&file).map_err(|error| {
                 ModelError::new("model_file", format!("the scripted model cannot read {}: {error}", file.display()))
             })?;
             let turns: Vec<Turn> = serde_json::from_str(&text).map_err(|error| {
