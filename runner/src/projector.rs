@@ -30,10 +30,12 @@ async fn follow(inner: &Arc<Inner>, mut stop: watch::Receiver<bool>) {
             };
             inner.shared.apply(&events);
             inner.views.advance(&events);
+            // Whoever goes on because of them finds the dispatcher told.
+            let events = Arc::new(events);
+            inner.tell(Message::Applied(events.clone()));
             inner.waiters.wake(&events);
             inner.workspaces.hear(&events);
             inner.stir(&events);
-            inner.tell(Message::Applied(events));
         }
         if inner.views.checkpoint_due() && checkpoint.as_ref().is_none_or(JoinHandle::is_finished) {
             let views = inner.views.clone();

@@ -77,7 +77,7 @@ impl Runner {
             stirred: Stirred::default(),
             families: Families::default(),
             shared: SharedResults::new(options.cache.clone(), views.applied()),
-            tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone()),
+            tools: Tools::new(&processes, &process_table, &workspaces, options.tools.clone(), options.ids.clone()),
             workspaces,
             process_table,
             processes,
@@ -123,6 +123,9 @@ impl Runner {
         {
             let mut starts = inner.start_rates.lock().unwrap_or_else(PoisonError::into_inner);
             rate::recover(&inner.log, &inner.views, (inner.options.clock)(), &mut starts, &inner.model_rates)?;
+        }
+        if inner.options.concurrency > 0 && inner.options.resume_jobs && inner.log.is_poisoned().is_none() {
+            inner.settle_sessions().await;
         }
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(inner.clone(), inbox);

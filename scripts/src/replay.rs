@@ -180,7 +180,8 @@ impl Plan {
             }
             // The same run goes on after the server was restarted.
             if found.as_ref().is_none_or(|(known, ..)| *known != run) {
-                found = Some((run, event.time, args.clone()));
+                // Of what a fork shares, when it happened.
+                found = Some((run, event.happened_at(), args.clone()));
                 end = None;
             }
         }

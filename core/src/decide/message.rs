@@ -88,10 +88,12 @@ fn refuse_busy(session: &SessionState) -> Result<(), Refusal> {
 }
 
 fn check_queued(session: &SessionState, message: &str) -> Result<(), Refusal> {
-    if session.chat.queue.iter().any(|queued| queued.message == message) {
+    // The turn that answers it takes it as it stands when it begins.
+    let is_begun = session.chat.busy.is_some_and(|(job, _)| job.to_string() == message);
+    if !is_begun && session.chat.queue.iter().any(|queued| queued.message == message) {
         return Ok(());
     }
-    if session.chat.conversation.messages().iter().any(|known| known.id == message) {
+    if is_begun || session.chat.conversation.messages().iter().any(|known| known.id == message) {
         return Err(Refusal::MessageSaid { session: session.id, message: message.to_owned() });
     }
     Err(no_such_message(session.id, message))

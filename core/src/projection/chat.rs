@@ -143,6 +143,11 @@ impl ChatState {
             }
             EventBody::ToolApprovalDecided(decided) => drop(self.approvals.remove(&decided.call_id)),
             EventBody::ToolFinished(finished) => drop(self.approvals.remove(&finished.call_id)),
+            // What nobody answers any more.
+            EventBody::SessionClosed(_) => {
+                self.queue.clear();
+                self.busy = None;
+            }
             EventBody::SessionTurnStarted(turn) => self.busy = Some((turn.job, turn.turn)),
             EventBody::SessionTurnEnded(turn) => {
                 self.busy = self.busy.filter(|(job, _)| *job != turn.job);

@@ -3,7 +3,7 @@
 use super::{SessionState, SessionStatus};
 use crate::{
     event::{Event, EventBody, StreamId},
-    id::SessionId,
+    id::{JobId, SessionId},
 };
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
@@ -62,6 +62,17 @@ impl Sessions {
     /// Those that are open, oldest first.
     pub fn open(&self) -> impl DoubleEndedIterator<Item = &Arc<SessionState>> {
         self.iter().filter(|session| session.status == SessionStatus::Open)
+    }
+
+    /// Those that are open and whose ids have the same time as this job's.
+    pub fn open_as_old_as(&self, job: &JobId) -> impl Iterator<Item = &Arc<SessionState>> {
+        let bound = |rest: u8| {
+            let mut bytes = [rest; 16];
+            bytes[..6].copy_from_slice(&job.as_bytes()[..6]);
+            SessionId::from_bytes(bytes)
+        };
+        let same = self.0.range(bound(0)..=bound(u8::MAX)).map(|(_, session)| session);
+        same.filter(|session| session.status == SessionStatus::Open)
     }
 
     /// The session, unless it was closed before the last checkpoint.

@@ -427,5 +427,5 @@ fn the_stored_form_is_this_one() {
         all.extend(storage.get(Space::Snapshots, &key).unwrap().unwrap());
         all.extend(key);
     }
-    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"ba208ec4142b969228dfbad049fd62bab5c278af09d638de7dff26116131fd63");
+    insta::assert_snapshot!(moonlog_core::id::Hash::of(&all), @"a5020a5ddff964382dc5227b2e4665d58a560da84773cecbb0aa7b875015a849");
 }

@@ -51,7 +51,7 @@ pub(crate) use live::LiveAgents;
 pub(crate) use open_work::OpenWork;
 pub use options::AgentOptions;
 pub(crate) use perform::{AgentContext, Left, perform};
-pub(crate) use session::{own_session, release};
+pub(crate) use session::{made_for, own_session, release};
 pub(crate) use subagents::is_spawned;
 pub(crate) use surroundings::unheard;
 pub(crate) use tools::register as register_tools;

@@ -33,6 +33,8 @@ pub(crate) struct OpenWork {
     over: bool,
     began_at: Option<Timestamp>,
     session: Option<SessionId>,
+    /// The last that the agent has appended.
+    position: u64,
     /// The turn of a session that was begun.
     taken: Option<(SessionId, u32)>,
 }
@@ -114,6 +116,11 @@ impl OpenWork {
         asked.into_iter().chain(begun).collect()
     }
 
+    /// The calls that are begun, or that a person is asked about.
+    pub(super) fn open_calls(&self) -> Vec<String> {
+        self.tools.union(&self.approvals).cloned().collect()
+    }
+
     /// When the agent first got to run: the first that is told.
     pub(super) fn began_at(&mut self, time: Timestamp) -> Timestamp {
         *self.began_at.get_or_insert(time)
@@ -129,6 +136,16 @@ impl OpenWork {
         self.over
     }
 
+    /// Its events are appended up to here.
+    pub(super) fn reach(&mut self, position: u64) {
+        self.position = self.position.max(position);
+    }
+
+    /// The last that it has appended.
+    pub(crate) const fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The turn of a session that the agent has begun, or none any more.
     pub(crate) fn take(&mut self, taken: Option<(SessionId, u32)>) -> Option<(SessionId, u32)> {
         std::mem::replace(&mut self.taken, taken)
@@ -137,15 +154,21 @@ impl OpenWork {
     /// Ends all that is open, for the reason that `error` gives; nothing may be begun any more.
     pub(crate) fn close(&mut self, outcome: StepOutcome, error: &ErrorInfo) -> Vec<NewEvent> {
         self.over = true;
-        let mut events: Vec<EventBody> = Vec::new();
-        // A call that waits for a person goes on waiting after a restart.
-        let waits = |call_id: &String| outcome == StepOutcome::Interrupted && self.approvals.contains(call_id);
-        let ended: Vec<String> = self.tools.iter().filter(|call_id| !waits(call_id)).cloned().collect();
-        self.tools.clear();
-        events.extend(ended.into_iter().map(|call_id| broken_off(call_id, outcome)));
-        // A question survives a restart, and nothing else that ends who asked.
-        let asked = std::mem::take(&mut self.approvals).into_iter().filter(|_| outcome != StepOutcome::Interrupted);
-        events.extend(asked.map(|call_id| denied(call_id, &error.message)));
+        self.asked.clear();
+        let asked = std::mem::take(&mut self.approvals).into_iter();
+        let denials: Vec<EventBody> = asked.map(|call_id| denied(call_id, &error.message)).collect();
+        let mut ends = self.break_off(outcome, error);
+        ends.extend(denials.into_iter().map(|body| self.event(body)));
+        ends
+    }
+
+    /// Ends what nobody is at any more, for the reason that `error` gives. What a person was asked, and the answer, survive a
+    /// restart: they are still open for who goes on.
+    pub(crate) fn break_off(&mut self, outcome: StepOutcome, error: &ErrorInfo) -> Vec<NewEvent> {
+        let (waiting, ended) = std::mem::take(&mut self.tools).into_iter().partition(|call| self.asked.contains(call));
+        self.tools = waiting;
+        let ended: BTreeSet<String> = ended;
+        let mut events: Vec<EventBody> = ended.into_iter().map(|call_id| broken_off(call_id, outcome)).collect();
         if let Some(chat) = self.chat.take() {
             let arrived = json!({ "text": chat.text, "reasoning": chat.reasoning, "tool_call": chat.tool_call });
             events.push(EventBody::ChatFinished(ChatFinished {
@@ -157,6 +180,10 @@ impl OpenWork {
                 error: Some(ErrorInfo { details: Some(Json::from(arrived)), ..error.clone() }),
             }));
         }
-        events.into_iter().map(|body| NewEvent { session: self.session, ..NewEvent::new(body) }).collect()
+        events.into_iter().map(|body| self.event(body)).collect()
+    }
+
+    fn event(&self, body: EventBody) -> NewEvent {
+        NewEvent { session: self.session, ..NewEvent::new(body) }
     }
 }

@@ -72,9 +72,16 @@ pub(crate) struct AgentContext {
 }
 
 impl AgentContext {
-    /// Notes which turn of a session is begun; gives what was.
-    fn take(&self, taken: Option<(SessionId, u32)>) -> Option<(SessionId, u32)> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).take(taken)
+    /// Notes which turn of a session is begun, and up to where that stands in the log.
+    fn take(&self, taken: (SessionId, u32), position: u64) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.reach(position);
+        open.take(Some(taken));
+    }
+
+    /// The turn that was begun is ended by who asks for it.
+    fn leave(&self) -> Option<(SessionId, u32)> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).take(None)
     }
 
     /// Ends what is open of an agent that cannot go on: what was asked before, where it was taken up again. Gives the
@@ -156,7 +163,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
     let fresh = context.attempt == 1 && context.is_fresh();
     let Taken { id, conversation, queued, began_with, position } =
         session::take(inner, &context.job, own, input, fresh).await?;
-    context.take(Some((id, began_with)));
+    context.take((id, began_with), position);
     inner.call_ids.load(&inner.log, &context.job);
     let deadline = input.timeout_ms.map(|ms| began_at.plus_ms(ms));
     let _timer = deadline.map(|deadline| {
@@ -178,8 +185,9 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
     let (files, root) = match place(context, input, &id, position).await {
         Ok(place) => place,
         Err(error) => {
-            context.take(None);
-            session::release(inner, &context.job, id, began_with);
+            if context.leave().is_some() {
+                session::release(inner, &context.job, id, began_with);
+            }
             return Err(Refused::Error(error));
         }
     };
@@ -207,7 +215,7 @@ async fn run(context: &AgentContext, input: &AgentInput) -> Result<Left, Refused
     };
     let ended = agent.run().await;
     // Who waits for a person has its session for itself meanwhile.
-    if !matches!(ended, Ok(Left::Waits(_))) && context.take(None).is_some() {
+    if !matches!(ended, Ok(Left::Waits(_))) && context.leave().is_some() {
         session::release(inner, &context.job, id, began_with);
     }
     ended
@@ -310,6 +318,7 @@ impl Agent<'_> {
     async fn go_on(&mut self) -> Result<End, Refused> {
         loop {
             if let Some(why) = self.interrupt.asked() {
+                self.recorder.cut_all_short().await?;
                 return Ok(End::Interrupted(why));
             }
             match self.turns.next(&self.conversation) {

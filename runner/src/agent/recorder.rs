@@ -73,6 +73,7 @@ impl Recorder {
         let append = Append::new(StreamId::Job(self.job), Expected::Open, events.clone());
         let appended = self.log.append_long(append)?;
         events.iter().for_each(|event| open.note(event.session, &event.body));
+        open.reach(appended.last_position);
         Ok(Some(appended))
     }
 
@@ -86,6 +87,15 @@ impl Recorder {
     pub(super) async fn cut_short(&self, call_id: &str) -> Result<(), Halt> {
         let ends = self.open.lock().unwrap_or_else(PoisonError::into_inner).cut_short(call_id);
         self.append(ends).await.map(drop)
+    }
+
+    /// Ends all calls that are open: what an earlier attempt has asked a person waits for this one.
+    pub(super) async fn cut_all_short(&self) -> Result<(), Halt> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).open_calls();
+        for call_id in open {
+            self.cut_short(&call_id).await?;
+        }
+        Ok(())
     }
 
     /// What models say and are told may repeat a secret's value: it is recorded without. Pieces of an answer come clean

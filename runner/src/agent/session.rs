@@ -10,6 +10,7 @@ use moonlog_core::{
     log::{Append, AppendError, Expected},
     projection::{Conversation, SessionState, SessionStatus},
 };
+use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -24,6 +25,19 @@ pub(crate) fn own_session(job: &JobId, run: u32, path: &str) -> SessionId {
     bytes[8] = 0x80 | (hash.as_bytes()[2] & 0x3f);
     bytes[9..].copy_from_slice(&hash.as_bytes()[3..10]);
     SessionId::from_bytes(bytes)
+}
+
+/// Who made a session for an agent of its own.
+#[derive(Deserialize)]
+struct MadeFor {
+    job: JobId,
+}
+
+/// The job whose agent this session was made for, where it is one's own.
+pub(crate) fn made_for(session: &SessionState) -> Option<JobId> {
+    // Most are others', and need not be parsed to know it.
+    let text = session.agent.as_str();
+    text.starts_with("{\"job\":").then(|| session.agent.to::<MadeFor>().ok()).flatten().map(|made| made.job)
 }
 
 /// How often a session is looked at again that others write to.

@@ -40,7 +40,7 @@ pub(crate) enum Message {
     /// This job was just submitted, and may begin before that is durable.
     Ahead(Box<JobState>),
     /// These events are durable and folded.
-    Applied(Vec<Arc<Event>>),
+    Applied(Arc<Vec<Arc<Event>>>),
     /// A job has recorded that it waits, and gives its place back.
     Waiting(JobId),
     /// A job that kept its virtual machine while it waited wants a place again.

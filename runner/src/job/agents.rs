@@ -6,15 +6,17 @@ use super::{
     open::{Open, StepInput},
 };
 use crate::{
-    agent::{Asked, OpenWork, own_session, release},
+    agent::{Asked, OpenWork, made_for, own_session, release},
+    inner::Inner,
     session::SESSION_LABEL,
 };
+use futures_util::future::join_all;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, JobUsage, NewEvent, SessionClosed, StepOutcome, StepStarted, StreamId},
     id::{JobId, SessionId},
     log::{Append, Expected},
-    projection::JobState,
+    projection::{JobState, SessionState},
 };
 use serde::Deserialize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,12 +27,6 @@ const READ_EVENTS: usize = 1_024;
 #[derive(Deserialize)]
 struct NamedSession {
     session: Option<SessionId>,
-}
-
-/// Who made a session for an agent of its own.
-#[derive(Deserialize)]
-struct MadeFor {
-    job: String,
 }
 
 impl ActiveJob {
@@ -45,28 +41,37 @@ impl ActiveJob {
     pub(super) fn cancel_agent(&mut self, path: &str) -> Vec<NewEvent> {
         let Some(open) = self.agents.remove(path) else { return Vec::new() };
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((session, turn)) = open.take(None) {
-            release(&self.inner, &self.id, session, turn);
-        }
+        self.turns_left.extend(open.take(None));
+        self.last_position = self.last_position.max(open.position());
         let error = ErrorInfo::new("cancelled", "the agent was cancelled");
         let events = open.close(StepOutcome::Cancelled, &error);
         events.into_iter().map(|event| event.step(Some(path.into()))).collect()
     }
 
-    /// Ends what an agent had open when the last server died, by what the log holds of it.
-    pub(super) fn close_interrupted(&self, path: &Arc<str>) -> Result<Vec<NewEvent>, Stop> {
-        let Some(step) = self.open.get(path).filter(|open| open.step.kind == "agent") else { return Ok(Vec::new()) };
-        let mut open = self.open_work(path, step.position)?;
+    /// Ends what nobody is at any more of an agent that a dead server left, and the turn of its session, unless it goes on.
+    pub(super) fn break_off_agent(&mut self, path: &Arc<str>, goes_on: bool) -> Vec<NewEvent> {
+        let Some(open) = self.agents.get(path) else { return Vec::new() };
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !goes_on {
+            self.turns_left.extend(open.take(None));
+        }
         let error = ErrorInfo::new("interrupted", "the server stopped while the model answered").retryable();
-        let events = open.close(StepOutcome::Interrupted, &error);
-        Ok(events.into_iter().map(|event| event.step(Some(path.clone()))).collect())
+        let outcome = StepOutcome::Interrupted;
+        let events = if goes_on { open.break_off(outcome, &error) } else { open.close(outcome, &error) };
+        events.into_iter().map(|event| event.step(Some(path.clone()))).collect()
     }
 
-    /// What the agent that began at this position has open, by what the log holds of it.
-    fn open_work(&self, path: &Arc<str>, position: u64) -> Result<OpenWork, Stop> {
+    /// Ends the turns of agents whose end is appended now: had it been refused, somebody else would have ended them.
+    pub(super) fn end_turns(&mut self) {
+        for (session, turn) in self.turns_left.drain(..) {
+            release(&self.inner, &self.id, session, turn);
+        }
+    }
+
+    /// What an agent has open, by what the log holds of all its attempts.
+    fn open_work(&self, path: &Arc<str>) -> Result<OpenWork, Stop> {
         let stream = StreamId::Job(self.id);
-        let mut version = self.inner.log.version_at(&stream, position)?;
-        let mut open = OpenWork::default();
+        let (mut version, mut open) = (0, OpenWork::default());
         loop {
             let events = self.inner.log.read_stream(&stream, version, READ_EVENTS)?;
             let Some(last) = events.last() else { return Ok(open) };
@@ -77,39 +82,27 @@ impl ActiveJob {
         }
     }
 
-    /// An agent that was open when the last task of this job ended: where it only waits for a person, it waits on.
-    pub(super) fn reopen_agent(&mut self, open: &mut Open, state: &JobState) -> Result<(), Stop> {
+    /// An agent that was open when the last task of this job ended. Gives what it waits for, where that is a person and
+    /// nothing else.
+    pub(super) fn reopen_agent(&mut self, open: &Open, state: &JobState) -> Result<Option<Asked>, Stop> {
         let path: Arc<str> = open.step.path.as_str().into();
-        if state.approvals_of(&path).next().is_none() {
-            return Ok(());
-        }
-        let mut work = self.open_work(&path, open.position)?;
-        let Some(call_ids) = work.only_asks() else { return Ok(()) };
+        let mut work = self.open_work(&path)?;
         let session = session_of(&self.id, &open.step);
         let busy = self.inner.views.session(&session)?.and_then(|state| state.chat.busy);
         if let Some((_, turn)) = busy.filter(|(job, _)| *job == self.id) {
             work.take(Some((session, turn)));
         }
+        let only_asks = work.only_asks();
         self.had_agents = true;
         self.agents.insert(path.clone(), Arc::new(Mutex::new(work)));
+        let Some(call_ids) = only_asks else { return Ok(None) };
         let asked = state.approvals_of(&path).filter(|approval| call_ids.contains(&approval.request.call_id));
-        let first = asked.min_by_key(|approval| approval.requested_at);
+        let Some(first) = asked.min_by_key(|approval| approval.requested_at) else { return Ok(None) };
         let timeout_ms = u64::try_from(self.inner.options.agents.approvals.timeout.as_millis()).unwrap_or(u64::MAX);
-        let due = first.map_or(open.started_at, |approval| approval.requested_at).plus_ms(timeout_ms);
+        let due = first.requested_at.plus_ms(timeout_ms);
         let by_step = StepInput::of(&open.step).timeout_ms.map(|ms| open.started_at.plus_ms(ms));
-        let name = first.map(|approval| approval.request.name.clone()).unwrap_or_default();
-        open.waits_for_person(Asked { call_ids, name, due: by_step.map_or(due, |by_step| by_step.min(due)) });
-        Ok(())
-    }
-
-    /// Gives back the session of an agent that a dead server left and that is not tried again.
-    pub(super) fn release_session(&self, path: &str) {
-        let Some(step) = self.open.get(path).map(|open| &open.step).filter(|step| step.kind == "agent") else { return };
-        let session = session_of(&self.id, step);
-        let busy = self.inner.views.session(&session).ok().flatten().and_then(|state| state.chat.busy);
-        if let Some((_, turn)) = busy.filter(|(job, _)| *job == self.id) {
-            release(&self.inner, &self.id, session, turn);
-        }
+        let (name, due) = (first.request.name.clone(), by_step.map_or(due, |by_step| by_step.min(due)));
+        Ok(Some(Asked { call_ids, name, due }))
     }
 
     /// The jobs of agents that its agents have spawned and that have not ended. Where it is done, those go on that its
@@ -127,7 +120,7 @@ impl ActiveJob {
     /// Comes when what the job's agents used can be read.
     pub(super) async fn settle_agents(&self) -> Result<(), Stop> {
         if self.had_agents {
-            self.inner.applied(self.inner.log.head()).await?;
+            self.inner.applied(self.last_position).await?;
         }
         Ok(())
     }
@@ -138,21 +131,20 @@ impl ActiveJob {
         state.map(|state| state.usage.clone()).unwrap_or_default()
     }
 
+    /// Ends what runs in the sessions that its agents had to themselves: nobody could ask for it any more.
+    pub(super) async fn end_own_sessions(&self) {
+        if self.had_agents {
+            let own = own_sessions(&self.inner, &self.id);
+            join_all(own.iter().map(|session| self.inner.processes.end_session(session))).await;
+        }
+    }
+
     /// Closes the sessions that its agents had to themselves.
     pub(super) fn close_sessions(&self) {
         if !self.had_agents {
             return;
         }
-        let id = self.id.to_string();
-        let own = self.inner.views.with(|all| {
-            let own = all.sessions().open().filter(|session| {
-                // Most are others', and need not be parsed to know it.
-                let text = session.agent.as_str();
-                text.contains(&id) && session.agent.to::<MadeFor>().is_ok_and(|made| made.job == id)
-            });
-            own.map(|session| session.id).collect::<Vec<_>>()
-        });
-        for session in own {
+        for session in own_sessions(&self.inner, &self.id) {
             let closed =
                 NewEvent { session: Some(session), ..NewEvent::new(EventBody::SessionClosed(SessionClosed {})) };
             let append = Append::new(StreamId::Session(session), Expected::Open, vec![closed.job(self.id)]);
@@ -161,6 +153,12 @@ impl ActiveJob {
             }
         }
     }
+}
+
+/// The sessions that were made for a job's agents and are open.
+pub(super) fn own_sessions(inner: &Inner, job: &JobId) -> Vec<SessionId> {
+    let is_own = |session: &&Arc<SessionState>| made_for(session) == Some(*job);
+    inner.views.with(|all| all.sessions().open_as_old_as(job).filter(is_own).map(|session| session.id).collect())
 }
 
 /// The session that an agent step speaks in.

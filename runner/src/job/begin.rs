@@ -69,6 +69,9 @@ impl ActiveJob {
         let Some(mut history) = history.filter(|history| history.state.ended_at.is_none()) else { return Ok(None) };
         let (report, results) = mpsc::unbounded_channel();
         let state = &history.state;
+        let had_agents = state.usage != JobUsage::default()
+            || state.live_children().next().is_some()
+            || state.run > 0 && !super::agents::own_sessions(&inner, &id).is_empty();
         let earlier = Arc::new(EarlierResults::new(inner.clone(), state.submitted.resume_from));
         let mut job = Self {
             pace: inner.sources.pace(&state.submitted.script_hash),
@@ -83,7 +86,8 @@ impl ActiveJob {
             inbox: std::mem::take(&mut history.inbox),
             children: BTreeMap::new(),
             agents: BTreeMap::new(),
-            had_agents: state.usage != JobUsage::default(),
+            had_agents,
+            turns_left: Vec::new(),
             seen_pokes: 0,
             earlier,
             steps: state.steps,
@@ -169,11 +173,14 @@ impl ActiveJob {
             let asked = history.state.approval(path).is_some();
             self.reopen_call(&mut open, history.has_call(path, step.position), asked);
         }
-        if open.step.kind == "agent" && step.retry_at.is_none() && !history.is_shared() {
-            self.reopen_agent(&mut open, &history.state)?;
+        let mut asked = None;
+        if open.step.kind == "agent" && !history.is_shared() {
+            asked = self.reopen_agent(&open, &history.state)?;
         }
         if let Some(due) = step.retry_at {
             open.doing = Doing::Backoff(due);
+        } else if let Some(asked) = asked {
+            open.waits_for_person(asked);
         } else if matches!(open.doing, Doing::Performing) && !history.is_shared() {
             open.doing = Doing::Interrupted;
             let error = ErrorInfo::new(

@@ -34,8 +34,9 @@ impl ActiveJob {
         // They are asked first, so that they can put away what they have begun.
         self.inner.processes.cancel_job(&self.id).await;
         self.inner.processes.end_job(&self.id).await;
-        self.cancel_children(&end).await;
+        self.cancel_children(matches!(end, End::Completed(_))).await;
         self.settle_agents().await?;
+        self.end_own_sessions().await;
         match self.append_end(closing.clone(), end).await {
             // The result, or the error.
             Err(Stop::TooLarge(error)) => self.append_end(closing, End::Failed(error)).await,
@@ -51,6 +52,7 @@ impl ActiveJob {
         let is_over = last.body.is_terminal();
         events.push(last);
         self.append_at_once(events).await?;
+        self.end_turns();
         if is_over {
             self.inner.metered.forget(&self.id);
             self.inner.call_ids.forget(&self.id);
@@ -107,7 +109,8 @@ impl ActiveJob {
     pub(super) fn cancel_open_steps(&mut self) -> Vec<NewEvent> {
         let now = (self.inner.options.clock)();
         let mut events: Vec<NewEvent> = Vec::new();
-        for path in self.agents.keys().cloned().collect::<Vec<_>>() {
+        let agents = self.open.in_order().into_iter().filter(|open| open.step.kind == "agent");
+        for path in agents.map(|open| open.step.path.clone()).collect::<Vec<_>>() {
             events.extend(self.cancel_agent(&path));
         }
         let mut open = std::mem::take(&mut self.open).into_in_order();
@@ -138,10 +141,11 @@ impl ActiveJob {
         events
     }
 
-    /// Asks the children that still run to end. Each is a job of its own, and records its end itself.
-    async fn cancel_children(&mut self, end: &End) {
+    /// Asks the children that still run to end. Each is a job of its own, and records its end itself. Where the job is done
+    /// with what it wanted, those go on that its session waits for.
+    pub(super) async fn cancel_children(&mut self, done: bool) {
         let mut children: Vec<_> = std::mem::take(&mut self.children).into_values().collect();
-        children.extend(self.spawned(matches!(end, End::Completed(_))));
+        children.extend(self.spawned(done));
         let (session, reason) = (self.submitted.session, format!("its parent {} has ended", self.id));
         join_all(children.iter().map(|child| self.inner.cancel_child(child, session, &reason))).await;
     }

@@ -71,7 +71,8 @@ impl ActiveJob {
     fn take_decision(&mut self) -> Option<Delivery> {
         self.open.waiting_for(WaitKind::Approval).into_iter().find_map(|(asked, path, _)| {
             if let Some(open) = self.open.get(&path).filter(|open| open.step.kind == "agent") {
-                let decided = open.asks.iter().any(|id| self.inbox.take_decision(id, asked).is_some());
+                // An earlier attempt may have asked, and a call's id is its own in all the job.
+                let decided = open.asks.iter().any(|id| self.inbox.take_decision(id, 0).is_some());
                 return decided.then_some(Delivery::GoOn { path });
             }
             let decided = self.inbox.take_decision(&path, asked)?;
@@ -216,7 +217,7 @@ impl ActiveJob {
         let started = open.position;
         let mut events = open.end_call(finished.outcome, finished.error.as_ref());
         if finished.outcome == StepOutcome::Interrupted {
-            events.extend(self.close_interrupted(path)?);
+            events.extend(self.break_off_agent(path, wait_ms.is_some()));
         }
         events.push(self.step_event(EventBody::StepFinished(finished.clone()), path).cause(started));
         if let Some(wait_ms) = wait_ms {
@@ -237,9 +238,12 @@ impl ActiveJob {
             }
             appended => appended?,
         };
+        self.end_turns();
         let is_code = self.open.get(path).is_some_and(|open| open.step.kind == "step");
-        // A further attempt has nothing open yet.
-        self.agents.remove(path);
+        // What a person was asked goes on with the next attempt; nothing else is open.
+        if finished.outcome != StepOutcome::Interrupted || wait_ms.is_none() {
+            self.agents.remove(path);
+        }
         match wait_ms {
             Some(wait_ms) => {
                 if let Some(open) = self.open.get_mut(path) {
@@ -247,9 +251,6 @@ impl ActiveJob {
                 }
             }
             None => {
-                if finished.outcome == StepOutcome::Interrupted {
-                    self.release_session(path);
-                }
                 self.open.close(path);
             }
         }

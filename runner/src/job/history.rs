@@ -88,12 +88,13 @@ impl History {
         self.state.apply(&event);
     }
 
-    /// Whether the call of a tool's step was begun that began at this position.
+    /// Whether the call of a tool's step that began at this position was begun, and has not ended. In what a fork shares, it
+    /// may have ended, and its step not.
     pub(super) fn has_call(&self, path: &str, position: u64) -> bool {
         let behind = self.run.iter().rev().take_while(|event| event.position > position);
-        behind
-            .filter(|event| event.step.as_deref() == Some(path))
-            .any(|event| matches!(event.body, EventBody::ToolStarted(_)))
+        let mut own = behind.filter(|event| event.step.as_deref() == Some(path));
+        let last = own.find(|event| matches!(event.body, EventBody::ToolStarted(_) | EventBody::ToolFinished(_)));
+        last.is_some_and(|event| matches!(event.body, EventBody::ToolStarted(_)))
     }
 
     /// Whether all of it is shared with the job that this one is a fork of: nothing of it was done here.

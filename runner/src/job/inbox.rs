@@ -42,9 +42,14 @@ impl Inbox {
                 self.cancel = Some(CancelRequest { reason: request.reason.clone(), position: event.position });
             }
             EventBody::ProcessExited(_) => self.came = Some(event.position),
-            EventBody::JobWaiting(_) => self.waits_from = event.position,
+            EventBody::JobWaiting(_) => self.wait_from(event.position),
             _ => {}
         }
+    }
+
+    /// The job waits since this position: what stands before it, also where it is noted later, is not what makes it go on.
+    pub(super) fn wait_from(&mut self, position: u64) {
+        self.waits_from = self.waits_from.max(position);
     }
 
     /// What came last since the job waits, used or not.
@@ -79,7 +84,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use moonlog_core::{
-        event::{Decision, JobCancelRequested, JobSignalled, StreamId},
+        event::{Decision, JobCancelRequested, JobSignalled, ProcessExited, ProcessOutcome, StreamId},
         time::Timestamp,
     };
 
@@ -128,6 +133,29 @@ mod tests {
         assert!(inbox.take_decision("approve", 4).is_none());
         decide(&mut inbox);
         assert!(inbox.take_decision("approve", 6).is_none());
+    }
+
+    #[test]
+    fn what_came_before_a_wait_does_not_end_it() {
+        let exited = |position| {
+            event(
+                position,
+                EventBody::ProcessExited(ProcessExited {
+                    outcome: ProcessOutcome::Exited,
+                    exit_code: Some(0),
+                    signal: None,
+                    wall_ms: 1,
+                    output_bytes: 0,
+                    tail: None,
+                }),
+            )
+        };
+        let mut inbox = Inbox::default();
+        inbox.wait_from(7);
+        inbox.note(&exited(5));
+        assert_eq!(inbox.wakes(), None);
+        inbox.note(&exited(8));
+        assert_eq!(inbox.wakes(), Some(8));
     }
 
     #[test]

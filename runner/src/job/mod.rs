@@ -32,7 +32,7 @@ use inbox::Inbox;
 use moonlog_core::{
     error_info::ErrorInfo,
     event::{EventBody, JobContinued, JobSubmitted, NewEvent, StreamId},
-    id::JobId,
+    id::{JobId, SessionId},
     json::Json,
     log::{Append, AppendError, Appended, Expected, Hurry, Poisoned, ReadError},
     projection::{JobState, StepCounts},
@@ -130,6 +130,8 @@ pub(super) struct ActiveJob {
     agents: BTreeMap<Arc<str>, Arc<Mutex<OpenWork>>>,
     /// Whether it has or had agents.
     had_agents: bool,
+    /// Turns of sessions that agents have left, which end once that stands in the log.
+    turns_left: Vec<(SessionId, u32)>,
     /// What it may take over.
     earlier: Arc<EarlierResults>,
     /// How many steps it has begun, and how many of them ended with an earlier run's result.
@@ -288,9 +290,15 @@ impl ActiveJob {
     async fn continue_as(&mut self, args: Json) -> Result<Worked, Stop> {
         let mut events = self.cancel_open_steps();
         self.performers.shutdown().await;
+        // What comes of this run's steps is nothing to those of the next one, which may have the same paths.
+        while self.results.try_recv().is_ok() {}
+        self.finished.clear();
+        self.freed.clear();
+        self.cancel_children(true).await;
         self.run += 1;
         events.push(EventBody::JobContinued(JobContinued { run: self.run, args: args.clone() }).into());
         let appended = self.append(events).await?;
+        self.end_turns();
         self.args = args;
         self.start_script(appended.time, Vec::new()).await
     }

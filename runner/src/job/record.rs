@@ -172,6 +172,7 @@ impl ActiveJob {
             return Ok(None);
         }
         let appended = self.append(events).await?;
+        self.end_turns();
         let mut left = Vec::new();
         for effect in effects.all {
             match effect {

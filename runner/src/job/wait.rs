@@ -117,8 +117,8 @@ impl ActiveJob {
             };
             let cause = self.open.get(&path).map(|open| Cause::At(open.position));
             let event = NewEvent { cause, ..self.step_event(EventBody::JobWaiting(event), &path) };
-            self.append(vec![event]).await?;
-            self.inbox.came = None;
+            let appended = self.append(vec![event]).await?;
+            self.inbox.wait_from(appended.last_position);
             self.waiting = true;
             self.inner.tell(Message::Waiting(self.id));
         }

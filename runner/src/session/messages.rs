@@ -10,10 +10,10 @@ use crate::{
 };
 use moonlog_core::{
     decide::{Busy, Refusal, decide_change_queued, decide_drop_queued, decide_edit, decide_message},
-    event::{Decision, EventBody},
+    event::{Decision, EventBody, NewEvent, StreamId},
     id::{JobId, SessionId},
     json::Json,
-    log::Expected,
+    log::{Append, AppendError, Expected},
     projection::SessionState,
 };
 use serde_json::{Map, Value, json};
@@ -126,12 +126,23 @@ impl Inner {
         decide: impl Fn(&SessionState) -> Result<Vec<EventBody>, Refusal>,
     ) -> Result<std::sync::Arc<SessionState>, CommandError> {
         let _turn = self.commands.of(session.as_bytes()).lock().await;
-        // Whoever has read of something in a feed must find it.
-        self.applied(self.log.head()).await?;
-        let state = self.known_session(session)?;
-        let events = decide(&state)?;
-        self.append_to_session(session, Expected::Any, events).await?;
-        Ok(state)
+        loop {
+            // Whoever has read of something in a feed must find it.
+            self.applied(self.log.head()).await?;
+            let state = self.known_session(session)?;
+            let events = decide(&state)?.into_iter().map(NewEvent::from).collect();
+            self.log.ready().await;
+            let append = Append::new(StreamId::Session(*session), Expected::Version(state.version), events);
+            match self.log.append(append) {
+                Ok(appended) => {
+                    self.applied(appended.last_position).await?;
+                    return Ok(state);
+                }
+                // A turn has begun or ended meanwhile: the next look tells.
+                Err(AppendError::Conflict { .. }) => self.moves_on(self.waiters.position()).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Submits the job that answers the message of the same id.

@@ -1,11 +1,13 @@
 //! Sessions as a runner's clients see them: created, closed, and entered by jobs.
 
+mod left;
 mod messages;
 mod wake;
 
 pub(crate) use wake::{SESSION_LABEL, Stirred, run as wake_sessions, want_wake};
 
 use crate::{
+    agent::made_for,
     inner::{Inner, stopping},
     request::{CommandError, SubmitError},
     runner::Runner,
@@ -121,8 +123,7 @@ impl Inner {
     /// with their jobs.
     fn check_open_sessions(&self) -> Result<(), CommandError> {
         let max = self.options.bounds.open_sessions;
-        let own = |session: &&Arc<SessionState>| session.agent.as_str().starts_with("{\"job\":");
-        let open = self.views.with(|all| all.sessions().open().filter(|session| !own(session)).count());
+        let open = self.views.with(|all| all.sessions().open().filter(|session| made_for(session).is_none()).count());
         if open < max {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 
 use super::messages::agent_options;
 use crate::{
-    agent::unheard,
+    agent::{made_for, unheard},
     inner::Inner,
     request::{ScriptSource, Submit},
 };
@@ -55,16 +55,14 @@ impl Inner {
     /// Looks through events that are durable and folded.
     pub(crate) fn stir(&self, events: &[Arc<Event>]) {
         for event in events.iter().filter(|event| event.origin.is_none()) {
-            let session = match &event.body {
+            let (session, spawner) = match &event.body {
                 EventBody::ProcessExited(_) | EventBody::SessionTurnEnded(_) | EventBody::SessionConfigured(_) => {
-                    event.session
+                    (event.session, None)
                 }
-                body if body.is_terminal() => event.job.and_then(|job| self.session_of_spawned(&job)).or(event.session),
-                _ => None,
+                body if body.is_terminal() => (event.session, event.job.and_then(|job| self.session_of_spawned(&job))),
+                _ => (None, None),
             };
-            if let Some(session) = session {
-                self.stirred.add(session);
-            }
+            session.into_iter().chain(spawner).for_each(|session| self.stirred.add(session));
         }
     }
 
@@ -111,7 +109,9 @@ impl Inner {
 }
 
 fn may_wake(state: &SessionState) -> bool {
-    state.phase() == SessionPhase::Idle
+    // One that an agent has to itself ends with that.
+    made_for(state).is_none()
+        && state.phase() == SessionPhase::Idle
         && state.chat.queue.is_empty()
         && (state.options.wake || !state.chat.wakes.is_empty())
 }
@@ -123,6 +123,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
     open.into_iter().for_each(|session| inner.stirred.add(session));
     loop {
         while let Some(session) = inner.stirred.take() {
+            inner.settle(&session).await;
             inner.wake(&session).await;
         }
         tokio::select! {

@@ -197,7 +197,7 @@ fn shared_results_beyond_their_limits_are_forgotten() {
 #[test]
 fn a_fork_goes_on_from_a_version_with_the_same_past() {
     let place = Place::start();
-    let source = "local id, a = uuid(), sh('echo a').stdout
+    let source = "log(now()) local id, a = uuid(), sh('echo a').stdout
         local b = step('b', function() return now() > 0 end)
         local go = wait_for('go')
         return {id, a, b, go, sh('echo ' .. go).stdout}";

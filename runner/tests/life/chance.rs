@@ -1,7 +1,10 @@
 //! Jobs made by chance, with signals, cancels, decisions, restarts and power cuts at any moment. In the end every job ends,
 //! and every log holds what must hold of a log. A failure names its seed; `MOONLOG_TEST_SEED` runs that one alone.
 
-use crate::{place::Place, scripts::Chance};
+use crate::{
+    place::Place,
+    scripts::{self, Chance},
+};
 use moonlog_core::{
     event::{Decision, RetryPolicy},
     id::JobId,
@@ -75,7 +78,7 @@ fn live(seed: u64) {
         let until = Instant::now() + Duration::from_millis(20 + chance.below(80));
         while Instant::now() < until {
             if (jobs.len() as u64) < SCRIPTS && (jobs.is_empty() || chance.one_in(2)) {
-                let script = chance.script();
+                let script = scripts::script(&mut chance, &[]);
                 jobs.push(place.submit_with(&script, |request| submit(&mut chance, request)));
             }
             happen(&place, &mut chance, &jobs);

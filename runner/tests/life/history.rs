@@ -87,7 +87,7 @@ impl History {
                     if retry.attempt != attempt || due.is_some() {
                         return fail(format!("attempt {} ends while {attempt} runs", retry.attempt));
                     }
-                    due = Some(event.time.plus_ms(retry.wait_ms));
+                    due = Some(event.happened_at().plus_ms(retry.wait_ms));
                     waiting = false;
                 }
                 EventBody::JobWaiting(_) | EventBody::JobResumed(_) => {

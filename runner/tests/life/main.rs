@@ -23,6 +23,7 @@ mod eviction;
 mod history;
 mod images;
 mod interrupts;
+mod left;
 mod limits;
 mod merging;
 mod place;
