@@ -1,13 +1,13 @@
 //! Clients: they submit, signal, decide, cancel, delete, and remember what they were told.
 
-use crate::world::World;
+use crate::{agents::STATEMENTS, scripts, world::World};
 use moonlog_core::{
     event::{CatchUp, Decision, Overlap, RetryPolicy, ScheduleSet},
     id::{Hash, JobId},
     json::Json,
     projection::JobFilter,
 };
-use moonlog_runner::{Bulk, Retry, Runner, ScriptSource, SetSchedule, Submit};
+use moonlog_runner::{Bulk, Fork, Retry, Runner, ScriptSource, SetSchedule, Submit};
 use std::{sync::Arc, time::Duration};
 
 /// How many jobs are submitted in a run, those aside that come of others.
@@ -25,7 +25,10 @@ pub struct Client {
 impl Client {
     /// Something from outside happens.
     pub async fn act(self) {
-        let kind = self.world.below(42);
+        if self.world.has_agents && self.world.one_in(4) {
+            return self.converse().await;
+        }
+        let kind = self.world.below(43);
         match kind {
             0..=9 => self.submit().await,
             10..=19 => self.signal("go").await,
@@ -37,22 +40,27 @@ impl Client {
             31 | 32 => self.delete().await,
             33 | 34 => self.retry().await,
             35 => self.bulk().await,
+            42 => self.fork().await,
             36 | 37 => drop(self.runner.views().checkpoint()),
             38 => {
                 let by = self.world.below(4_000) as i64;
                 self.world.jump_ms(by - 2_000);
             }
             39 | 40 => self.schedule().await,
-            _ => {
+            41 => {
                 if let Err(error) = self.runner.log().verify().map(|report| assert!(report.is_sound(), "{report:?}")) {
                     self.world.fail(format!("the log cannot be verified: {error}"));
                 }
             }
+            _ => unreachable!(),
         }
     }
 
     fn job(&self) -> Option<JobId> {
-        let jobs = self.world.memory().jobs.clone();
+        let jobs: Vec<JobId> = {
+            let memory = self.world.memory();
+            memory.jobs.iter().chain(memory.said.keys()).copied().collect()
+        };
         (!jobs.is_empty()).then(|| jobs[self.world.below(jobs.len() as u64) as usize])
     }
 
@@ -67,7 +75,11 @@ impl Client {
             // Under one key always the same.
             let source = match &key {
                 Some(key) => format!("sleep('3ms') log('{key}') wait_for('go') return 'done'"),
-                None => chance.script(),
+                None => {
+                    // Some runs have agents and hosts, so that what goes without them is tried as often as before.
+                    let also = if self.world.has_agents { &STATEMENTS[..] } else { &[] };
+                    scripts::script(&mut chance, also)
+                }
             };
             let hash = Hash::of(source.as_bytes());
             let mut request = Submit::new(ScriptSource::Script { source, name: Some("test".into()) });
@@ -152,6 +164,16 @@ impl Client {
         let Some(job) = self.job() else { return };
         if let Ok(again) = self.runner.retry(&job, Retry::default()).await {
             self.world.memory().jobs.push(again);
+        }
+    }
+
+    /// Another job with the same past, up to somewhere.
+    async fn fork(&self) {
+        let Some(job) = self.job() else { return };
+        let Ok(Some(state)) = self.runner.job(&job) else { return };
+        let at = 1 + self.world.below(state.version);
+        if let Ok(fork) = self.runner.fork(&job, Fork { at, script: None, args: None }).await {
+            self.world.memory().jobs.push(fork);
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
 
 pub struct Host {
     pub world: Arc<World>,
-    pub log: OnceLock<Log>,
+    pub log: Arc<OnceLock<Log>>,
     pub last_pid: AtomicI32,
 }
 

@@ -1,9 +1,11 @@
 //! One life of a server, from its start to its end: a crash at some moment, or a stop.
 
 use crate::{
+    agents,
     client::{Client, SCHEDULE},
     disk::Disk,
     host::Host,
+    net::{self, Net},
     oracle,
     world::World,
 };
@@ -22,7 +24,7 @@ use moonlog_runner::{
 };
 use moonlog_scripts::{Library, Limits};
 use std::{
-    path::Path,
+    path::PathBuf,
     sync::{Arc, OnceLock, atomic::AtomicI32},
     time::Duration,
 };
@@ -53,6 +55,14 @@ pub enum End {
     Kill,
     /// The power fails.
     PowerCut,
+}
+
+/// Where the files of a run are.
+pub struct Places {
+    /// Workflows, and the turns of the model.
+    pub folder: PathBuf,
+    /// Where tools work.
+    pub work: PathBuf,
 }
 
 /// What does not change from life to life.
@@ -97,13 +107,15 @@ impl Setup {
         [("narrow".into(), narrow), ("rated".into(), rated)]
     }
 
-    fn runner(&self, world: &Arc<World>, host: Arc<Host>) -> RunnerOptions {
+    fn runner(&self, world: &Arc<World>, places: &Places, log: &Log) -> RunnerOptions {
+        let log = Arc::new(OnceLock::from(log.clone()));
+        let host = Arc::new(Host { world: world.clone(), log: log.clone(), last_pid: AtomicI32::new(100) });
         let mut processes = ProcessOptions::new(HostCommand { program: "nothing".into(), args: Vec::new() });
         processes.hosted = Some(host);
         processes.workdir = "/".into();
         processes.base_env = vec![("PATH".into(), "/usr/bin:/bin".into())];
         let (clock, calendar, ids) = (world.clone(), world.clone(), world.clone());
-        RunnerOptions {
+        let mut options = RunnerOptions {
             concurrency: self.concurrency,
             resume_jobs: true,
             idle_evict_ms: self.idle_evict_ms,
@@ -118,7 +130,7 @@ impl Setup {
             tools: Default::default(),
             cache: Default::default(),
             workspaces: WorkspaceOptions::new("/nowhere"),
-            http: HttpPolicy::new(HttpOptions::default()).unwrap(),
+            http: HttpPolicy::hosted(HttpOptions::default(), Arc::new(Net { world: world.clone(), log })).unwrap(),
             config: Json::from_written("{}".into()),
             webhooks: Default::default(),
             repaired: None,
@@ -127,15 +139,20 @@ impl Setup {
             threads: Threads::Here,
             bounds: Default::default(),
             calendar: Some(Arc::new(move || calendar.calendar())),
+        };
+        if world.has_agents {
+            agents::configure(&mut options, &places.folder.join(agents::TURNS), &places.work);
+            options.webhooks = [("ends".to_owned(), net::webhook())].into();
         }
+        options
     }
 }
 
 /// Lives, and gives what is left on the disk.
-pub fn live(world: &Arc<World>, setup: &Setup, folder: &Path, plan: Plan, memory: MemoryStorage) -> MemoryStorage {
+pub fn live(world: &Arc<World>, setup: &Setup, places: &Places, plan: Plan, memory: MemoryStorage) -> MemoryStorage {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let disk = Arc::new(Disk::new(world.clone(), memory));
-    let life = Life { world: world.clone(), setup, folder, disk: disk.clone(), plan };
+    let life = Life { world: world.clone(), setup, places, disk: disk.clone(), plan };
     let left = runtime.block_on(async {
         world.start_clock();
         let left = tokio::select! {
@@ -153,7 +170,7 @@ pub fn live(world: &Arc<World>, setup: &Setup, folder: &Path, plan: Plan, memory
 struct Life<'a> {
     world: Arc<World>,
     setup: &'a Setup,
-    folder: &'a Path,
+    places: &'a Places,
     disk: Arc<Disk>,
     plan: Plan,
 }
@@ -196,10 +213,8 @@ impl Life<'_> {
         if let Some(stepper) = stepper {
             tokio::spawn(drive(self.world.clone(), stepper, log.clone()));
         }
-        let host = Arc::new(Host { world: self.world.clone(), log: OnceLock::new(), last_pid: AtomicI32::new(100) });
-        let _ = host.log.set(log.clone());
-        let options = self.setup.runner(&self.world, host);
-        let library = Library::new(vec![self.folder.to_owned()]);
+        let options = self.setup.runner(&self.world, self.places, &log);
+        let library = Library::new(vec![self.places.folder.clone()]);
         let runner = match Runner::start(options, log, library).await {
             Ok(runner) => runner,
             Err(error) => {
@@ -235,11 +250,12 @@ impl Life<'_> {
         let begun = tokio::time::Instant::now();
         loop {
             let live: Vec<_> = runner.views().with(|all| all.live_jobs().map(|job| job.id).collect());
-            if live.is_empty() {
+            if live.is_empty() && agents::close_all(&self.world, runner).await {
                 break;
             }
             if begun.elapsed() > ALL_END_WITHIN {
-                self.world.fail(format!("these jobs do not end: {live:?}"));
+                let busy = runner.views().with(|all| all.sessions().open().cloned().collect::<Vec<_>>());
+                self.world.fail(format!("these jobs do not end: {live:?}, or one of these sessions is busy: {busy:?}"));
                 return;
             }
             for job in live {
@@ -250,12 +266,36 @@ impl Life<'_> {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        self.let_all_be_posted(runner).await;
         let running = runner.processes().running().len();
         if running > 0 {
             self.world.fail(format!("all jobs have ended, and {running} processes run"));
         }
         oracle::check_views(&self.world, runner);
         oracle::check_memory(&self.world, runner);
+    }
+
+    /// Whatever is posted is taken, or given up.
+    async fn let_all_be_posted(&self, runner: &Runner) {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let events = runner.log().read(0, usize::MAX).unwrap_or_default();
+            let is_done = runner.views().with(|all| {
+                all.webhooks().iter().all(|state| {
+                    let mut wanted = events
+                        .iter()
+                        .filter(|event| event.origin.is_none() && state.wants(event.position, event.body.name()));
+                    state.open.is_empty() && wanted.all(|event| state.has_record(event.position))
+                })
+            });
+            if is_done {
+                return;
+            }
+            if begun.elapsed() > ALL_END_WITHIN {
+                return self.world.fail("what webhooks are owed comes to no end");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn end(&self, runner: Option<Runner>) -> MemoryStorage {

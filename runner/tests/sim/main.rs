@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod agents;
 mod client;
 mod disk;
 #[path = "../life/history.rs"]
@@ -13,13 +14,15 @@ mod disk;
 mod history;
 mod host;
 mod life;
+mod net;
 mod oracle;
 mod order;
 #[path = "../support/scripts.rs"]
 mod scripts;
+mod told;
 mod world;
 
-use life::{End, Plan, Setup};
+use life::{End, Places, Plan, Setup};
 use moonlog_core::storage::{Fault, MemoryStorage};
 use std::{
     cell::RefCell,
@@ -72,6 +75,9 @@ struct Ran {
 
 fn run(seed: u64, folder: &Path) -> Ran {
     PANIC.set(None);
+    let places = Places { folder: folder.to_owned(), work: folder.join(format!("work/{seed}")) };
+    let _ = std::fs::remove_dir_all(&places.work);
+    std::fs::create_dir_all(&places.work).unwrap();
     let world = Arc::new(World::new(seed));
     let setup = Setup::by_chance(&world);
     let mut memory = Some(MemoryStorage::new());
@@ -79,13 +85,13 @@ fn run(seed: u64, folder: &Path) -> Ran {
         let lives = 1 + world.below(4);
         for _ in 0..lives {
             let plan = plan(&world);
-            memory = Some(life::live(&world, &setup, folder, plan, memory.take().unwrap()));
+            memory = Some(life::live(&world, &setup, &places, plan, memory.take().unwrap()));
             if world.memory().failure.is_some() {
                 return;
             }
         }
         let last = Plan { acts: 0, power_fails_after: None, fault: None, end: End::Stop, is_last: true };
-        memory = Some(life::live(&world, &setup, folder, last, memory.take().unwrap()));
+        memory = Some(life::live(&world, &setup, &places, last, memory.take().unwrap()));
         if world.memory().failure.is_none()
             && let Err(why) = oracle::check_all(&world, &setup, memory.as_ref().unwrap())
         {
@@ -128,6 +134,7 @@ fn folder() -> tempfile::TempDir {
     for (name, source) in WORKFLOWS {
         std::fs::write(folder.path().join(format!("{name}.luau")), source).unwrap();
     }
+    std::fs::write(folder.path().join(agents::TURNS), agents::turns().to_string()).unwrap();
     folder
 }
 

@@ -4,6 +4,7 @@ use crate::{
     history::History,
     life::Setup,
     order::{check_acts, check_places_in_queues, check_steps},
+    told::{check_chats, check_webhooks},
     world::World,
 };
 use moonlog_core::{
@@ -36,6 +37,7 @@ fn is_the_fold(views: &Views, log: &Log) -> Check {
     let (applied, mut fold) = (views.applied(), Projection::new());
     let events = log.read(0, usize::MAX).map_err(|error| error.to_string())?;
     let mut jobs = BTreeSet::new();
+    let was_deleted = events.iter().any(|event| matches!(event.body, EventBody::JobDeleted(_)));
     for event in events.iter().take_while(|event| event.position <= applied) {
         fold.apply(event);
         if let (EventBody::JobSubmitted(_), Some(job)) = (&event.body, event.job) {
@@ -48,18 +50,29 @@ fn is_the_fold(views: &Views, log: &Log) -> Check {
             return Err(format!("at {applied}: job {job}: {shown:?}\n and not {:?}", fold.job(job)));
         }
     }
+    for session in fold.sessions().iter() {
+        let shown = views.session(&session.id).map_err(|error| error.to_string())?;
+        if shown.as_ref() != Some(session) {
+            return Err(format!("at {applied}: session {}: {shown:?}\n and not {session:?}", session.id));
+        }
+    }
     for (key, first) in fold.keys().iter() {
         if views.idempotent(key).map_err(|error| error.to_string())?.as_ref() != Some(first) {
             return Err(format!("at {applied}: key {key}"));
         }
     }
     views.with(|all| {
-        let same = all.queues() == fold.queues()
-            && all.processes() == fold.processes()
-            && all.approvals() == fold.approvals()
-            && all.schedules() == fold.schedules()
-            && all.live_jobs().eq(fold.live_jobs());
-        if same { Ok(()) } else { Err(format!("at {applied}: queues, processes, approvals, schedules or live jobs")) }
+        let parts = [
+            ("queues", all.queues() == fold.queues()),
+            ("processes", all.processes() == fold.processes()),
+            ("approvals", all.approvals() == fold.approvals()),
+            ("schedules", all.schedules() == fold.schedules()),
+            // Of events that were deleted, only a view still knows how many were wanted.
+            ("webhooks", was_deleted || all.webhooks() == fold.webhooks()),
+            ("open sessions", all.sessions().open().eq(fold.sessions().open())),
+            ("live jobs", all.live_jobs().eq(fold.live_jobs())),
+        ];
+        parts.iter().find(|(_, same)| !same).map_or(Ok(()), |(part, _)| Err(format!("at {applied}: {part}")))
     })
 }
 
@@ -67,7 +80,7 @@ fn is_the_fold(views: &Views, log: &Log) -> Check {
 pub fn check_memory(world: &World, runner: &Runner) {
     let memory = world.memory();
     let mut wrong = Vec::new();
-    for job in &memory.jobs {
+    for job in memory.jobs.iter().chain(memory.said.keys()) {
         let there = matches!(runner.job(job), Ok(Some(_)));
         match memory.deletes.get(job) {
             None if !there => wrong.push(format!("job {job} was acknowledged, and is not there")),
@@ -128,6 +141,8 @@ pub fn check_all(world: &Arc<World>, setup: &Setup, memory: &MemoryStorage) -> C
     check_told(world, &events)?;
     check_acts(world, &events)?;
     check_steps(&events)?;
+    check_chats(&events)?;
+    check_webhooks(world, &events)?;
     check_schedules(&events)?;
     check_places_in_queues(&events)?;
     History::of(&log, Limits::default()).check()
@@ -156,7 +171,8 @@ fn check_places(world: &World, log: &Log) -> Check {
                 time = event.time;
             }
             Place::Removed(removed) => {
-                let StreamId::Job(job) = &removed.stream else { return Err(format!("{} is removed", removed.stream)) };
+                // A deleted job takes the sessions of its agents along.
+                let StreamId::Job(job) = &removed.stream else { continue };
                 if !deletes.contains_key(job) {
                     return Err(format!("{job} is removed, and nobody asked for it"));
                 }
@@ -253,11 +269,17 @@ pub fn listing(world: &Arc<World>, setup: &Setup, memory: &MemoryStorage) -> Str
             events.iter().fold(String::new(), |mut text, event| {
                 use std::fmt::Write;
                 let data: String = event.body.data_json().chars().take(220).collect();
-                let job = event.job.map(|job| job.to_string()).unwrap_or_default();
-                let job = &job[job.len().saturating_sub(4)..];
+                let end = |id: Option<String>| id.map_or_else(String::new, |id| id[id.len() - 4..].to_owned());
+                let job = end(event.job.map(|job| job.to_string()));
+                let session = end(event.session.map(|session| session.to_string()));
                 let step = event.step.as_deref().unwrap_or_default();
-                let _ =
-                    writeln!(text, "{:5} {} {job:4} {} {step} {data}", event.position, event.time, event.body.name());
+                let _ = writeln!(
+                    text,
+                    "{:5} {} {job:4} {session:4} {} {step} {data}",
+                    event.position,
+                    event.time,
+                    event.body.name()
+                );
                 text
             })
         }

@@ -4,7 +4,7 @@ use crate::{life::NARROW, oracle::Check, world::World};
 use moonlog_core::{
     event::{Event, EventBody, RetryPolicy, StepOutcome},
     id::JobId,
-    journal::operation_key,
+    journal::{idempotency_key, operation_key},
 };
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,24 +19,46 @@ pub fn check_acts(world: &World, events: &[Arc<Event>]) -> Check {
         return Ok(());
     }
     let mut attempts: HashMap<String, Vec<(u64, Option<u64>)>> = HashMap::new();
-    let mut of_path = HashMap::new();
+    // What is open, with the key that it acts under.
+    let mut open: HashMap<(JobId, String), String> = HashMap::new();
+    // The keys of agents, by their jobs.
+    let mut agents: HashMap<JobId, Vec<String>> = HashMap::new();
     for event in events {
         let Some(job) = event.job else { continue };
-        match &event.body {
-            EventBody::StepStarted(step) if matches!(&*step.kind, "exec" | "sh" | "process") => {
-                let key = operation_key(&job, step.run, &step.path, &step.kind);
-                let all = attempts.entry(key.clone()).or_default();
-                of_path.insert((job, step.run, step.path.clone(), step.attempt), (key, all.len()));
-                all.push((event.position, None));
-            }
-            EventBody::StepFinished(step) => {
-                if let Some((key, index)) = of_path.get(&(job, step.run, step.path.clone(), step.attempt))
-                    && let Some(all) = attempts.get_mut(key)
-                {
-                    all[*index].1 = Some(event.position);
+        let mut begin = |what: String, key: String| {
+            attempts.entry(key.clone()).or_default().push((event.position, None));
+            open.insert((job, what), key);
+        };
+        let ended = match &event.body {
+            EventBody::StepStarted(step) => {
+                let what = format!("{} {}@{}", step.run, step.path, step.attempt);
+                match &*step.kind {
+                    kind @ ("exec" | "sh" | "process" | "http") => {
+                        begin(what, operation_key(&job, step.run, &step.path, kind));
+                    }
+                    "tool" => begin(what, idempotency_key(&job, step.run, &step.path)),
+                    "agent" => agents.entry(job).or_default().push(idempotency_key(&job, step.run, &step.path)),
+                    _ => {}
                 }
+                None
             }
-            _ => {}
+            EventBody::StepFinished(step) => Some(format!("{} {}@{}", step.run, step.path, step.attempt)),
+            EventBody::ToolStarted(call) => {
+                for agent in agents.get(&job).into_iter().flatten() {
+                    begin(format!("{agent} {}", call.call_id), format!("{agent}/{}", call.call_id));
+                }
+                None
+            }
+            EventBody::ToolFinished(call) => {
+                for agent in agents.get(&job).into_iter().flatten() {
+                    close(&mut attempts, open.remove(&(job, format!("{agent} {}", call.call_id))), event.position);
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(what) = ended {
+            close(&mut attempts, open.remove(&(job, what)), event.position);
         }
     }
     let mut started: HashMap<&str, usize> = HashMap::new();
@@ -57,6 +79,13 @@ pub fn check_acts(world: &World, events: &[Arc<Event>]) -> Check {
     Ok(())
 }
 
+/// The act under this key has ended.
+fn close(attempts: &mut HashMap<String, Vec<(u64, Option<u64>)>>, key: Option<String>, at: u64) {
+    if let Some((_, end)) = key.and_then(|key| attempts.get_mut(&key)?.last_mut()) {
+        *end = Some(at);
+    }
+}
+
 /// Attempts are those that the script allows; what waits stays open over restarts, and no sleep ends early.
 pub fn check_steps(events: &[Arc<Event>]) -> Check {
     let mut begun = HashMap::new();
@@ -74,7 +103,9 @@ pub fn check_steps(events: &[Arc<Event>]) -> Check {
                     signal: Option<String>,
                 }
                 let input = step.input.to::<Input>().ok();
-                let max = input.as_ref().and_then(|input| input.retry.as_ref()).map_or(1, |retry| retry.max);
+                // An agent that a dead server left goes on, also where nobody said so.
+                let unsaid = if step.kind == "agent" { 3 } else { 1 };
+                let max = input.as_ref().and_then(|input| input.retry.as_ref()).map_or(unsaid, |retry| retry.max);
                 if step.attempt > max {
                     return fail(format!("{} has attempt {} of {max}", step.path, step.attempt));
                 }
@@ -97,7 +128,9 @@ pub fn check_steps(events: &[Arc<Event>]) -> Check {
                         return fail(format!("{} was given a signal that was used before", step.path));
                     }
                 }
-                let slept = kind == "sleep" && step.outcome == StepOutcome::Ok && !step.cached;
+                // What a fork has of another job's past keeps that one's times.
+                let is_shared = event.origin.is_some();
+                let slept = kind == "sleep" && !is_shared && step.outcome == StepOutcome::Ok && !step.cached;
                 if slept && due.is_some_and(|due| event.time < due) {
                     return fail(format!("{} slept too short", step.path));
                 }

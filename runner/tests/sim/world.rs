@@ -3,7 +3,7 @@
 
 use crate::scripts::Chance;
 use moonlog_core::{
-    id::{Hash, JobId},
+    id::{Hash, JobId, SessionId},
     time::Timestamp,
 };
 use std::{
@@ -18,6 +18,8 @@ use uuid::Uuid;
 const BEGINNING_MICROS: i64 = 1_700_000_000_000_000;
 
 pub struct World {
+    /// Whether the run has agents, sessions and hosts.
+    pub has_agents: bool,
     chance: Mutex<Chance>,
     clock: Mutex<Clock>,
     memory: Mutex<Memory>,
@@ -45,6 +47,13 @@ pub struct Memory {
     pub cancels: BTreeSet<JobId>,
     /// Jobs that somebody asked to delete, and whether that was acknowledged.
     pub deletes: BTreeMap<JobId, bool>,
+    /// Sessions whose creation was acknowledged, and whose closing.
+    pub sessions: Vec<SessionId>,
+    pub closed: BTreeSet<SessionId>,
+    /// The jobs that answer what was said and acknowledged, with their sessions.
+    pub said: BTreeMap<JobId, SessionId>,
+    /// What an endpoint of webhooks has taken, by `webhook-id`.
+    pub posted: BTreeSet<String>,
     /// What a reader of the feed has seen, in its order: the position, and what was shown.
     pub seen: Vec<(u64, Hash)>,
     /// The highest position that anybody could read.
@@ -65,8 +74,10 @@ pub struct Act {
 
 impl World {
     pub fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
         Self {
-            chance: Mutex::new(Chance::new(seed)),
+            has_agents: chance.one_in(2),
+            chance: Mutex::new(chance),
             clock: Mutex::new(Clock { at_micros: BEGINNING_MICROS, since: None, ahead_micros: 0 }),
             memory: Mutex::default(),
         }
