@@ -94,12 +94,6 @@ impl HttpPolicy {
         Self::by(options, Way::Hosted(host))
     }
 
-    /// The same, with names that lead where `lookup` says.
-    #[cfg(test)]
-    fn with_names(options: HttpOptions, lookup: Lookup) -> Result<Self, ErrorInfo> {
-        Self::by(options, Way::Network { lookup, client: OnceLock::new() })
-    }
-
     fn by(options: HttpOptions, way: Way) -> Result<Self, ErrorInfo> {
         for network in &options.allowed_networks {
             if network.prefix > if network.address.is_ipv4() { 32 } else { 128 } {
@@ -223,7 +217,7 @@ mod tests {
             async move { Ok(found) }.boxed()
         });
         let options = HttpOptions { allowed_networks: vec!["127.0.0.1".parse().unwrap()], ..HttpOptions::default() };
-        let policy = HttpPolicy::with_names(options, lookup).unwrap();
+        let policy = HttpPolicy::by(options, Way::Network { lookup, client: OnceLock::new() }).unwrap();
         for (time, reached) in [(0, true), (1, false), (2, true), (3, false)] {
             let input = Json::from(json!({ "url": format!("http://rebind.example:{port}/") }));
             let result = perform(&input, "key", &policy).await;

@@ -109,12 +109,13 @@ impl Client {
             6 => self.edit(&session).await,
             7 => self.take_back(&session).await,
             8 => drop(self.runner.interrupt(&session).await),
-            _ if self.world.one_in(4) => {
-                if self.runner.close_session(&session).await.is_ok() {
-                    self.world.memory().closed.insert(session);
-                }
-            }
-            _ => {}
+            _ => self.close(session).await,
+        }
+    }
+
+    async fn close(&self, session: SessionId) {
+        if self.world.one_in(4) && self.runner.close_session(&session).await.is_ok() {
+            self.world.memory().closed.insert(session);
         }
     }
 
@@ -197,7 +198,7 @@ pub async fn close_all(world: &Arc<World>, runner: &Runner) -> bool {
         // What a job that failed did not take waits for that job to be tried again.
         let is_waiting = |message: &str| {
             let job = message.parse().ok().and_then(|job| runner.job(&job).ok().flatten());
-            !job.is_some_and(|job| job.status == JobStatus::Failed)
+            job.is_none_or(|job| job.status != JobStatus::Failed)
         };
         let waits = state.chat.queue.iter().any(|queued| is_waiting(&queued.message));
         if state.chat.busy.is_some() || waits || !state.jobs.is_empty() {

@@ -52,10 +52,10 @@ pub fn check_chats(events: &[Arc<Event>]) -> Check {
                     return Err(format!("at {}: a turn of {} begins in that of {other}", event.position, turn.job));
                 }
             }
-            (EventBody::SessionTurnEnded(turn), _, StreamId::Session(session)) => {
-                if turns.remove(session) != Some(turn.job) {
-                    return Err(format!("at {}: a turn of {} ends that has not begun", event.position, turn.job));
-                }
+            (EventBody::SessionTurnEnded(turn), _, StreamId::Session(session))
+                if turns.remove(session) != Some(turn.job) =>
+            {
+                return Err(format!("at {}: a turn of {} ends that has not begun", event.position, turn.job));
             }
             _ => {}
         }
