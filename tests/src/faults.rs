@@ -20,6 +20,9 @@ pub const ALLOCATE: i64 = 4;
 /// Renaming fails.
 pub const RENAME: i64 = 16;
 
+/// Reading fails.
+pub const READ: i64 = 32;
+
 /// What the system says of a broken disk.
 pub const EIO: i64 = 5;
 /// What it says of a full one.

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WRITE = 1, SYNC = 2, ALLOCATE = 4, OPEN = 8, RENAME = 16 };
+enum { WRITE = 1, SYNC = 2, ALLOCATE = 4, OPEN = 8, RENAME = 16, READ = 32 };
 
 struct control {
     _Atomic int64_t operations; /* which fail */
@@ -81,6 +81,9 @@ ON_FD(WRITE, ssize_t, writev, (int fd, const struct iovec *parts, int count), (f
 ON_FD(WRITE, ssize_t, pwrite, (int fd, const void *bytes, size_t count, off_t at), (fd, bytes, count, at))
 ON_FD(WRITE, ssize_t, pwrite64, (int fd, const void *bytes, size_t count, off64_t at), (fd, bytes, count, at))
 ON_FD(WRITE, ssize_t, pwritev, (int fd, const struct iovec *parts, int count, off_t at), (fd, parts, count, at))
+ON_FD(READ, ssize_t, read, (int fd, void *bytes, size_t count), (fd, bytes, count))
+ON_FD(READ, ssize_t, pread, (int fd, void *bytes, size_t count, off_t at), (fd, bytes, count, at))
+ON_FD(READ, ssize_t, pread64, (int fd, void *bytes, size_t count, off64_t at), (fd, bytes, count, at))
 ON_FD(SYNC, int, fsync, (int fd), (fd))
 ON_FD(SYNC, int, fdatasync, (int fd), (fd))
 ON_FD(SYNC, int, sync_file_range, (int fd, off64_t from, off64_t count, unsigned flags), (fd, from, count, flags))

@@ -32,12 +32,12 @@ impl App {
     /// A job as it stands.
     ///
     /// # Errors
-    /// 404, or 500 where it cannot be read.
+    /// 404; 503 where the disk does not let it be read.
     pub fn job(&self, id: &JobId) -> Result<Arc<JobState>, Problem> {
         match self.runner.job(id) {
             Ok(Some(job)) => Ok(job),
             Ok(None) => Err(no_such_job(id)),
-            Err(error) => Err(Problem::internal(&error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -82,7 +82,7 @@ impl App {
     /// # Errors
     /// As [`Self::job`].
     pub async fn wait(&self, id: &JobId, at_most: Duration) -> Result<JobView, Problem> {
-        self.runner.wait(id, self.enough(at_most)).await.map_err(|error| Problem::internal(&error))?;
+        self.runner.wait(id, self.enough(at_most)).await?;
         self.view(id)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     app::App,
+    blocking::blocking,
     problem::Problem,
     reply::{self, Response},
     request::Request,
@@ -16,8 +17,7 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let tag = format!("\"{hash}\"");
     let known = request.header("if-none-match").is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
     let log = app.runner.log().clone();
-    let read = tokio::task::spawn_blocking(move || log.blob(&hash)).await.map_err(|error| Problem::internal(&error))?;
-    let Some(bytes) = read.map_err(|error| Problem::internal(&error))? else {
+    let Some(bytes) = blocking(move || log.blob(&hash)).await?? else {
         return Err(Problem::not_found("no_such_blob", format!("there is no blob {hash}")));
     };
     let mut response = if known {

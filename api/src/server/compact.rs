@@ -8,7 +8,6 @@ use super::{
     submit::command_refused,
 };
 use crate::retention::{Compact, CompactError};
-use moonlog_core::{log::ReadError, storage::StorageError};
 use std::sync::Arc;
 use warp::http::StatusCode;
 
@@ -43,15 +42,6 @@ fn refused(error: CompactError) -> Problem {
         CompactError::Command(error) => command_refused(error, &"of these"),
         CompactError::Export { .. } => Problem::new(StatusCode::CONFLICT, "export_failed", text),
         CompactError::Stopped => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
-        CompactError::Log(error) if error.is_disk_full() => {
-            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", text)
-        }
-        CompactError::Log(ReadError::Poisoned(_)) => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", text)
-        }
-        CompactError::Log(ReadError::Storage(StorageError::Io { .. })) => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk_failed", text)
-        }
-        CompactError::Log(error) => Problem::internal(&error),
+        CompactError::Log(error) => error.into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     app::App,
+    blocking::blocking,
     problem::Problem,
     reply::{self, Response},
     request::Request,
@@ -33,9 +34,7 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     app.job(&job)?;
     app.job(&other)?;
     let log = app.runner.log().clone();
-    let compared = tokio::task::spawn_blocking(move || Ok::<_, ReadError>(read(&log, job)?.with(&read(&log, other)?)));
-    let comparison = compared.await.map_err(|error| Problem::internal(&error))?;
-    let comparison = comparison.map_err(|error| Problem::internal(&error))?;
+    let comparison = blocking(move || Ok::<_, ReadError>(read(&log, job)?.with(&read(&log, other)?))).await??;
     Ok(reply::json(StatusCode::OK, &Diff { job, other, comparison }))
 }
 

@@ -149,6 +149,7 @@ fn refuse(error: FeedError, scope: &Scope) -> Problem {
             Problem::new(StatusCode::GONE, "events_removed", text).with("first_position", first)
         }
         (FeedError::Stopped, _) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
+        (FeedError::Read(error), _) => error.into(),
         (_, _) => Problem::internal(&text),
     }
 }

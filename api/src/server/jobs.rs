@@ -2,6 +2,7 @@
 
 use super::{
     app::App,
+    blocking::blocking,
     problem::Problem,
     reply::{self, Response},
     request::Request,
@@ -78,10 +79,7 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let limit = query.whole("limit", 1, PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
     let views = app.runner.views().clone();
     // A filter that few jobs fit reads many rows.
-    let page = tokio::task::spawn_blocking(move || read_page(&views, &filter, cursor, limit as usize))
-        .await
-        .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| Problem::internal(&error))?;
+    let page = blocking(move || read_page(&views, &filter, cursor, limit as usize)).await??;
     let mut items = page.items;
     items.iter_mut().for_each(|job| app.runner.explain(job));
     Ok(reply::page(&items, page.next.map(|next| next.to_string())))

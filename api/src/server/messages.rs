@@ -48,7 +48,7 @@ pub async fn edit(app: Arc<App>, mut request: Request) -> Result<Response, Probl
 /// `GET /v1/sessions/{id}/queue/{message}`
 pub async fn show_queued(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let (session, message) = (session_of(&request)?, request.text(1));
-    let state = app.runner.session(&session).map_err(|error| Problem::internal(&error))?;
+    let state = app.runner.session(&session)?;
     let state = state.ok_or_else(|| Problem::not_found("no_such_session", format!("there is no session {session}")))?;
     let queued = state.chat.queue.iter().find(|queued| queued.message == message);
     let queued = queued.ok_or_else(|| {

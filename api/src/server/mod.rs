@@ -6,6 +6,7 @@ mod app;
 mod approvals;
 mod backup;
 mod blobs;
+mod blocking;
 mod body;
 mod bulk;
 mod commands;

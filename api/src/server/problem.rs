@@ -1,7 +1,7 @@
 //! Errors as answers: RFC 9457 problem details, always with a stable `code`.
 
 use super::reply::{self, Response};
-use moonlog_core::error_info::ErrorInfo;
+use moonlog_core::{error_info::ErrorInfo, log::ReadError, storage::StorageError};
 use serde::Serialize;
 use std::borrow::Cow;
 use warp::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -37,6 +37,21 @@ struct Inner {
     errors: Vec<FieldError>,
     members: serde_json::Map<String, serde_json::Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let text = error.to_string();
+        match error {
+            error if error.is_disk_full() => Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", text),
+            ReadError::Poisoned(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", text),
+            ReadError::Storage(StorageError::Io { .. }) => {
+                tracing::error!(%error, "the disk failed a request");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk_failed", text)
+            }
+            error => Self::internal(&error),
+        }
+    }
 }
 
 impl Problem {

@@ -1,6 +1,8 @@
 //! A request as handlers get it.
 
-use super::{body::Fields, options::ServeOptions, problem::Problem, query::Query, text_limits::TextLimits};
+use super::{
+    blocking::blocking, body::Fields, options::ServeOptions, problem::Problem, query::Query, text_limits::TextLimits,
+};
 use bytes::{Bytes, BytesMut};
 use std::{pin::Pin, str::FromStr, time::Duration};
 use tokio_stream::{Stream, StreamExt};
@@ -64,8 +66,7 @@ impl Request {
         }
         if body.len() > PARSE_HERE_BYTES {
             // Long enough to hold up the others that this thread serves.
-            let read = tokio::task::spawn_blocking(move || Fields::read(&body, limits)).await;
-            return read.map_err(|error| Problem::internal(&error))?;
+            return blocking(move || Fields::read(&body, limits)).await?;
         }
         Fields::read(&body, limits)
     }

@@ -2,6 +2,7 @@
 
 use super::{
     app::App,
+    blocking::blocking,
     body::{Fields, kind},
     jobs::{PAGE_DEFAULT, PAGE_MAX, invalid_cursor, part},
     problem::Problem,
@@ -114,10 +115,7 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     };
     let limit = request.query.whole("limit", 1, PAGE_MAX)?.unwrap_or(PAGE_DEFAULT) as usize;
     let views = app.runner.views().clone();
-    let page = tokio::task::spawn_blocking(move || views.sessions(status, cursor, limit))
-        .await
-        .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| Problem::internal(&error))?;
+    let page = blocking(move || views.sessions(status, cursor, limit)).await??;
     Ok(reply::page(&page.items, page.next.map(|next| next.to_string())))
 }
 
@@ -126,8 +124,8 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let session = named(&app, &request)?;
     // What it has used may have to be added up from the log.
     let app = app.clone();
-    let shown = tokio::task::spawn_blocking(move || shown(&app, &session));
-    Ok(reply::json(StatusCode::OK, &shown.await.map_err(|error| Problem::internal(&error))?))
+    let shown = blocking(move || shown(&app, &session)).await?;
+    Ok(reply::json(StatusCode::OK, &shown))
 }
 
 /// `POST /v1/sessions/{id}/close`
@@ -190,7 +188,7 @@ fn named(app: &App, request: &Request) -> Result<Arc<SessionState>, Problem> {
     match app.runner.session(&id) {
         Ok(Some(session)) => Ok(session),
         Ok(None) => Err(Problem::not_found("no_such_session", format!("there is no session {id}"))),
-        Err(error) => Err(Problem::internal(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 

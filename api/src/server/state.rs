@@ -2,6 +2,7 @@
 
 use super::{
     app::{App, no_such_job},
+    blocking::blocking,
     problem::Problem,
     query::invalid,
     reply::{self, Response},
@@ -38,17 +39,14 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let at = request.query.whole("at", 1, u64::MAX)?;
     let (log, views) = (app.runner.log().clone(), app.runner.views().clone());
     let stream = StreamId::Job(id);
-    let Some(end) = log.stream_head(&stream).map_err(|error| Problem::internal(&error))? else {
+    let Some(end) = log.stream_head(&stream)? else {
         return Err(no_such_job(&id));
     };
     let at = at.unwrap_or(end.version);
     if at > end.version {
         return Err(invalid("at", format!("is beyond the job's last version, {}", end.version)));
     }
-    let state = tokio::task::spawn_blocking(move || fold(&log, &views, &stream, at))
-        .await
-        .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| Problem::internal(&error))?;
+    let state = blocking(move || fold(&log, &views, &stream, at)).await??;
     match state {
         Some(state) => Ok(reply::json(StatusCode::OK, &state)),
         None => Err(Problem::internal(&format!("the stream of job {id} does not begin with job.submitted"))),

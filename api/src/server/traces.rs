@@ -2,6 +2,7 @@
 
 use super::{
     app::App,
+    blocking::blocking,
     otlp,
     problem::Problem,
     query::invalid,
@@ -30,8 +31,7 @@ pub async fn show(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         Some(_) => return Err(invalid("format", "must be json or otlp")),
     };
     let reader = app.clone();
-    let read = tokio::task::spawn_blocking(move || trace(&reader, &id)).await;
-    let trace = read.map_err(|error| Problem::internal(&error))?.map_err(|error| Problem::internal(&error))?;
+    let trace = blocking(move || trace(&reader, &id)).await??;
     let trace = trace.ok_or_else(|| Problem::not_found("no_such_job", format!("there is no job {id}")))?;
     Ok(if as_otlp { reply::json(StatusCode::OK, &otlp::of(&trace)) } else { reply::json(StatusCode::OK, &trace) })
 }

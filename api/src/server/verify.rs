@@ -2,6 +2,7 @@
 
 use super::{
     app::App,
+    blocking::blocking,
     problem::Problem,
     reply::{self, Response},
 };
@@ -16,10 +17,7 @@ pub async fn run(app: Arc<App>) -> Result<Response, Problem> {
         return Err(Problem::new(StatusCode::CONFLICT, "verifying", text).retry_after_ms(5_000));
     };
     let log = app.runner.log().clone();
-    let report = tokio::task::spawn_blocking(move || log.verify())
-        .await
-        .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| Problem::internal(&error))?;
+    let report = blocking(move || log.verify()).await??;
     let body = serde_json::json!({
         "ok": report.is_sound(),
         "head": report.head,

@@ -2,6 +2,7 @@
 
 use super::{
     app::App,
+    blocking::blocking,
     jobs::part,
     problem::{FieldError, Problem},
     reply::{self, Response},
@@ -158,9 +159,4 @@ fn origin(origin: &Origin) -> String {
         Origin::Builtin => "builtin".into(),
         Origin::File(path) => path.display().to_string(),
     }
-}
-
-/// Evaluates scripts, or reads files: not on a thread that serves others.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(&error))
 }

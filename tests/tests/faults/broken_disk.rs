@@ -3,7 +3,7 @@
 use super::{check_sound, times};
 use moonlog_tests::{
     Acknowledged, Faults, Random, Server, Settings,
-    faults::{ALLOCATE, EIO, ENOSPC, RENAME, SYNC, WRITE},
+    faults::{ALLOCATE, EIO, ENOSPC, READ, RENAME, SYNC, WRITE},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -159,6 +159,48 @@ async fn a_compaction_that_cannot_write_leaves_the_log_as_it_was() {
     let (status, answer) = server.post("/v1/compact", &json!({ "rewrite": true })).await;
     assert_eq!((status, &answer["rewritten"]), (StatusCode::OK, &json!(true)), "{answer}");
     assert_eq!(server.get(&format!("/v1/jobs/{keep}")).await["result"], "kept");
+    assert!(server.terminate().await.success());
+    check_sound(folder.path());
+}
+
+#[tokio::test]
+async fn reads_that_fail_are_told_as_such_and_harm_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(faults) = Faults::new(folder.path()) else { return };
+    let server = Server::start_with(folder.path(), &settings()).await;
+    let mut jobs = Vec::new();
+    for n in 0..times(60, 300) {
+        let script = format!("for i = 1, 5 do emit('x', string.rep('y', 9000)) end return {n}");
+        jobs.push(server.run(&script).await["id"].as_str().unwrap().to_owned());
+    }
+    let events = server.ndjson("/v1/events").await;
+    assert!(server.terminate().await.success());
+    // One that has read nothing of it yet.
+    let server = Server::start_with(folder.path(), &faults.settings(settings())).await;
+    faults.fail(READ, EIO, STORE, 0);
+    let mut failed = 0;
+    for job in &jobs {
+        for part in ["", "/state", "/events"] {
+            let response = server
+                .request(Method::GET, &format!("/v1/jobs/{job}{part}"))
+                .header("accept", "application/json")
+                .send()
+                .await
+                .unwrap();
+            let status = response.status();
+            let body: Value = response.json().await.unwrap_or_default();
+            match status {
+                StatusCode::SERVICE_UNAVAILABLE => assert_eq!(body["code"], "disk_failed", "{part}: {body}"),
+                _ => assert_eq!(status, StatusCode::OK, "{part}: {body}"),
+            }
+            failed += usize::from(status == StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
+    println!("{failed} requests failed with {} reads", faults.mend());
+    assert!(failed > 0);
+    let now = server.ndjson("/v1/events").await;
+    assert_eq!(now[..events.len()], events);
+    assert_eq!(server.run("return 7").await["result"], 7);
     assert!(server.terminate().await.success());
     check_sound(folder.path());
 }
