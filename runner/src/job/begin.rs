@@ -134,10 +134,12 @@ impl ActiveJob {
         let history_is_shared = history.is_shared();
         let worked = self.start_script(history.began_at, history.run).await?;
         if let (Some(fork), true) = (&self.submitted.forked_from, history_is_shared) {
-            // The first event that is the fork's own: from here on, what it begins is its own doing.
+            // The first event that is the fork's own: from here on, what it begins is its own doing. Whoever comes back after a
+            // crash has to know that something was begun.
             let message = format!("goes on from version {} of job {}", fork.at, fork.job);
             let body = EventBody::JobLogged(JobLogged { level: "info".into(), message });
-            self.append(vec![NewEvent::new(body).cause(self.submitted_position)]).await?;
+            let line = self.append(vec![NewEvent::new(body).cause(self.submitted_position)]).await?;
+            self.inner.applied_at_once(line.last_position).await?;
         }
         if self.waiting && !matches!(worked, Err(RunError::Replay(_))) {
             let child = self.ended_child()?;

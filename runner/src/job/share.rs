@@ -6,7 +6,7 @@
 use super::Stop;
 use crate::inner::Inner;
 use moonlog_core::{
-    event::{Cause, Event, EventBody, ForkRef, NewEvent, Origin, StreamId},
+    event::{Cause, Event, EventBody, ForkRef, NewEvent, Origin, StepOutcome, StreamId},
     id::JobId,
     log::{Append, AppendError, Expected, Hurry},
 };
@@ -26,6 +26,29 @@ fn is_shared(event: &Event) -> bool {
         )
 }
 
+/// The last version that is shared where `at` is asked for: what ended a run was done to its script, which hears nothing of it.
+/// Where a run's end is not shared as a whole, no part of it is.
+fn until(inner: &Inner, source: &StreamId, at: u64) -> Result<u64, Stop> {
+    let (mut after, mut end) = (0, None);
+    loop {
+        let events = inner.log.read_stream(source, after, READ_EVENTS)?;
+        let Some(last) = events.last() else { return Ok(end.unwrap_or(at)) };
+        after = last.version;
+        for event in &events {
+            if event.version > at {
+                return Ok(end.unwrap_or(at));
+            }
+            match &event.body {
+                EventBody::JobContinued(_) | EventBody::JobRetryScheduled(_) => end = None,
+                EventBody::StepFinished(step) if step.outcome == StepOutcome::Cancelled && step.error.is_none() => {
+                    end = end.or(Some(event.version - 1));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 /// Copies what `job` shares and does not have yet. Gives the last position that was written, where anything was.
 pub(super) async fn share_history(inner: &Inner, job: &JobId, fork: &ForkRef) -> Result<Option<u64>, Stop> {
     let (stream, source) = (StreamId::Job(*job), StreamId::Job(fork.job));
@@ -39,13 +62,14 @@ pub(super) async fn share_history(inner: &Inner, job: &JobId, fork: &ForkRef) ->
         },
         None => return Ok(None),
     };
+    let until = until(inner, &source, fork.at)?;
     let (mut after, mut last, mut positions) = (0, None, HashMap::new());
     loop {
         let events = inner.log.read_stream(&source, after, READ_EVENTS)?;
         let Some(read) = events.last() else { return Ok(last) };
         after = read.version;
         for event in events.iter().filter(|event| event.position > copied && is_shared(event)) {
-            if event.version > fork.at {
+            if event.version > until {
                 return Ok(last);
             }
             let new = NewEvent {

@@ -222,6 +222,25 @@ fn a_fork_goes_on_from_a_version_with_the_same_past() {
 }
 
 #[test]
+fn a_fork_of_a_cancelled_job_goes_on_from_before_its_end() {
+    let place = Place::start();
+    let job =
+        place.submit("return (parallel({ function() return wait_for('a') end, function() return wait_for('b') end }))");
+    place.until_status(&job, JobStatus::Waiting);
+    place.cancel(&job);
+    place.ended(&job);
+    // All but the last event: the waits that the end has closed, too.
+    let at = place.events(&job).len() as u64 - 1;
+    let fork = place.block_on(place.runner.fork(&job, Fork { at, ..Fork::default() })).unwrap();
+    place.until_status(&fork, JobStatus::Waiting);
+    for name in ["a", "b"] {
+        place.signal(&fork, name, "1");
+    }
+    assert_eq!(place.result(&fork), "[1,1]");
+    place.check();
+}
+
+#[test]
 fn a_fork_does_what_was_open_where_it_parts() {
     let place = Place::start();
     let marks = tempfile::tempdir().unwrap();

@@ -2,13 +2,13 @@
 
 use crate::{
     agents::{Stage, stage},
-    approvals::{asked, asking, outcomes, session_with_tools},
+    approvals::{asked, asking, decide, outcomes, session_with_tools},
     conversations::{chat, say, session, state, until_idle},
     place::Place,
 };
 use moonlog_core::{
     decide::Busy,
-    event::{EventBody, ProcessOutcome, StepOutcome, StreamId},
+    event::{Decision, EventBody, ProcessOutcome, StepOutcome, StreamId},
     id::JobId,
     projection::JobStatus,
 };
@@ -105,7 +105,7 @@ fn the_answer_to_a_question_that_outlives_a_crash_is_heard() {
     stage = Stage { place: place.kill(0), folder };
     let place = &stage.place;
     assert_eq!(asked(place, &job, 1), ids);
-    crate::approvals::decide(place, &job, &ids[0], moonlog_core::event::Decision::Approved, Some("b"));
+    decide(place, &job, &ids[0], Decision::Approved, Some("b"));
     assert_eq!(place.result(&job), "\"next\"");
     assert_eq!(outcomes(place, &job), [StepOutcome::Interrupted, StepOutcome::Ok]);
     assert_eq!(place.count(&job, "step.started"), 2);
@@ -128,5 +128,26 @@ fn what_an_agent_leaves_running_ends_with_its_job() {
         })
     });
     assert_eq!(exited.outcome, ProcessOutcome::Killed);
+    place.check();
+}
+
+#[test]
+fn a_woken_turn_hears_the_answer_that_it_waits_for() {
+    let call = json!({ "name": "execute", "input": { "command": "true", "run_in_background": true, "wake": true } });
+    let question = json!({ "name": "ask_user", "input": { "question": "Which one?" } });
+    let turns =
+        json!([{ "tool_calls": [call] }, { "text": "it runs" }, { "tool_calls": [question] }, { "text": "thanks" }]);
+    let stage = asking(turns, |_| {});
+    let place = &stage.place;
+    let session = session_with_tools(place);
+    place.ended(&say(place, &session, "a", Busy::Queue).unwrap());
+    let woken = place.until("a woken turn that asks", || {
+        place.runner.views().with(|all| all.approvals().first().map(|asked| asked.job))
+    });
+    let ids = asked(place, &woken, 1);
+    decide(place, &woken, &ids[0], Decision::Approved, Some("b"));
+    assert!(place.result(&woken).contains("\"text\":\"thanks\""), "{}", place.listing());
+    assert_eq!(outcomes(place, &woken), [StepOutcome::Ok]);
+    until_idle(place, &session);
     place.check();
 }

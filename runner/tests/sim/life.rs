@@ -267,6 +267,10 @@ impl Life<'_> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.let_all_be_posted(runner).await;
+        // A schedule may have fired in the moment in which it was removed.
+        if runner.views().with(|all| all.live_jobs().next().is_some()) {
+            return Box::pin(self.let_all_end(runner)).await;
+        }
         let running = runner.processes().running().len();
         if running > 0 {
             self.world.fail(format!("all jobs have ended, and {running} processes run"));

@@ -28,8 +28,14 @@ pub fn check_chats(events: &[Arc<Event>]) -> Check {
         if let Some((what, begins)) = begun {
             let key = (event.stream.clone(), event.job, what);
             let fits = match (event.origin.is_some(), begins) {
-                (true, true) => shared.insert(key.clone()),
-                (true, false) => shared.remove(&key),
+                (true, begins) => {
+                    if begins {
+                        shared.insert(key.clone());
+                    } else {
+                        shared.remove(&key);
+                    }
+                    true
+                }
                 (false, true) => open.insert(key.clone()),
                 (false, false) => open.remove(&key) || shared.remove(&key),
             };
