@@ -221,6 +221,15 @@ impl Run {
             }
             match job.ready.pop_front() {
                 Some(id) => {
+                    match job.has_turn(&vm.lua, id) {
+                        Ok(true) => {}
+                        Ok(false) => return Ok(Advance::Branch),
+                        Err(halt) => {
+                            drop(seat);
+                            self.settle(Err(halt))?;
+                            return Ok(Advance::Branch);
+                        }
+                    }
                     job.current = id;
                     let Some(fiber) = job.fibers.get_mut(&id) else { return Ok(Advance::Branch) };
                     fiber.state = FiberState::Running;

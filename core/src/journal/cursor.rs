@@ -186,6 +186,19 @@ impl Journal {
         recorded
     }
 
+    /// Whether nothing inside attempt `attempt` at the code step `path` waited for anything: as far as is recorded, its
+    /// function ran through.
+    pub fn ran_through(&self, path: &str, attempt: u32) -> bool {
+        let inside = format!("{path}@{attempt}/");
+        let own = |entry: &&Entry| entry.place.starts_with(&inside) || *entry.place == inside[..inside.len() - 1];
+        self.entries.iter().filter(own).all(|entry| match &entry.event.body {
+            EventBody::StepStarted(_) | EventBody::StepFinished(_) => {
+                entry.code && !matches!(entry.role, Role::Delivery | Role::Attempt)
+            }
+            _ => true,
+        })
+    }
+
     /// The recorded end of a code step, where that is what comes next.
     pub fn take_code_finish(&mut self) -> Option<RecordedFinish> {
         let entry = self.peek()?;

@@ -247,6 +247,8 @@ impl Life<'_> {
     async fn let_all_end(&self, runner: &Runner) {
         let _ = runner.resume_queue("narrow").await;
         let _ = runner.remove_schedule(SCHEDULE).await;
+        // It may have fired in that moment.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         let begun = tokio::time::Instant::now();
         loop {
             let live: Vec<_> = runner.views().with(|all| all.live_jobs().map(|job| job.id).collect());
@@ -267,10 +269,6 @@ impl Life<'_> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.let_all_be_posted(runner).await;
-        // A schedule may have fired in the moment in which it was removed.
-        if runner.views().with(|all| all.live_jobs().next().is_some()) {
-            return Box::pin(self.let_all_end(runner)).await;
-        }
         let running = runner.processes().running().len();
         if running > 0 {
             self.world.fail(format!("all jobs have ended, and {running} processes run"));

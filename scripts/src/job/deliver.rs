@@ -92,11 +92,8 @@ impl Job {
         match self.attempt(lua, &path, event.attempt)? {
             Some((status::WAIT, ..)) => {}
             Some(resume) => self.wake(id, resume),
-            None => {
-                if let Some(fiber) = self.fibers.get_mut(&id) {
-                    fiber.state = FiberState::Blocked(Block::Recorded(path));
-                }
-            }
+            // Its own turn, in which it enters the function, comes first.
+            None => self.await_recorded(id, path, event.attempt, 3),
         }
         Ok(())
     }

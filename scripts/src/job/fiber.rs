@@ -25,6 +25,9 @@ pub(crate) enum Block {
     Operation(Arc<str>),
     /// The recorded end of the code step at this path.
     Recorded(Arc<str>),
+    /// The same, where the step's function had a branch of its own that ran through: so many turns from now its branch had
+    /// its turn.
+    Turns(Arc<str>, u8),
     /// The next attempt at the code step at this path.
     Attempt(Arc<str>),
     /// The function of the code step at this path, which runs in a branch of its own.

@@ -84,12 +84,49 @@ impl Job {
         match self.attempt(lua, &path, 1)? {
             Some(answer) => Ok(answer),
             None => {
-                if let Some(fiber) = self.fibers.get_mut(&id) {
-                    fiber.state = FiberState::Blocked(Block::Recorded(path));
-                }
+                // The function's branch, then this one.
+                self.await_recorded(id, path, 1, 2);
                 Ok(answer(status::WAIT))
             }
         }
+    }
+
+    /// A branch waits for the recorded end of its step. Where the function had a branch of its own and never waited, all that
+    /// was ready meanwhile had its turn between the two: so it has here.
+    pub fn await_recorded(&mut self, id: FiberId, path: Arc<str>, attempt: u32, turns: u8) {
+        let had_branch = self.open.get(&path).is_some_and(|open| open.timeout);
+        let by_turns = had_branch && self.journal.ran_through(&path, attempt);
+        if let Some(fiber) = self.fibers.get_mut(&id) {
+            let block = if by_turns { Block::Turns(path, turns) } else { Block::Recorded(path) };
+            fiber.state = FiberState::Blocked(block);
+        }
+        if by_turns {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The turn of a branch comes: whether it runs now. One that waits by turns gives all but the last to others.
+    pub fn has_turn(&mut self, lua: &Lua, id: FiberId) -> Result<bool, Halt> {
+        let Some(fiber) = self.fibers.get_mut(&id) else { return Ok(false) };
+        let FiberState::Blocked(Block::Turns(path, turns)) = &mut fiber.state else { return Ok(true) };
+        if *turns > 1 {
+            *turns -= 1;
+            self.ready.push_back(id);
+            return Ok(false);
+        }
+        let path = Arc::clone(path);
+        if self.journal.next_code_finish().is_none_or(|(next, _)| *next != *path) {
+            fiber.state = FiberState::Blocked(Block::Recorded(path));
+            return Ok(false);
+        }
+        let Some(finish) = self.journal.take_code_finish() else { return Ok(false) };
+        self.current = id;
+        let resume = self.recorded_end(lua, &path, finish)?;
+        let goes_on = resume.0 != status::WAIT;
+        if let Some(fiber) = self.fibers.get_mut(&id).filter(|_| goes_on) {
+            fiber.resume = resume;
+        }
+        Ok(goes_on)
     }
 
     /// A code step is over that was entered: no attempt at it follows.
@@ -115,7 +152,8 @@ impl Job {
     /// end comes later in the journal. The branch that the step belongs to must be the current one.
     pub fn attempt(&mut self, lua: &Lua, path: &Arc<str>, attempt: u32) -> Result<Option<Answer>, Halt> {
         if self.journal.skip_recorded(path, attempt) {
-            let next = self.journal.next_code_finish().is_some_and(|(p, a)| *p == **path && a == attempt);
+            let by_turns = self.open.get(path).is_some_and(|open| open.timeout);
+            let next = !by_turns && self.journal.next_code_finish().is_some_and(|(p, a)| *p == **path && a == attempt);
             return match next.then(|| self.journal.take_code_finish()).flatten() {
                 Some(finish) => self.recorded_end(lua, path, finish).map(Some),
                 None => Ok(None),

@@ -134,6 +134,28 @@ fn steps_in_branches_replay_in_their_recorded_order() {
 }
 
 #[test]
+fn a_step_with_a_timeout_that_ran_through_has_its_turn_again_where_it_had_it() {
+    // The second branch ends, unseen by the log, between the turn of the step's function and that of its branch.
+    let source = "local ends = {}
+        pcall(parallel, {
+          function() exec('x') end,
+          function() local h = spawn(function() step('pure', function() end) end) h:wait(1) end,
+          function()
+            step('s', {timeout = 20}, function() return 1 end)
+            parallel { function() exec('never') end, function() exec('never') end }
+          end,
+        }, {join = 'one_success'})
+        exec('y')";
+    let world = World::new(source, answers);
+    let told = world.run(&[]).unwrap();
+    assert!(!listing(&told.events).contains("3/1/exec"), "{}", listing(&told.events));
+    for cut in 0..told.events.len() {
+        let again = world.run(&told.events[..cut]).unwrap();
+        assert_eq!(listing(&told.events), listing(&again.events), "cut at {cut}");
+    }
+}
+
+#[test]
 fn a_result_that_cannot_be_recorded_fails_its_step() {
     let (_, state) =
         told("local ok, err = pcall(step, 's', function() return print end) return {ok, err.code, tostring(err)}");
