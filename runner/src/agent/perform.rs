@@ -291,9 +291,9 @@ impl Agent<'_> {
         if self.input.is_woken() {
             // What it is to be told is told like all that goes on around an agent.
             let said = self.conversation.messages().iter().rfind(|message| message.role != Role::System);
-            // What it has asked a person has its answer now, where it has begun before.
-            let is_open = said.is_some_and(|message| message.role != Role::Assistant)
-                || !self.conversation.open_calls().is_empty();
+            // Where it has begun before, what it has asked a person has its answer now.
+            let is_asked = !self.context.is_fresh() && !self.conversation.open_calls().is_empty();
+            let is_open = is_asked || said.is_some_and(|message| message.role != Role::Assistant);
             let around = surroundings::look(self.context, &self.recorder.session, &self.conversation, true);
             self.usage = self.used_before()?;
             return Ok(is_open || !around.notices.is_empty());
