@@ -23,6 +23,8 @@ pub enum Measure {
     JobsSlow,
     /// Jobs of one step on one connection.
     OneByOne,
+    /// How many times as many of them moonlog does as the best of DBOS, by turns.
+    OneByTurns,
     /// What half of these take at most.
     OneByOneMiddle,
     /// What 99 of 100 take at most.
@@ -43,7 +45,7 @@ pub enum Measure {
 
 impl Measure {
     /// In the order of the report.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Steps,
         Self::ActingSteps,
         Self::WideSteps,
@@ -52,6 +54,7 @@ impl Measure {
         Self::JobsMiddle,
         Self::JobsSlow,
         Self::OneByOne,
+        Self::OneByTurns,
         Self::OneByOneMiddle,
         Self::OneByOneSlow,
         Self::ColdStart,
@@ -73,6 +76,7 @@ impl Measure {
             Self::JobsMiddle => "c    p50",
             Self::JobsSlow => "c    p99",
             Self::OneByOne => "c  jobs on one connection",
+            Self::OneByTurns => "c    by turns with DBOS",
             Self::OneByOneMiddle => "c    p50",
             Self::OneByOneSlow => "c    p99",
             Self::ColdStart => "d  cold start to the first job's end",
@@ -95,6 +99,7 @@ impl Measure {
             Self::JobsMiddle => "jobs_64_p50_ms",
             Self::JobsSlow => "jobs_64_p99_ms",
             Self::OneByOne => "jobs_1_per_s",
+            Self::OneByTurns => "jobs_1_by_turns_of_dbos",
             Self::OneByOneMiddle => "jobs_1_p50_ms",
             Self::OneByOneSlow => "jobs_1_p99_ms",
             Self::ColdStart => "cold_start_ms",
@@ -110,7 +115,7 @@ impl Measure {
     pub const fn unit(self) -> Unit {
         match self {
             Self::Steps | Self::ActingSteps | Self::WideSteps | Self::Jobs | Self::OneByOne => Unit::PerSecond,
-            Self::JobsByTurns => Unit::Ratio,
+            Self::JobsByTurns | Self::OneByTurns => Unit::Ratio,
             Self::IdleProportional | Self::IdleResident | Self::LoadProportional => Unit::MiB,
             _ => Unit::Ms,
         }

@@ -55,6 +55,11 @@ impl<'a> Measuring<'a> {
     /// All of one system, on the empty folder `dir`.
     pub fn all(&mut self, system: &dyn System, dir: &Path, figures: &mut Figures) -> Outcome {
         let name = system.name();
+        for _ in 1..system.cold_starts() {
+            let dir = tempfile::Builder::new().prefix("cold-").tempdir_in(dir)?;
+            system.set_up(dir.path())?;
+            drop(self.started(system, dir.path(), Measure::ColdStart, figures)?);
+        }
         system.set_up(dir)?;
         drop(self.started(system, dir, Measure::ColdStart, figures)?);
         let running = self.started(system, dir, Measure::StartAgain, figures)?;

@@ -2,7 +2,7 @@
 //!
 //! Each system is started on an empty folder, measured and ended, one after the other, several times over; the floor is measured
 //! right before and after each measurement, because a disk's rate moves from minute to minute; jobs on 64 connections, which are a
-//! matter of processors, by turns with the best of Restate. What cannot be had here is skipped, with the reason. Peers are
+//! matter of processors, by turns with the best of Restate and of DBOS. What cannot be had here is skipped, with the reason. Peers are
 //! installed below `bench/peers/target`, and nowhere else.
 
 mod children;
@@ -21,7 +21,7 @@ mod table;
 mod turns;
 
 use crate::{Outcome, floor::RawFile, options::Options};
-use figures::{Figures, Measure};
+use figures::Figures;
 use measure::Measuring;
 use packages::Packages;
 use std::time::{Duration, Instant};
@@ -74,14 +74,9 @@ pub fn run(options: &Options) -> Outcome {
         #[cfg(feature = "sqlite")]
         sqlite::measure(dir.path(), &mut measuring, &mut figures)?;
     }
-    // As Restate is best here.
-    let rate_of = |system: &dyn System| figures.value(system.name(), Measure::Jobs).unwrap_or_default();
-    let restate = systems.iter().filter(|system| system.name().starts_with("Restate")).map(AsRef::as_ref);
-    if let Some(best) = restate.max_by(|a, b| rate_of(*a).total_cmp(&rate_of(*b))) {
-        eprintln!("by turns: {}", best.name());
-        let measured = turns::measure(options, dir.path(), (systems[0].as_ref(), best), &mut measuring, &mut figures);
-        if let Err(reason) = measured {
-            figures.skip("jobs by turns", &reason.to_string());
+    for turns in &turns::ALL {
+        if let Err(reason) = turns.measure(options, dir.path(), &systems, &mut measuring, &mut figures) {
+            figures.skip(&format!("jobs by turns with {}", turns.peer), &reason.to_string());
         }
     }
     #[cfg(not(feature = "sqlite"))]

@@ -42,6 +42,10 @@ impl System for Moonlog {
         Ok(())
     }
 
+    fn cold_starts(&self) -> usize {
+        5
+    }
+
     fn start(&self, dir: &Path) -> Outcome<Running> {
         let (address, toml) = (free_address()?, dir.join("moonlog.toml"));
         std::fs::write(&toml, "[http]\nallow_private = [\"127.0.0.1\"]\n")?;

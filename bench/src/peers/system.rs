@@ -27,6 +27,12 @@ pub trait System {
     /// Why it is skipped.
     fn prepare(&mut self, packages: &Packages) -> Outcome;
 
+    /// How often a cold start is measured in a round: more often where a moment of somebody else's on the disk would be most of
+    /// it.
+    fn cold_starts(&self) -> usize {
+        1
+    }
+
     /// Makes in `dir` what outlives its starts, as a database's first files.
     fn set_up(&self, dir: &Path) -> Outcome {
         let _ = dir;
