@@ -42,6 +42,9 @@ fn refused(error: CompactError) -> Problem {
         CompactError::Command(error) => command_refused(error, &"of these"),
         CompactError::Export { .. } => Problem::new(StatusCode::CONFLICT, "export_failed", text),
         CompactError::Stopped => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
+        CompactError::Log(error) if error.is_disk_full() => {
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", text)
+        }
         CompactError::Log(error) => error.into(),
     }
 }

@@ -43,7 +43,6 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         let text = error.to_string();
         match error {
-            error if error.is_disk_full() => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", text),
             ReadError::Poisoned(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", text),
             ReadError::Storage(StorageError::Io { .. }) => {
                 tracing::error!(%error, "the disk failed a request");
